@@ -1,0 +1,87 @@
+"""Finds the second star: from stellar tracks and model spectra to catalogues of binaries.
+
+snakemake --configfile config/demo.yaml --cores 2 demo      minutes, offline
+snakemake --profile slurm lamost_mrs                        the paper's scale, on a cluster
+snakemake results/demo/lamost_mrs/blue/cnn_s/lambda16/seed1/model.ckpt --configfile config/demo.yaml --cores 1
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.12")
+
+
+configfile: "config/config.yaml"
+configfile: "config/surveys.yaml"
+
+
+include: "workflow/rules/common.smk"
+
+
+pathvars:
+    results=f"results/{settings.preset}",
+    logs=f"results/{settings.preset}/logs",
+    benchmarks=f"results/{settings.preset}/benchmarks",
+    library=f"resources/library/{library_digest()}",
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/sources.smk"
+include: "workflow/rules/mocks.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/infer.smk"
+include: "workflow/rules/catalog.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/bench.smk"
+
+
+rule all:
+    """Everything of the surveys that the settings list."""
+    default_target: True
+    input:
+        surveys_of("all"),
+
+
+rule demo:
+    """What a newcomer wants to see: catalogue, figures and checks of every survey listed."""
+    input:
+        surveys_of("all"),
+
+
+rule lamost_mrs:
+    """LAMOST MRS (Zhang et al. 2022): catalogue, figures and checks."""
+    input:
+        TARGETS["lamost_mrs"]["all"],
+
+
+rule mocks:
+    """All mock observations."""
+    input:
+        surveys_of("mocks"),
+
+
+rule models:
+    """All trained models with their scores on the test mocks."""
+    input:
+        surveys_of("models"),
+
+
+rule catalogs:
+    """All catalogues."""
+    input:
+        surveys_of("catalogs"),
+
+
+rule figures:
+    """All figures and the checks against the papers."""
+    input:
+        surveys_of("figures"),
+
+
+rule bench:
+    """Ours and the published way side by side, on this machine."""
+    input:
+        "<results>/bench/benchmarks.json",

@@ -1,0 +1,49 @@
+# Mock observations of known pairs.
+
+
+def pairs_of(split):
+    """Number of pairs in a split."""
+    return getattr(mrs.mocks, f"n_{split}")
+
+
+def mock_shards(split):
+    """Shards of a split."""
+    shards = shard_names(pairs_of(split), mrs.mocks.shard_size)
+    return expand("<results>/lamost_mrs/mocks/{split}/shard{shard}.h5", split=split, shard=shards)
+
+
+def pairs_of_shard(wildcards):
+    """Number of the shard's first pair within its split, and how many it holds."""
+    start = int(wildcards.shard) * mrs.mocks.shard_size
+    return [start, min(mrs.mocks.shard_size, pairs_of(wildcards.split) - start)]
+
+
+rule make_mocks:
+    """Draw pairs of stars and make the spectra of each binary and of its primary alone."""
+    input:
+        tracks=f"resources/tracks/{settings.tracks.source}.npz",
+        libraries=expand("<library>/variant{variant}.h5", variant=range(settings.library.variants)),
+        code=code("spectra.mocks", "stars.population"),
+    output:
+        "<results>/lamost_mrs/mocks/{split}/shard{shard}.h5",
+    log:
+        "<logs>/make_mocks/{split}/shard{shard}.log",
+    benchmark:
+        "<benchmarks>/make_mocks/{split}/shard{shard}.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=240,
+    params:
+        population=mrs.population.model_dump(),
+        recipe=mrs.mocks.recipe,
+        arms=arm_facts("lamost_mrs"),
+        seed=settings.seed,
+        pairs=pairs_of_shard,
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../scripts/make_mocks.py"
+
+
+TARGETS.setdefault("lamost_mrs", {})["mocks"] = [mock_shards(split) for split in ("train", "validation", "test")]

@@ -1,0 +1,43 @@
+# One model per arm, Λ and seed.
+
+
+def models(arms=mrs.arms, penalties=mrs.penalties, file="model.ckpt"):
+    """A file of the models of some arms and penalties, all seeds."""
+    return expand(
+        "<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/{file}",
+        arm=arms,
+        network=mrs.network,
+        lam=map(format_number, penalties),
+        seed=mrs.seeds,
+        file=file,
+    )
+
+
+rule train_model:
+    """Train one network; a job that was stopped goes on from its last epoch (folder resume/)."""
+    input:
+        train=mock_shards("train"),
+        validation=mock_shards("validation"),
+        code=code("learn.training"),
+    output:
+        model="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.ckpt",
+        history="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/history.csv",
+        description="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.json",
+    log:
+        "<logs>/train_model/{arm}/{network}/lambda{lam}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/train_model/{arm}/{network}/lambda{lam}/seed{seed}.tsv"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: (2000 + input.size_mb) * attempt,
+        runtime=480,
+        gpu=1,
+    params:
+        network=lambda wildcards: mrs.networks[wildcards.network].model_dump(),
+        penalty=lambda wildcards: parse_number(wildcards.lam),
+        training=mrs.training.model_dump(),
+        grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
+    conda:
+        "../../envs/environment.yaml"
+    script:
+        "../scripts/train_model.py"

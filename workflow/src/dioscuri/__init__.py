@@ -1,0 +1,8 @@
+"""dioscuri: find the second star in spectra and images. Importing the package costs nothing heavy."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("dioscuri")
+except PackageNotFoundError:  # a bare checkout on PYTHONPATH, as on a GPU machine without pip
+    __version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Catalogues: tables with units, candidate cuts, cross-matches and orbits."""

@@ -1,0 +1,142 @@
+"""The `dioscuri` command: score files, print a star's track or spectrum, check settings."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import dioscuri
+
+EXIT_NOTHING_READ = 1
+EXIT_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status. User mistakes end in one line on stderr, never in a traceback."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (ValueError, OSError) as error:
+        print(f"dioscuri {options.verb}: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except BrokenPipeError:  # `dioscuri … | head` is a fair thing to do
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs and their options."""
+    parser = argparse.ArgumentParser(prog="dioscuri", description="Find the second star.")
+    parser.add_argument("--version", action="version", version=f"dioscuri {dioscuri.__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    verb = verbs.add_parser("predict", help="score observations with the released models")
+    verb.add_argument("files", nargs="+", metavar="FILE", help="FITS files, globs or folders")
+    verb.add_argument("--survey", required=True, help="which survey's files these are: lamost_mrs")
+    verb.add_argument("-o", "--output", type=Path, help="table to write: .csv, .fits or .parquet")
+    verb.add_argument("--plot", type=Path, help="figure to write: .png or .pdf")
+    verb.add_argument("--arm", action="append", choices=("blue", "red"), help="only this arm (may be repeated)")
+    verb.add_argument("--penalty", type=float, default=16.0, help="Λ of the paper's eq. 7 (default 16)")
+    verb.add_argument("--draws", type=int, default=20, help="Monte-Carlo noise draws (default 20)")
+    verb.add_argument("--coadds", action="store_true", help="score co-added spectra too")
+    verb.add_argument("--models", type=Path, help="folder of models (default: the released ones)")
+    verb.set_defaults(run=_predict)
+
+    verb = verbs.add_parser("track", help="print a star of the evolutionary tracks as CSV")
+    verb.add_argument("--mass", type=float, required=True, help="initial mass, Msun")
+    verb.add_argument("--feh", type=float, default=0.0, help="[Fe/H], dex")
+    verb.add_argument("--eep", type=float, help="equivalent evolutionary point, 202 (ZAMS) to 605 (RGB tip)")
+    verb.add_argument("--age", type=float, help="age, Gyr, instead of --eep")
+    verb.add_argument("--source", default="embedded", choices=("embedded", "mist", "auto"))
+    verb.add_argument("--mist-dir", type=Path, help="folder that holds mist/tracks/")
+    verb.set_defaults(run=_track)
+
+    verb = verbs.add_parser("spectrum", help="print a synthetic spectrum as CSV")
+    for name, default, meaning in (
+        ("teff", None, "K"),
+        ("logg", None, "dex (cgs)"),
+        ("feh", 0.0, "[Fe/H], dex"),
+        ("afe", 0.0, "[alpha/Fe], dex"),
+        ("vsini", 0.0, "km/s"),
+        ("rv", 0.0, "km/s"),
+        ("resolution", 7500.0, "resolving power"),
+        ("wave-min", 5000.0, "Å in vacuum"),
+        ("wave-max", 5300.0, "Å in vacuum"),
+    ):
+        verb.add_argument(f"--{name}", type=float, default=default, required=default is None, help=meaning)
+    verb.add_argument("--linelist", type=Path, help="MOOG- or VALD-format line list instead of the embedded one")
+    verb.set_defaults(run=_spectrum)
+
+    verb = verbs.add_parser("check-config", help="check settings: all mistakes at once")
+    verb.add_argument("files", nargs="*", type=Path, help="YAML files laid over config/config.yaml")
+    verb.set_defaults(run=_check_config)
+    return parser
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from dioscuri import predict
+
+    table, information = predict.predict(
+        options.survey,
+        options.files,
+        arms=options.arm,
+        penalty=options.penalty,
+        draws=options.draws,
+        coadds=options.coadds,
+        models=options.models,
+    )
+    predict.show(table, information)
+    if options.output:
+        predict.write(table, options.output, information)
+        print(f"{len(table)} rows written to {options.output}", file=sys.stderr)
+    if options.plot:
+        predict.plot(table, options.plot, information)
+        print(f"figure written to {options.plot}", file=sys.stderr)
+    return 0 if (table["status"] == "ok").any() else EXIT_NOTHING_READ
+
+
+def _track(options: argparse.Namespace) -> int:
+    from dioscuri.stars.tracks import describe_star, load_tracks
+
+    if (options.eep is None) == (options.age is None):
+        raise ValueError("give exactly one of --eep and --age")
+    tracks = load_tracks(options.source, mist_dir=options.mist_dir)
+    star = describe_star(tracks, options.mass, options.feh, eep=options.eep, age_gyr=options.age)
+    print(f"# tracks: {tracks.provenance.get('source', options.source)}")
+    print(",".join(star))
+    print(",".join(f"{value:.7g}" for value in star.values()))
+    return 0
+
+
+def _spectrum(options: argparse.Namespace) -> int:
+    from dioscuri.spectra.mocks import one_spectrum
+
+    wave, flux, normalised = one_spectrum(
+        options.teff,
+        options.logg,
+        options.feh,
+        options.afe,
+        vsini=options.vsini,
+        rv=options.rv,
+        resolution=options.resolution,
+        wave_min=options.wave_min,
+        wave_max=options.wave_max,
+        linelist=options.linelist,
+    )
+    print("wavelength_vacuum_A,flux_erg_s_cm2_A,normalised_flux")
+    for row in zip(wave, flux, normalised):
+        print("{:.4f},{:.6e},{:.6f}".format(*row))
+    return 0
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    from dioscuri.config import load_config
+    from dioscuri.paths import REPOSITORY
+
+    base = [REPOSITORY / "config" / name for name in ("config.yaml", "surveys.yaml")]
+    config = load_config([*base, *options.files])
+    print(f"settings are right: preset '{config.preset}', surveys {', '.join(config.surveys)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

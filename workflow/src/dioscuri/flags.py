@@ -1,0 +1,36 @@
+"""Quality flags (documented bits) and the reasons for which an exposure is refused: defined once, here."""
+
+from enum import IntFlag, StrEnum
+
+
+class Quality(IntFlag):
+    """Bits of the `flags_B` / `flags_R` columns; 0 means nothing to report."""
+
+    LOW_SNR = 1  # S/N ≤ the survey's limit: the arm is masked, not scored (specflag False)
+    MISSING_ARM = 2  # the file has no exposure of this arm
+    WEAK_CCF = 4  # low CCF maximum: hot, emission-line or empty spectrum; the velocity is a guess
+    TEFF_EDGE = 8  # best template at the edge of, or outside, the library's validity in Teff
+    MANY_BAD_PIXELS = 16  # npixbad above the catalogue's limit
+    COADD = 32  # co-added spectrum, not a single exposure
+    SHORT_COVERAGE = 64  # the rest-frame grid is not fully covered; the ends are extrapolated as continuum
+    VELOCITY_EDGE = 128  # the CCF peak lies at the edge of the velocity range
+
+    @classmethod
+    def describe(cls, value: int) -> str:
+        """The names of the bits set, joined by commas: `Quality.describe(5)` → 'low_snr,weak_ccf'."""
+        return ",".join(bit.name.lower() for bit in cls if value & bit)
+
+
+class Refusal(StrEnum):
+    """Why an exposure (or a whole file) was refused; the value is what users read."""
+
+    UNREADABLE = "unreadable file"
+    TRUNCATED = "truncated or corrupt file"
+    NOT_FITS = "not a FITS file"
+    FOREIGN = "FITS of another instrument or survey"
+    NO_EXPOSURE = "no exposure in file"
+    EMPTY = "empty exposure (no flux)"
+    NOT_FINITE = "too few finite pixels"
+    LOW_SNR = "S/N at or below the limit in every arm"
+    NO_COVERAGE = "wavelength grid not covered"
+    NOT_STELLAR = "not classified as a star"

@@ -1,0 +1,1 @@
+"""Learning: arrays in, numbers out; knows no star and no survey."""

@@ -1,0 +1,35 @@
+"""Names: numbers in paths and back, and where the repository keeps its released models."""
+
+import os
+import re
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def format_number(value: float) -> str:
+    """A number as it stands in a path: 16 → '16', 0.5 → '0p5', −1.25 → 'm1p25'. Inverse: `parse_number`."""
+    text = repr(float(value))
+    if "e" in text or "n" in text:
+        raise ValueError(f"{value!r} cannot stand in a path: give a plain decimal number")
+    return text.removesuffix(".0").replace("-", "m").replace(".", "p")
+
+
+def parse_number(text: str) -> float:
+    """The number of a path component: '0p5' → 0.5; anything else that `format_number` cannot make is an error."""
+    if not re.fullmatch(r"m?\d+(p\d+)?", text):
+        raise ValueError(f"'{text}' is no number of a path; expected such as 16, 0p5 or m1p25")
+    value = float(text.replace("m", "-").replace("p", "."))
+    if format_number(value) != text:
+        raise ValueError(f"'{text}' is not how {value} is written in a path: use '{format_number(value)}'")
+    return value
+
+
+def shard_names(total: int, size: int) -> list[str]:
+    """Names of the shards of `total` things, `size` each: ['0000', '0001', …]."""
+    return [f"{index:04d}" for index in range(-(-total // size))]
+
+
+def models_folder() -> Path:
+    """Where the released models lie: $DIOSCURI_MODELS, or models/ of the checkout that this package is installed from."""
+    return Path(os.environ.get("DIOSCURI_MODELS", REPOSITORY / "models"))

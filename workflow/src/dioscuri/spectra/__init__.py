@@ -1,0 +1,1 @@
+"""Spectra: synthesis, libraries, kinematics, normalisation, velocities and the survey files."""

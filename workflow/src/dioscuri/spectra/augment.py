@@ -1,0 +1,238 @@
+"""What telescope and imperfect models do to spectra: the ingredients that make mocks look like real
+exposures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from dioscuri.spectra.arms import C_KMS
+
+H_ALPHA = 6564.61  # vacuum Å
+# Lines of a nebula or of badly subtracted sky: vacuum Å and strength relative to Hα ([N II] and [S II] scaled
+# by a draw).
+NEBULAR_LINES = (
+    (H_ALPHA, 1.0, False),
+    (6549.86, 1 / 3, True),
+    (6585.27, 1.0, True),
+    (6718.29, 0.5, True),
+    (6732.67, 0.4, True),
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a mock departs from a noisy library spectrum. All zero: the paper's own recipe (white noise, exact
+    LSF).
+
+    Widths are in km/s, scatters are standard deviations of natural logarithms unless said otherwise.
+    """
+
+    # the star's lines
+    line_noise: float = (
+        0.0  # largest amplitude of the correlated error of line depths; each pair draws U(0, this)
+    )
+    line_noise_scale: float = 32.0  # its correlation length, km/s
+    depth_scatter: float = 0.0  # scatter of a common factor on all line depths
+    balmer_core: float = 0.0  # scatter of the depth of the Hα core, which LTE does not predict
+    # the spectrograph
+    resolution_spread: float = 0.0  # resolving power ~ nominal × U(1 − this, 1 + this)
+    velocity_offset: float = 0.0  # common shift of the exposure, km/s (1 σ)
+    tilt: tuple[float, ...] = ()  # scatter of the first Legendre terms of a smooth false continuum
+    native_step: float = (
+        0.0  # detector sampling in km/s, from which pixels are resampled linearly; 0: white noise
+    )
+    snr_scatter: float = 0.0  # scatter of true over stated S/N
+    bad_fraction: float = 0.0  # fraction of spectra with 1–5 bad-pixel events
+    # the sky
+    emission_fraction: float = 0.0  # fraction of pairs with nebular emission (or its over-subtraction)
+
+
+RECIPES = {
+    "paper": Recipe(),
+    # The strengths found by trial on real LAMOST MRS spectra; native_step is that of LAMOST MRS in both arms.
+    "survey": Recipe(
+        line_noise=0.25,
+        depth_scatter=0.1,
+        balmer_core=0.3,
+        resolution_spread=2 / 15,
+        velocity_offset=2.0,
+        tilt=(0.15, 0.08, 0.05, 0.03),
+        native_step=7.0,
+        snr_scatter=0.2,
+        bad_fraction=0.2,
+        emission_fraction=0.1,
+    ),
+}
+
+
+class Draws:
+    """Random numbers of a batch of spectra, one Philox counter stream per row: the same for a row in any
+    batch.
+
+    Each row's stream is keyed by `seed` and counted by (pair_id, arm, kind), so neither sharding nor batch
+    size, nor the other arm, nor another row's number of draws, can change it.
+    """
+
+    def __init__(self, seed: int, pair_ids: np.ndarray, arm_name: str, kind: int) -> None:
+        """`pair_ids` (S,) int64; `arm_name` ("" for draws that all arms share); `kind` separates streams of a
+        pair."""
+        arm_code = int.from_bytes(arm_name.encode()[:8], "little")
+        self.rows = [
+            np.random.Generator(
+                np.random.Philox(
+                    key=np.array([seed, kind], np.uint64), counter=np.array([0, 0, pair, arm_code], np.uint64)
+                )
+            )
+            for pair in np.asarray(pair_ids, np.int64).astype(np.uint64)
+        ]
+
+    def uniform(self, low: float, high: float) -> np.ndarray:
+        """(S,) uniform numbers."""
+        return np.array([row.uniform(low, high) for row in self.rows])
+
+    def normal(self) -> np.ndarray:
+        """(S,) standard normal numbers."""
+        return np.array([row.standard_normal() for row in self.rows])
+
+    def normals(self, n: int) -> np.ndarray:
+        """(S, n) standard normal numbers, float32."""
+        out = np.empty((len(self.rows), n), np.float32)
+        for row, values in zip(self.rows, out):
+            row.standard_normal(n, np.float32, values)
+        return out
+
+
+# --- the star's lines ---------------------------------------------------------------------------------------
+
+
+def line_errors(
+    recipe: Recipe, draws: Draws, wave: np.ndarray
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Errors of the library's line depths, one draw per pair on `wave` (Lg,) uniform in ln λ.
+
+    Returns f(flux, continuum) → flux, each (S, Lg); both stars of a pair get the same errors.
+    """
+    step_kms = float(np.log(wave[-1] / wave[0])) / (len(wave) - 1) * C_KMS
+    amplitude = draws.uniform(0.0, recipe.line_noise)
+    factor = correlated_noise(draws, len(wave), recipe.line_noise_scale / step_kms)
+    factor *= amplitude[:, None].astype(np.float32)
+    factor += (recipe.depth_scatter * draws.normal())[:, None].astype(np.float32)
+    core = recipe.balmer_core * draws.normal()
+    if wave[0] < H_ALPHA < wave[-1]:
+        velocity = C_KMS * np.log(wave / H_ALPHA)
+        factor += (core[:, None] * np.exp(-0.5 * (velocity / 80.0) ** 2)).astype(np.float32)
+    stretch = torch.exp(torch.from_numpy(factor))
+
+    def apply(flux: torch.Tensor, continuum: torch.Tensor) -> torch.Tensor:
+        return (continuum - (continuum - flux) * stretch).clamp(min=0.02 * continuum)
+
+    return apply
+
+
+def correlated_noise(draws: Draws, n_pixels: int, scale: float) -> np.ndarray:
+    """Smooth noise of unit variance, (S, n_pixels) float32: as white noise smoothed by a Gaussian of σ =
+    `scale` pixels.
+
+    Random coefficients on the knots of a cubic B-spline, whose own σ is knot spacing / √3: fast and nearly
+    Gaussian.
+    """
+    spacing = max(1, round(scale * np.sqrt(3)))
+    n_knots = -(-n_pixels // spacing) + 3
+    t = (np.arange(spacing) + 0.5) / spacing
+    basis = np.stack(
+        [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (1 - t) ** 3 - 6 * (1 - t) ** 2 + 4, t**3]
+    )  # (4, spacing)
+    basis /= np.sqrt((basis**2).sum(0).mean())
+    coefficients = draws.normals(n_knots)
+    noise = np.zeros((len(coefficients), n_knots - 3, spacing), np.float32)
+    for k, weights in enumerate(basis.astype(np.float32)):
+        noise += coefficients[:, k : k + n_knots - 3, None] * weights
+    return noise.reshape(len(coefficients), -1)[:, :n_pixels]
+
+
+# --- the spectrograph ---------------------------------------------------------------------------------------
+
+
+def false_continuum(recipe: Recipe, draws: Draws, n_pixels: int) -> np.ndarray:
+    """A smooth factor of order one, (S, n_pixels), by which flux calibration went wrong."""
+    terms = np.stack([scatter * draws.normal() for scatter in recipe.tilt], axis=1)
+    legendre = np.polynomial.legendre.legvander(np.linspace(-1, 1, n_pixels), len(recipe.tilt))[:, 1:]
+    # Broadcast, not matmul: the sums then run in the same order whatever the number of rows.
+    exponent = sum(terms[:, k, None] * legendre[:, k] for k in range(len(recipe.tilt)))
+    return np.exp(exponent)
+
+
+def resampled_noise(draws: Draws, wave: np.ndarray, native_step: float) -> np.ndarray:
+    """White noise on detector pixels, carried to `wave` (L,) by linear interpolation: (S, L) float32.
+
+    Detector pixels have unit variance and a random phase; the interpolated noise has mean variance 2/3 and is
+    correlated between neighbours (0.5 for LAMOST MRS). Each spectrum mixes it with white noise of the same
+    variance in a random proportion, because reductions differ.
+    """
+    position = C_KMS * np.log(wave / wave[0]) / native_step
+    n_native = int(position[-1]) + 3
+    native = draws.normals(n_native)
+    white = draws.normals(len(wave))
+    phase = draws.uniform(0.0, 1.0)
+    mixed = draws.uniform(0.0, 1.0)
+    out = np.empty_like(white)
+    for row in range(len(out)):
+        at = position + phase[row]
+        left = at.astype(np.int64)
+        t = (at - left).astype(np.float32)
+        smooth = native[row, left] * (1 - t) + native[row, left + 1] * t
+        out[row] = np.sqrt(1 - mixed[row]) * np.sqrt(2 / 3) * white[row] + np.sqrt(mixed[row]) * smooth
+    return out
+
+
+def spoil_pixels(recipe: Recipe, draws: Draws, flux: np.ndarray) -> None:
+    """Put 1–5 bad-pixel events into a fraction of the spectra `flux` (S, L) of mean one, in place.
+
+    Residual cosmic rays (40 %), dips (20 %) and runs bridged by a straight line (40 %), as ingestion leaves
+    them.
+    """
+    n_pixels = flux.shape[1]
+    for spectrum, random in zip(flux, draws.rows):
+        if random.random() >= recipe.bad_fraction:
+            continue
+        for _ in range(random.integers(1, 6)):
+            first = int(random.integers(0, n_pixels - 26))
+            width = int(random.integers(1, 7))
+            event = random.random()
+            if event < 0.4:
+                spectrum[first : first + width] += random.exponential(0.3)
+            elif event < 0.6:
+                spectrum[first : first + width] -= random.exponential(0.1)
+            else:
+                last = first + int(random.integers(2, 25))
+                spectrum[first : last + 1] = np.linspace(spectrum[first], spectrum[last], last - first + 1)
+
+
+# --- the sky ------------------------------------------------------------------------------------------------
+
+
+def nebular_emission(recipe: Recipe, draws: Draws, wave: np.ndarray, resolution: np.ndarray) -> np.ndarray:
+    """Narrow nebular lines of a fraction of pairs, (S, L) in units of the mean flux; 0 where Hα is not on
+    `wave`.
+
+    Strength log-uniform 0.05–2; a fifth is negative (over-subtracted sky); [N II] and [S II] scaled by U(0,
+    0.6); a velocity of its own, N(0, 20²) km/s; width 10 km/s and the line spread of `resolution` (S,).
+    """
+    out = np.zeros((len(resolution), len(wave)))
+    if not wave[0] < H_ALPHA < wave[-1]:
+        return out
+    for spectrum, power, random in zip(out, resolution, draws.rows):
+        if random.random() >= recipe.emission_fraction:
+            continue
+        strength = np.exp(random.uniform(np.log(0.05), np.log(2.0)))
+        sign = -0.2 if random.random() < 0.2 else 1.0
+        forbidden = random.uniform(0.0, 0.6)
+        velocity = random.normal(0.0, 20.0)
+        sigma = np.hypot(10.0, C_KMS / power / 2.3548)
+        for centre, ratio, scaled in NEBULAR_LINES:
+            distance = C_KMS * np.log(wave / centre) - velocity
+            height = sign * strength * ratio * (forbidden if scaled else 1.0)
+            spectrum += height * np.exp(-0.5 * (distance / sigma) ** 2)
+    return out

@@ -1,0 +1,1 @@
+"""Stars: evolutionary tracks and the populations drawn from them."""

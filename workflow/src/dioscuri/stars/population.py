@@ -1,0 +1,197 @@
+"""Populations of binaries: the distributions of Table 1 of Zhang et al. 2022, drawn on tracks and cut to a library."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from dioscuri.stars.tracks import LOG_AGE, LOG_RADIUS, LOG_TEFF, LOGG, PairStatus, TrackGrid
+
+LABELS = (
+    "pair_id", "m1", "q", "feh", "afe", "eep1", "eep2", "log_age", "teff1", "teff2", "logg1", "logg2",
+    "radius1", "radius2", "vsini1", "vsini2", "v1", "dv", "snr",
+)  # fmt: skip
+LAWS = ("paper", "survey")
+# Survivors of each cut, in this order (`Population.counts`).
+CUTS = (
+    "candidates",
+    "on_tracks",
+    "age_reachable",
+    "young_enough",
+    "primary_in_library",
+    "secondary_in_library",
+)
+
+_BLOCK = (
+    1 << 14
+)  # candidates drawn together; part of the definition of a population: changing it changes the pairs
+_STARS, _OBSERVED = 0, 1  # independent random streams of a block
+_HOPELESS_AFTER, _HOPELESS_SHARE = 1 << 21, 1e-5
+
+
+@dataclass(frozen=True)
+class Population:
+    """`columns`: `LABELS` → (N,) float64 (pair_id int64); `counts`: `CUTS` → survivors among the candidates used.
+
+    Units: M☉, R☉, K, cgs, km/s, log10 yr; `snr` per pixel. The counts of consecutive shards add up to those of
+    the whole.
+    """
+
+    columns: dict[str, np.ndarray]
+    counts: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.columns["pair_id"])
+
+
+def draw_pairs(
+    n: int,
+    seed: int,
+    tracks: TrackGrid,
+    limits: Mapping[str, tuple[float, float]],
+    *,
+    start: int = 0,
+    law: str = "paper",
+    slow_rotator_fraction: float = 0.5,
+    slow_rotator_scale: float = 15.0,
+    close_dv_fraction: float = 0.0,
+    close_dv_max: float = 250.0,
+    max_age_gyr: float | None = None,
+) -> Population:
+    """Draw the accepted pairs number `start` to `start + n` of the population of `seed`: exactly `n` of them.
+
+    Candidates are numbered, and candidate k depends on `seed` and k alone; accepted pairs keep that number as
+    `pair_id`. Any sharding therefore gives the same pairs.
+
+    `limits`: (low, high) of "teff", "logg", "feh", "afe" that both stars must keep within; one left out does not
+    bind. `law`: "paper" is Table 1 of Zhang et al. 2022 to the letter; "survey" draws both v sin i of a share
+    `slow_rotator_fraction` of the pairs from an exponential of scale `slow_rotator_scale` [km/s], and Δv of a share
+    `close_dv_fraction` from U(−`close_dv_max`, `close_dv_max`) [km/s] (those four settings belong to it alone).
+    `max_age_gyr`: None, as in the paper, admits stars older than the Universe.
+
+    ValueError for an unknown law or limit, or where (nearly) no candidate survives: the counts say at which cut.
+    """
+    if law not in LAWS:
+        raise ValueError(f"population.law: found '{law}'; accepted: {', '.join(LAWS)}")
+    unknown = set(limits) - {"teff", "logg", "feh", "afe"}
+    if unknown:
+        raise ValueError(f"population limits: unknown {sorted(unknown)}; accepted: teff, logg, feh, afe")
+    if n < 1 or start < 0:
+        raise ValueError(f"population: n = {n}, start = {start}; accepted: n ≥ 1, start ≥ 0")
+
+    batches: list[dict[str, np.ndarray]] = []
+    counts = np.zeros(len(CUTS), np.int64)
+    accepted = 0  # in the blocks before
+    block = 0
+    while accepted < start + n:
+        stars = _stars(seed, block, tracks, max_age_gyr)
+        passed = _passed_cuts(stars, limits)
+        survives = passed == len(CUTS)
+        # A candidate belongs to the accepted pair that it is, or, if it falls to a cut, to the next one.
+        belongs = accepted + np.cumsum(survives) - survives
+        ours = (belongs >= start) & (belongs < start + n)
+        if ours.any():
+            counts += _survivors(passed[ours])
+            rows = ours & survives
+            observed = _observed(
+                seed, block, law, slow_rotator_fraction, slow_rotator_scale, close_dv_fraction, close_dv_max
+            )
+            batches.append({name: {**stars, **observed}[name][rows] for name in LABELS})
+        accepted += int(survives.sum())
+        block += 1
+        if block * _BLOCK >= _HOPELESS_AFTER and accepted < _HOPELESS_SHARE * block * _BLOCK:
+            raise ValueError(
+                f"population: only {accepted} of {block * _BLOCK} candidates survive; in the last {_BLOCK}: "
+                f"{dict(zip(CUTS, _survivors(passed).tolist()))}. Limits: {dict(limits)}, max_age_gyr = {max_age_gyr}; "
+                "widen what leaves nothing"
+            )
+    columns = {name: np.concatenate([batch[name] for batch in batches]) for name in LABELS}
+    return Population(columns, dict(zip(CUTS, counts.tolist())))
+
+
+def primary_mass(quantile: np.ndarray) -> np.ndarray:
+    """Primary masses [M☉] at quantiles in [0, 1): flat on 0.1–1, ∝ m^−2.35 on 1–2, continuous at 1 (Table 1)."""
+    flat, slope = 0.9, 1.35
+    steep = (1.0 - 2.0**-slope) / slope
+    area = np.asarray(quantile, float) * (flat + steep)
+    return np.where(area < flat, 0.1 + area, (1.0 - slope * np.maximum(area - flat, 0.0)) ** (-1.0 / slope))
+
+
+def _generator(seed: int, block: int, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=(stream, block))))
+
+
+def _stars(seed: int, block: int, tracks: TrackGrid, max_age_gyr: float | None) -> dict[str, np.ndarray]:
+    """The stars of one block of candidates, and the `status` of each pair."""
+    random = _generator(seed, block, _STARS)
+    m1 = primary_mass(random.random(_BLOCK))
+    q = random.uniform(0.01, 1.0, _BLOCK)
+    feh = random.uniform(-2.0, 0.5, _BLOCK)
+    afe = random.uniform(-0.5, 0.7, _BLOCK)
+    eep1 = random.uniform(202.0, 605.0, _BLOCK)
+    pairs = tracks.pairs(m1, q, feh, eep1, max_age_gyr)
+    one, two = pairs.primary, pairs.secondary
+    return {
+        "pair_id": np.arange(block * _BLOCK, (block + 1) * _BLOCK, dtype=np.int64),
+        "m1": m1,
+        "q": q,
+        "feh": feh,
+        "afe": afe,
+        "eep1": eep1,
+        "eep2": two[:, -1],
+        "log_age": one[:, LOG_AGE],
+        "teff1": 10 ** one[:, LOG_TEFF],
+        "teff2": 10 ** two[:, LOG_TEFF],
+        "logg1": one[:, LOGG],
+        "logg2": two[:, LOGG],
+        "radius1": 10 ** one[:, LOG_RADIUS],
+        "radius2": 10 ** two[:, LOG_RADIUS],
+        "status": pairs.status,
+    }
+
+
+def _passed_cuts(stars: Mapping[str, np.ndarray], limits: Mapping[str, tuple[float, float]]) -> np.ndarray:
+    """How many of the `CUTS` each candidate has passed, in order, (_BLOCK,): all of them if it survives."""
+
+    def within(label: str, axis: str) -> np.ndarray:
+        low, high = limits.get(axis, (-np.inf, np.inf))
+        return (stars[label] >= low) & (stars[label] <= high)
+
+    status = stars["status"]
+    passes = (
+        np.ones(status.size, bool),
+        status != PairStatus.OFF_GRID,
+        status != PairStatus.UNREACHABLE_AGE,
+        status != PairStatus.TOO_OLD,
+        within("teff1", "teff") & within("logg1", "logg") & within("feh", "feh") & within("afe", "afe"),
+        within("teff2", "teff") & within("logg2", "logg"),
+    )
+    return np.cumprod(passes, axis=0).sum(axis=0)
+
+
+def _survivors(passed: np.ndarray) -> np.ndarray:
+    """Candidates that survive each cut, (len(CUTS),)."""
+    return np.array([(passed >= cut).sum() for cut in range(1, len(CUTS) + 1)])
+
+
+def _observed(
+    seed: int,
+    block: int,
+    law: str,
+    slow_rotator_fraction: float,
+    slow_rotator_scale: float,
+    close_dv_fraction: float,
+    close_dv_max: float,
+) -> dict[str, np.ndarray]:
+    """Rotation, velocities and S/N of one block of candidates: independent of the stars, so drawn only if wanted."""
+    random = _generator(seed, block, _OBSERVED)
+    vsini = random.uniform(0.0, 500.0, (2, _BLOCK))
+    v1 = random.normal(0.0, 5.0, _BLOCK)
+    dv = random.uniform(-500.0, 500.0, _BLOCK)
+    snr = random.uniform(5.0, 100.0, _BLOCK)
+    if law == "survey":
+        slow = random.random(_BLOCK) < slow_rotator_fraction
+        vsini = np.where(slow, random.exponential(slow_rotator_scale, (2, _BLOCK)), vsini)
+        close = random.random(_BLOCK) < close_dv_fraction
+        dv = np.where(close, dv * (close_dv_max / 500.0), dv)
+    return {"vsini1": vsini[0], "vsini2": vsini[1], "v1": v1, "dv": dv, "snr": snr}
