@@ -79,9 +79,3 @@ rule figures:
     """All figures and the checks against the papers."""
     input:
         surveys_of("figures"),
-
-
-rule bench:
-    """Ours and the published way side by side, on this machine."""
-    input:
-        "<results>/bench/benchmarks.json",

@@ -102,10 +102,13 @@ def _write_settings(root: Path) -> None:
     host = socket.gethostname().split(".")[0]
     nodes = [
         f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={PORT + 100 + index} Sockets=1 CoresPerSocket=8 "
-        f"ThreadsPerCore=1 RealMemory=16000 State=UNKNOWN" + (f" Gres=gpu:fake:{GPUS}" if node == "g1" else "")
+        f"ThreadsPerCore=1 RealMemory=16000 State=UNKNOWN"
+        + (f" Gres=gpu:fake:{GPUS}" if node == "g1" else "")
         for index, node in enumerate(NODES)
     ]
-    (root / "slurm.conf").write_text(SLURM_CONF.format(root=root, host=host, port=PORT, nodes="\n".join(nodes)))
+    (root / "slurm.conf").write_text(
+        SLURM_CONF.format(root=root, host=host, port=PORT, nodes="\n".join(nodes))
+    )
     for index in range(GPUS):
         _null_device(root / f"dev/gpu{index}")
     (root / "gres.conf").write_text(f"NodeName=g1 Name=gpu Type=fake File={root}/dev/gpu[0-{GPUS - 1}]\n")
@@ -131,7 +134,11 @@ def _start_daemons(root: Path) -> None:
     _wait_for(root, "slurmctld to answer", lambda: _answers(root, "scontrol", "ping"))
     for node in NODES:
         _run(root, "slurmd", "-N", node)
-    _wait_for(root, "the nodes to be idle", lambda: _output(root, "sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * 3)
+    _wait_for(
+        root,
+        "the nodes to be idle",
+        lambda: _output(root, "sinfo", "-h", "-N", "-o", "%t").split() == ["idle"] * 3,
+    )
 
 
 def _stop_daemons(root: Path) -> None:

@@ -1,5 +1,6 @@
 # The settings, checked; and the few names that rules share.
 import ast
+import os
 from functools import cache
 from pathlib import Path
 
@@ -14,7 +15,11 @@ LEAVES = {"__init__", "config", "flags", "io", "job", "paths"}
 
 def checked_settings():
     """The settings of this run, or every mistake in them, a line each with the file or 'command line'."""
-    layers = ["config/config.yaml", "config/surveys.yaml", *workflow.overwrite_configfiles]
+    layers = [
+        "config/config.yaml",
+        "config/surveys.yaml",
+        *workflow.overwrite_configfiles,
+    ]
     names = [os.path.relpath(path) for path in layers]
     try:
         return load_config(names, workflow.config_settings.config)
@@ -34,7 +39,7 @@ def library_digest():
 
 def arm_facts(survey):
     """Facts of a survey's spectrograph arms, arm → mapping."""
-    return {name: arm.model_dump() for name, arm in settings.instruments[survey].arms.items()}
+    return settings.instruments[survey].model_dump()["arms"]
 
 
 def code(*modules):
@@ -54,13 +59,21 @@ def imported_by(module):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dioscuri"):
                 package = node.module.removeprefix("dioscuri").lstrip(".")
-                pending += [package, *(f"{package}.{name.name}".lstrip(".") for name in node.names)]
+                pending += [
+                    package,
+                    *(f"{package}.{name.name}".lstrip(".") for name in node.names),
+                ]
             elif isinstance(node, ast.Import):
-                pending += [name.name.removeprefix("dioscuri.") for name in node.names if "dioscuri." in name.name]
+                pending += [
+                    name.name.removeprefix("dioscuri.") for name in node.names if "dioscuri." in name.name
+                ]
     return frozenset(found)
 
 
-TARGETS = {}  # survey → stage → files; each stage's rules add theirs
+# The probability that candidates and figures go by: the paper's Λ = 16, or the nearest that was released.
+HEADLINE_PENALTY = min(mrs.inference.penalties, key=lambda penalty: abs(penalty - 16))
+
+TARGETS = {"lamost_mrs": {}}  # survey → stage → files; each stage's rules add theirs
 
 
 def surveys_of(stage):

@@ -14,12 +14,12 @@ rule score_test:
         "<logs>/score_test/{arm}/{network}/lambda{lam}/seed{seed}.log",
     benchmark:
         "<benchmarks>/score_test/{arm}/{network}/lambda{lam}/seed{seed}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/score_test.py"
 
@@ -36,14 +36,14 @@ rule score_classical:
         "<logs>/score_classical/{arm}.log",
     benchmark:
         "<benchmarks>/score_classical/{arm}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=120,
     params:
         grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/score_classical.py"
 
@@ -61,14 +61,14 @@ rule summarise_models:
         "<logs>/summarise_models.log",
     benchmark:
         "<benchmarks>/summarise_models.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=30,
     params:
         arms=mrs.arms,
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/summarise_models.py"
 

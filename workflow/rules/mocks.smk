@@ -1,5 +1,7 @@
 # Mock observations of known pairs.
 
+SPLITS = ["train", "validation", "test"]
+
 
 def pairs_of(split):
     """Number of pairs in a split."""
@@ -30,6 +32,8 @@ rule make_mocks:
         "<logs>/make_mocks/{split}/shard{shard}.log",
     benchmark:
         "<benchmarks>/make_mocks/{split}/shard{shard}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
@@ -38,12 +42,11 @@ rule make_mocks:
         population=mrs.population.model_dump(),
         recipe=mrs.mocks.recipe,
         arms=arm_facts("lamost_mrs"),
-        seed=settings.seed,
+        # Each split has a population of its own, so no pair is in two.
+        seed=lambda wildcards: settings.seed + SPLITS.index(wildcards.split),
         pairs=pairs_of_shard,
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/make_mocks.py"
 
 
-TARGETS.setdefault("lamost_mrs", {})["mocks"] = [mock_shards(split) for split in ("train", "validation", "test")]
+TARGETS["lamost_mrs"]["mocks"] = [mock_shards(split) for split in SPLITS]

@@ -1,5 +1,12 @@
 # What mocks are made from: stellar tracks and libraries of model spectra, shared by all presets.
 
+AXES = ["teff", "logg", "feh", "afe"]
+
+
+def nodes(axis):
+    """Values of an equidistant axis."""
+    return [axis.min + step * axis.step for step in range(round((axis.max - axis.min) / axis.step) + 1)]
+
 
 rule build_tracks:
     """Tabulate stellar tracks: analytic ones, or MIST through isochrones."""
@@ -11,14 +18,14 @@ rule build_tracks:
         "<logs>/build_tracks/{source}.log",
     benchmark:
         "<benchmarks>/build_tracks/{source}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
     params:
         tracks=settings.tracks.model_dump(),
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/build_tracks.py"
 
@@ -26,23 +33,29 @@ rule build_tracks:
 rule build_library:
     """Synthesize (or read) a grid of model spectra; variants above 0 have jittered line strengths."""
     input:
-        code=code("spectra.build", "spectra.inputs"),
-        lines=sorted(map(str, PACKAGE.glob("spectra/data/*.csv"))),
+        code=code("spectra.build", "spectra.synthesis", "spectra.ferre", "spectra.tabulated"),
+        lines=(
+            [settings.library.linelist]
+            if settings.library.linelist
+            else sorted(map(str, PACKAGE.glob("spectra/data/*")))
+        ),
+        files=settings.library.files,
     output:
         "<library>/variant{variant}.h5",
     log:
         "<logs>/build_library/variant{variant}.log",
     benchmark:
         "<benchmarks>/build_library/variant{variant}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 8
     resources:
         mem_mb=8000,
         runtime=120,
     params:
-        library=settings.library.model_dump(exclude={"variants"}),
+        library=settings.library.model_dump(exclude={"variants", *AXES}),
+        axes={name: nodes(getattr(settings.library, name)) for name in AXES},
         arms=arm_facts("lamost_mrs"),
         seed=settings.seed,
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/build_library.py"

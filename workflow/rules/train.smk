@@ -27,6 +27,8 @@ rule train_model:
         "<logs>/train_model/{arm}/{network}/lambda{lam}/seed{seed}.log",
     benchmark:
         "<benchmarks>/train_model/{arm}/{network}/lambda{lam}/seed{seed}.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, input, attempt: (2000 + input.size_mb) * attempt,
@@ -37,7 +39,5 @@ rule train_model:
         penalty=lambda wildcards: parse_number(wildcards.lam),
         training=mrs.training.model_dump(),
         grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
-    conda:
-        "../../envs/environment.yaml"
     script:
         "../scripts/train_model.py"

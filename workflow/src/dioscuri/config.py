@@ -47,7 +47,9 @@ class Tracks(Settings):
     source: Literal["embedded", "mist", "auto"] = Field(
         description="embedded: analytic tracks (Hurley, Pols & Tout 2000); mist: MIST v1.2 or an error; auto: MIST where found"
     )
-    mist_dir: str | None = Field(None, description="folder that holds mist/tracks/MIST_v1.2_*_EEPS (ISOCHRONES)")
+    mist_dir: str | None = Field(
+        None, description="folder that holds mist/tracks/MIST_v1.2_*_EEPS (ISOCHRONES)"
+    )
     mass_max: PositiveFloat = Field(2.2, description="Msun; heavier tracks are left out")
 
 
@@ -55,15 +57,21 @@ class Library(Settings):
     source: Literal["embedded", "ferre", "table"] = Field(
         description="embedded: our LTE synthesizer; ferre: FERRE grid files; table: labels and paths of spectra"
     )
-    files: list[str] = Field(default_factory=list, description="FERRE files, or one table (CSV, ECSV, Parquet)")
-    linelist: str | None = Field(None, description="MOOG- or VALD-format line list instead of the embedded one")
+    files: list[str] = Field(
+        default_factory=list, description="FERRE files, or one table (CSV, ECSV, Parquet)"
+    )
+    linelist: str | None = Field(
+        None, description="MOOG- or VALD-format line list instead of the embedded one"
+    )
     teff: Axis = Field(description="K")
     logg: Axis = Field(description="dex (cgs)")
     feh: Axis = Field(description="[Fe/H], dex")
     afe: Axis = Field(description="[alpha/Fe], dex")
     resolution: PositiveFloat = Field(20000.0, description="native resolving power of the embedded grid")
     step_kms: PositiveFloat = Field(4.0, description="km/s between pixels of the embedded grid")
-    variants: Positive = Field(description="grids to build: the first as listed, the others with jittered line strengths")
+    variants: Positive = Field(
+        description="grids to build: the first as listed, the others with jittered line strengths"
+    )
     loggf_jitter: float = Field(0.25, ge=0, description="dex, scatter of log gf in the jittered grids")
 
     @model_validator(mode="after")
@@ -76,8 +84,12 @@ class Library(Settings):
 
 
 class Population(Settings):
-    law: Literal["paper", "survey"] = Field(description="paper: Table 1 of Zhang et al. 2022; survey: slow rotators too")
-    slow_rotator_fraction: Fraction = Field(0.5, description="survey law: share of pairs with exponential vsini")
+    law: Literal["paper", "survey"] = Field(
+        description="paper: Table 1 of Zhang et al. 2022; survey: slow rotators too"
+    )
+    slow_rotator_fraction: Fraction = Field(
+        0.5, description="survey law: share of pairs with exponential vsini"
+    )
     slow_rotator_scale: PositiveFloat = Field(15.0, description="km/s, scale of that exponential")
     max_age_gyr: PositiveFloat | None = Field(None, description="Gyr; null: no cut, as printed")
 
@@ -115,7 +127,9 @@ class Training(Settings):
         description="literal: lr/5 after any rise of the validation loss, stop after 10 rises in a row (paper, §3.2)"
     )
     patience: Positive = Field(1, description="patience schedule: epochs without improvement before lr/5")
-    stop_patience: Positive = Field(5, description="patience schedule: epochs without improvement before the stop")
+    stop_patience: Positive = Field(
+        5, description="patience schedule: epochs without improvement before the stop"
+    )
     max_epochs: Positive = Field(description="epochs at most")
 
 
@@ -140,7 +154,9 @@ class Night(Settings):
 
 class MrsCatalog(Settings):
     npixbad_max: Positive = Field(100, description="candidates: bad pixels below this in both arms")
-    bprp0_max: float | None = Field(2.5, description="mag; candidates: (BP−RP)0 below this where known; null: no cut")
+    bprp0_max: float | None = Field(
+        2.5, description="mag; candidates: (BP−RP)0 below this where known; null: no cut"
+    )
     zero_point: dict[ArmName, float] = Field(
         default_factory=lambda: {"blue": 0.0, "red": 0.0}, description="km/s added to rv_obs to give rv_abs"
     )
@@ -151,14 +167,17 @@ class MrsCatalog(Settings):
 
 class LamostMrs(Settings):
     spectra: list[str] = Field(
-        default_factory=list, description="files, globs or folders of LAMOST MRS FITS; empty: a simulated night"
+        default_factory=list,
+        description="files, globs or folders of LAMOST MRS FITS; empty: a simulated night",
     )
     arms: Annotated[list[ArmName], Field(min_length=1)] = Field(description="arms to train and score")
     population: Population
     mocks: Mocks
     networks: dict[str, Network] = Field(description="known networks by name")
     network: str = Field(description="the network to train")
-    penalties: Annotated[list[PositiveFloat], Field(min_length=1)] = Field(description="Λ of eq. 7, one model each")
+    penalties: Annotated[list[PositiveFloat], Field(min_length=1)] = Field(
+        description="Λ of eq. 7, one model each"
+    )
     seeds: Annotated[list[Count], Field(min_length=1)] = Field(description="initialisations, one model each")
     training: Training
     inference: Inference
@@ -200,7 +219,9 @@ class Checks(Settings):
 class Config(Settings):
     """All settings of a run."""
 
-    preset: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = Field(description="name; results go to results/<preset>")
+    preset: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
+        description="name; results go to results/<preset>"
+    )
     seed: Count = Field(description="root of all random numbers")
     surveys: list[Survey] = Field(description="surveys that `all` builds")
     checks: Checks
@@ -296,7 +317,9 @@ def _describe(item: Mapping[str, Any], layers: list[tuple[str, dict]]) -> str:
         return f"{where}: {key}: {item['ctx']['error']}"
     line = f"{where}: {key}: found {found}; accepted: {_accepted(item)}"
     if kind == "literal_error" and isinstance(item["input"], str):
-        near = difflib.get_close_matches(item["input"], item["ctx"]["expected"].replace("'", "").split(), 1, 0.5)
+        near = difflib.get_close_matches(
+            item["input"], item["ctx"]["expected"].replace("'", "").split(), 1, 0.5
+        )
         line += f"; did you mean '{near[0]}'?" if near else ""
     return line
 
@@ -330,7 +353,9 @@ def _model_at(location: tuple) -> type[BaseModel]:
     for part in location:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None
-        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        inner = [
+            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
+        ]
         if inner:
             model = inner[0]
     return model

@@ -27,7 +27,9 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name.split('.')[0]}-", suffix="".join(path.suffixes), dir=path.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{path.name.split('.')[0]}-", suffix="".join(path.suffixes), dir=path.parent
+    )
     os.close(handle)
     temporary = Path(name)
     try:
@@ -83,7 +85,14 @@ class MockShardWriter:
     Datasets are contiguous and uncompressed, so that training reads them at disk speed.
     """
 
-    def __init__(self, stream: h5py.File, n_pairs: int, labels: tuple[str, ...], arms: Mapping[str, int], provenance: dict):
+    def __init__(
+        self,
+        stream: h5py.File,
+        n_pairs: int,
+        labels: tuple[str, ...],
+        arms: Mapping[str, int],
+        provenance: dict,
+    ):
         self.stream, self.n_pairs, self.filled = stream, n_pairs, 0
         stream.attrs["schema"] = MOCK_SCHEMA
         stream.attrs["provenance"] = json.dumps(provenance, default=_plain)
@@ -93,7 +102,9 @@ class MockShardWriter:
             for kind in ("single", "binary"):
                 stream.create_dataset(f"{arm}/{kind}", (n_pairs, n_pixels), FLUX_DTYPE)
 
-    def append(self, labels: Mapping[str, np.ndarray], spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
+    def append(
+        self, labels: Mapping[str, np.ndarray], spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    ) -> None:
         """Append a batch: `labels[name]` (B,) and `spectra[arm] = (single, binary)`, each (B, L), flux − 1."""
         size = len(labels["pair_id"])
         rows = slice(self.filled, self.filled + size)
@@ -142,7 +153,9 @@ def write_spectra_shard(
         for name, values in exposures.items():
             values = np.asarray(values)
             if values.dtype.kind in "OU":
-                stream.create_dataset(f"exposures/{name}", data=values.astype(object), dtype=h5py.string_dtype())
+                stream.create_dataset(
+                    f"exposures/{name}", data=values.astype(object), dtype=h5py.string_dtype()
+                )
             else:
                 stream.create_dataset(f"exposures/{name}", data=values)
         for arm, (flux, sigma) in arms.items():
@@ -172,7 +185,9 @@ def open_shard(path: str | os.PathLike, schema: str) -> h5py.File:
     found = stream.attrs.get("schema", "none")
     if found != schema:
         stream.close()
-        raise ValueError(f"{path}: expected schema '{schema}', found '{found}'; make it again with this version")
+        raise ValueError(
+            f"{path}: expected schema '{schema}', found '{found}'; make it again with this version"
+        )
     return stream
 
 

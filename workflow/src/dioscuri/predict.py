@@ -56,10 +56,17 @@ def predict_lamost_mrs(
     for name in chosen:
         flux, sigma = ingested.arms[name]
         percentiles = ensembles[name].percentiles(
-            flux, sigma, ingested.exposures["key"], arm_index=list(SUFFIX).index(name), n_draws=draws, penalties=[penalty]
+            flux,
+            sigma,
+            ingested.exposures["key"],
+            arm_index=list(SUFFIX).index(name),
+            n_draws=draws,
+            penalties=[penalty],
         )[penalty]
         tables.append(_scored(ingested.exposures, name, percentiles))
-    table = pd.concat([t for t in tables if len(t)], ignore_index=True) if any(map(len, tables)) else tables[0]
+    table = (
+        pd.concat([t for t in tables if len(t)], ignore_index=True) if any(map(len, tables)) else tables[0]
+    )
     table = table.sort_values(["file", "exposure", "arm"], kind="stable", ignore_index=True)
     information = {
         "survey": "lamost_mrs",
@@ -113,7 +120,9 @@ def show(table: pd.DataFrame, information: dict) -> None:
     view = Table(caption=caption)
     for name in COLUMNS:
         number = name not in ("file", "arm", "status", "flags")
-        view.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=name == "exposure")
+        view.add_column(
+            name, justify="right" if number else "left", overflow="fold", no_wrap=name == "exposure"
+        )
     for row in table.itertuples(index=False):
         cells = [_cell(name, value) for name, value in zip(COLUMNS, row)]
         view.add_row(*cells, style="bold" if row.p50 > 0.5 else None)
@@ -145,7 +154,9 @@ def _write_fits(table: pd.DataFrame, path: Path, information: dict) -> None:
     output = Table.from_pandas(table)
     for name, unit in UNITS.items():
         output[name].unit = unit
-    output.meta.update({"EXTNAME": "SB2_PROBABILITIES", "SURVEY": information["survey"], "LAMBDA": information["penalty"]})
+    output.meta.update(
+        {"EXTNAME": "SB2_PROBABILITIES", "SURVEY": information["survey"], "LAMBDA": information["penalty"]}
+    )
     output.write(path, format="fits", overwrite=True)
 
 

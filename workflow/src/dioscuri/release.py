@@ -19,7 +19,11 @@ TEMPLATE_SCHEMA = "dioscuri/templates/1"
 
 
 def pack_lamost_mrs(
-    models: Mapping[str, Sequence[Path]], library_file: Path, arms: Sequence["Arm"], folder: Path, provenance: Mapping
+    models: Mapping[str, Sequence[Path]],
+    library_file: Path,
+    arms: Sequence["Arm"],
+    folder: Path,
+    provenance: Mapping,
 ) -> None:
     """Write `<arm>.safetensors` (all seeds of an arm) and `templates.h5` into `folder`.
 
@@ -59,7 +63,9 @@ def load_templates(path: str | os.PathLike, arms: Sequence[str]) -> dict[str, tu
     from dioscuri.spectra.velocity import Templates
 
     if not Path(path).is_file():
-        raise ValueError(f"{path}: no velocity templates there; give --models a folder made by `make release`")
+        raise ValueError(
+            f"{path}: no velocity templates there; give --models a folder made by `make release`"
+        )
     with open_shard(path, TEMPLATE_SCHEMA) as stream:
         unknown = [name for name in arms if name not in stream]
         if unknown:
@@ -67,6 +73,11 @@ def load_templates(path: str | os.PathLike, arms: Sequence[str]) -> dict[str, tu
         found = {}
         for name in arms:
             group = stream[name]
-            facts = {key: group.attrs[key].item() for key in ("wave_min", "wave_max", "n_pixels", "resolution")}
-            found[name] = (Arm(name, **facts), Templates(group["wave"][:], group["flux"][:], group["teff"][:]))
+            facts = {
+                key: group.attrs[key].item() for key in ("wave_min", "wave_max", "n_pixels", "resolution")
+            }
+            found[name] = (
+                Arm(name, **facts),
+                Templates(group["wave"][:], group["flux"][:], group["teff"][:]),
+            )
     return found

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from astropy.table import Table
 
 from dioscuri.catalogs.published import table_3
 from dioscuri.io import MOCK_SCHEMA, atomic, open_shard, write_json
-from dioscuri.job import provenance
+from dioscuri.job import provenance, use_threads
 from dioscuri.learn import calibration, metrics
 
 log = logging.getLogger(__name__)
@@ -22,10 +21,10 @@ log = logging.getLogger(__name__)
 SCHEMA = "dioscuri/test-scores/1"
 # What detectability is drawn against; every score table carries it, so that a figure needs no shard.
 LABELS = ("snr", "dv", "q", "teff1", "teff2", "logg1", "feh", "vsini1", "vsini2")
-CHUNK = 2048  # pairs per pass through the network
+BLOCK = 320  # spectra per pass through the network: what fits the cache of a CPU
 
 
-# --- scores of one model ---------------------------------------------------------------------------------------
+# --- scores of one model ----------------------------------------------------------------------------------
 
 
 def evaluate_model(
@@ -36,26 +35,35 @@ def evaluate_model(
     threads: int = 1,
     settings: Any = None,
 ) -> None:
-    """Score every spectrum of the test shards with one model, without added noise (the mocks are noisy already).
+    """Score every spectrum of the test shards with one model, as it is: the mocks are noisy already.
 
-    `out` (Parquet) has two rows per pair: pair_id, y (0 single, 1 binary), logit, p, and the labels of the pair.
+    `out` (Parquet) has two rows per pair: pair_id, y (0 single, 1 binary), logit, p, and labels of the pair.
     """
-    from dioscuri.job import use_threads
     from dioscuri.learn.inference import load_model
+    from dioscuri.learn.networks import folded
 
     use_threads(threads)
-    model = load_model(Path(model_dir) / "model.ckpt")
-    described = json.loads((Path(model_dir) / "model.json").read_text())
-    tables = []
+    net, described = load_model(model_dir)
+    net = folded(net)
+    parts = []
     for path in test_shards:
         with open_shard(path, MOCK_SCHEMA) as stream:
             labels = {name: stream[f"labels/{name}"][:] for name in ("pair_id", *LABELS)}
             for y, kind in enumerate(("single", "binary")):
-                fluxes = stream[f"{described['arm']}/{kind}"]
-                chunks = [model.logits(fluxes[k : k + CHUNK]) for k in range(0, len(fluxes), CHUNK)]
-                tables.append((labels, y, np.concatenate(chunks)))
-    write_test_scores(out, tables, described, settings)
-    log.info("%s: %d spectra scored", out, sum(len(logit) for _, _, logit in tables))
+                parts.append((labels, y, _logits(net, stream[f"{described['arm']}/{kind}"])))
+    write_test_scores(out, parts, described, settings)
+    log.info("%s: %d spectra scored", out, sum(len(logit) for _, _, logit in parts))
+
+
+def _logits(net: Any, fluxes: Any) -> np.ndarray:
+    """Logits (N,) of a dataset of normalised flux − 1, (N, L), read in blocks."""
+    import torch
+
+    with torch.inference_mode():
+        blocks = [
+            net(torch.from_numpy(fluxes[k : k + BLOCK]).float()).numpy() for k in range(0, len(fluxes), BLOCK)
+        ]
+    return np.concatenate(blocks)
 
 
 def write_test_scores(
@@ -64,7 +72,7 @@ def write_test_scores(
     model: Mapping[str, Any],
     settings: Any = None,
 ) -> None:
-    """Write the score table of one model: `parts` are (labels name → (N,), y, logit (N,)); `model` is its model.json."""
+    """Write the score table of a model: `parts` are (labels name → (N,), y, logit (N,)), `model` its json."""
     logit = np.concatenate([part[2] for part in parts]).astype(np.float32)
     columns: dict[str, np.ndarray] = {
         "pair_id": np.concatenate([labels["pair_id"] for labels, _, _ in parts]),
@@ -83,12 +91,16 @@ def write_test_scores(
         pq.write_table(pa.table(columns).replace_schema_metadata(metadata), temporary, compression="zstd")
 
 
-def read_test_scores(path: str | os.PathLike, columns: Sequence[str] | None = None) -> tuple[dict, dict[str, np.ndarray]]:
+def read_test_scores(
+    path: str | os.PathLike, columns: Sequence[str] | None = None
+) -> tuple[dict, dict[str, np.ndarray]]:
     """A score table: its model {"arm", "penalty", "seed"} and its columns, name → (2N,)."""
     table = pq.read_table(path, columns=list(columns) if columns else None)
     metadata = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
     if metadata.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: expected schema '{SCHEMA}', found '{metadata.get('schema')}'; evaluate the model again")
+        raise ValueError(
+            f"{path}: expected schema '{SCHEMA}', found '{metadata.get('schema')}'; evaluate the model again"
+        )
     return json.loads(metadata["model"]), {name: table[name].to_numpy() for name in table.column_names}
 
 
@@ -96,7 +108,7 @@ def _sigmoid(logit: np.ndarray) -> np.ndarray:
     return (0.5 * (1.0 + np.tanh(0.5 * logit.astype(float)))).astype(np.float32)
 
 
-# --- all models together ---------------------------------------------------------------------------------------
+# --- all models together ----------------------------------------------------------------------------------
 
 
 def summarise(
@@ -112,7 +124,7 @@ def summarise(
     `baseline_files`: arm → table of the classical statistic (spectra.baseline) on the same pairs.
     The CSV is ECSV: commented header with units, meaning and provenance, then plain comma-separated columns.
     """
-    models = _by_arm_and_penalty(score_files)
+    models = by_arm_and_penalty(score_files)
     statistics = {arm: _read_baseline(path) for arm, path in (baseline_files or {}).items()}
     rows, calibrations = [], {}
     for arm, penalties in models.items():
@@ -134,7 +146,7 @@ def read_rates(path: str | os.PathLike) -> Table:
     return Table.read(path, format="ascii.ecsv")
 
 
-def _by_arm_and_penalty(score_files: Sequence[str | os.PathLike]) -> dict[str, dict[float, list]]:
+def by_arm_and_penalty(score_files: Sequence[str | os.PathLike]) -> dict[str, dict[float, list]]:
     """arm → Λ → score files, arms and penalties in order, files by seed."""
     described = []
     for path in score_files:
@@ -155,23 +167,36 @@ def _same_pairs(members: Sequence[Mapping[str, np.ndarray]], paths: Sequence) ->
     """The classes of the rows, which must be the same pairs in every table."""
     first = members[0]
     for member, path in zip(members, paths):
-        if not (np.array_equal(member["pair_id"], first["pair_id"]) and np.array_equal(member["y"], first["y"])):
-            raise ValueError(f"{path} was made from other test pairs than {paths[0]}: evaluate both on the same shards")
+        if not (
+            np.array_equal(member["pair_id"], first["pair_id"]) and np.array_equal(member["y"], first["y"])
+        ):
+            raise ValueError(
+                f"{path} was made from other test pairs than {paths[0]}: evaluate both on the same shards"
+            )
     return first["y"]
 
 
 def _rates_row(
-    arm: str, penalty: float, logits: np.ndarray, y: np.ndarray, statistic: tuple[np.ndarray, np.ndarray] | None
+    arm: str,
+    penalty: float,
+    logits: np.ndarray,
+    y: np.ndarray,
+    statistic: tuple[np.ndarray, np.ndarray] | None,
 ) -> dict[str, Any]:
     """Rates of the models of one arm and Λ; `logits` (M, N), `y` (N,).
 
-    All seeds are tested on the same pairs, so the binomial interval is that of one test set, not of M of them.
+    All seeds see the same pairs, so the binomial interval is that of one test set, not of M of them.
     """
     scores = [metrics.rates(_sigmoid(logit), y) for logit in logits]
     ensemble = _sigmoid(logits).mean(axis=0)  # eq. 8
     combined = metrics.rates(ensemble, y)
     paper = table_3(arm, penalty)
-    row: dict[str, Any] = {"arm": arm, "penalty": penalty, "n_seeds": len(logits), "n_pairs": scores[0].n_positive}
+    row: dict[str, Any] = {
+        "arm": arm,
+        "penalty": penalty,
+        "n_seeds": len(logits),
+        "n_pairs": scores[0].n_positive,
+    }
     for name, size in (("tpr", scores[0].n_positive), ("fpr", scores[0].n_negative)):
         values = np.array([getattr(score, name) for score in scores])
         low, high = metrics.binomial_interval(values.mean() * size, size)
@@ -179,7 +204,11 @@ def _rates_row(
         row[f"{name}_seed_scatter"] = values.std(ddof=1) if len(values) > 1 else np.nan
     areas = np.array([metrics.auc(logit, y) for logit in logits])
     row |= {"auc": areas.mean(), "auc_seed_scatter": areas.std(ddof=1) if len(areas) > 1 else np.nan}
-    row |= {"tpr_ensemble": combined.tpr, "fpr_ensemble": combined.fpr, "auc_ensemble": metrics.auc(ensemble, y)}
+    row |= {
+        "tpr_ensemble": combined.tpr,
+        "fpr_ensemble": combined.fpr,
+        "auc_ensemble": metrics.auc(ensemble, y),
+    }
     row |= {"tpr_paper": paper.tpr if paper else np.nan, "fpr_paper": paper.fpr if paper else np.nan}
     row["tpr_at_paper_fpr"] = (
         np.mean([metrics.tpr_at_fpr(logit, y, paper.fpr) for logit in logits]) if paper else np.nan
@@ -222,14 +251,13 @@ def _write_rates(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike, set
     table = Table({name: [row[name] for row in rows] for name in RATE_COLUMNS})
     for name, meaning in RATE_COLUMNS.items():
         table[name].description = meaning
-        if table[name].dtype.kind == "f":
-            table[name].info.format = ".6g"
+    formats = {name: "%.6g" for name in RATE_COLUMNS if table[name].dtype.kind == "f"}
     table.meta["provenance"] = json.dumps(provenance(settings), sort_keys=True, default=str)
     with atomic(path) as temporary:
-        table.write(temporary, format="ascii.ecsv", delimiter=",", overwrite=True)
+        table.write(temporary, format="ascii.ecsv", delimiter=",", formats=formats, overwrite=True)
 
 
-# --- calibration -----------------------------------------------------------------------------------------------
+# --- calibration ------------------------------------------------------------------------------------------
 
 
 def _calibration(logits: Mapping[float, np.ndarray], y: np.ndarray) -> dict[str, Any]:
@@ -273,7 +301,12 @@ def _calibration(logits: Mapping[float, np.ndarray], y: np.ndarray) -> dict[str,
     return {
         "reliability": curves,
         "shift": {"from_penalty": lowest, "to": shifts, "seed_scatter": between_seeds},
-        "units": {"expected": "logit", "median": "logit", "scatter": "logit (1.48 MAD)", "seed_scatter": "logit (1.48 MAD)"},
+        "units": {
+            "expected": "logit",
+            "median": "logit",
+            "scatter": "logit (1.48 MAD)",
+            "seed_scatter": "logit (1.48 MAD)",
+        },
     }
 
 
@@ -286,5 +319,6 @@ def _nullable(values: np.ndarray) -> list[float | None]:
 
 
 def _read_baseline(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """The classical statistic and the class of each test spectrum, (2N,)."""
     table = pq.read_table(path, columns=["y", "statistic"])
     return table["statistic"].to_numpy(), table["y"].to_numpy()

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +19,88 @@ log = logging.getLogger(__name__)
 SCHEMA = "dioscuri/scores/1"
 PERCENTILES = (0, 16, 50, 84, 100)  # over models and noise draws (Zhang et al. 2022, §4.1)
 ARM_INDEX = {"blue": 0, "red": 1}  # separates the noise of the two arms of one exposure
-IDENTITY = ("source_id", "file", "obsid", "exposure")
+IDENTITY = ("key", "source_id", "obsid", "exposure")  # carried over from the shard, row by row
 
 
 def score_column(penalty: float, percentile: int) -> str:
     """Name of a percentile column: (16, 50) → 'pb_pct_16_p50'."""
     return f"pb_pct_{format_number(penalty)}_p{percentile}"
+
+
+def score_shard(
+    shard: str | os.PathLike,
+    arm: str,
+    model_dirs: Sequence[str | os.PathLike],
+    out: str | os.PathLike,
+    *,
+    penalties: Sequence[float],
+    draws: int = 20,
+    seed: int = 0,
+    threads: int = 1,
+    settings: Any = None,
+) -> None:
+    """Score one arm of an observed shard with all models of each penalty (eq. 9) and write its score table.
+
+    Rows in the order of the shard: key, source_id, obsid, exposure, arm, and for each Λ five float32 columns
+    pb_pct_<Λ>_p0 … p100. A masked arm has NaN. `draws` noise realisations per spectrum, keyed by observation.
+    """
+    from dioscuri.learn.inference import Ensemble, load_model
+
+    use_threads(threads)
+    models = [load_model(folder, arm) for folder in model_dirs]
+    exposures = read_exposures(shard)
+    flux, sigma = read_spectra(shard, arm)
+    percentiles = Ensemble(models).percentiles(
+        flux, sigma, exposures["key"], ARM_INDEX[arm], n_draws=draws, seed=seed, penalties=penalties
+    )
+    write_scores(out, exposures, arm, percentiles, settings)
+    log.info("%s: %d exposures scored in the %s arm", out, len(flux), arm)
+
+
+def write_scores(
+    out: str | os.PathLike,
+    exposures: Mapping[str, np.ndarray],
+    arm: str,
+    percentiles: Mapping[float, np.ndarray],
+    settings: Any = None,
+) -> None:
+    """Write a score table; `exposures`: columns of the shard (N,); `percentiles`: Λ → (N, 5)."""
+    columns: dict[str, Any] = {name: _arrow(exposures[name]) for name in IDENTITY}
+    columns["arm"] = pa.array([arm] * len(exposures["key"]), pa.string())
+    for penalty, values in percentiles.items():
+        for position, percentile in enumerate(PERCENTILES):
+            columns[score_column(penalty, percentile)] = np.asarray(values[:, position], np.float32)
+    metadata = {
+        "schema": SCHEMA,
+        "arm": arm,
+        "provenance": json.dumps(provenance(settings), sort_keys=True, default=str),
+    }
+    with atomic(out) as temporary:
+        pq.write_table(pa.table(columns).replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+def read_scores(paths: Sequence[str | os.PathLike], penalties: Sequence[float]) -> dict[str, np.ndarray]:
+    """Score tables of one arm, one after the other: "key" (N,) and, for each Λ, "pb_pct_<Λ>" (N, 5)."""
+    wanted = {f"pb_pct_{format_number(penalty)}": penalty for penalty in penalties}
+    parts: dict[str, list[np.ndarray]] = {"key": [], **{name: [] for name in wanted}}
+    for path in paths:
+        table = pq.read_table(path)
+        found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
+        if found != SCHEMA:
+            raise ValueError(f"{path}: expected schema '{SCHEMA}', found '{found}'; score the shard again")
+        parts["key"].append(table["key"].to_numpy())
+        for name, penalty in wanted.items():
+            columns = [score_column(penalty, percentile) for percentile in PERCENTILES]
+            absent = [column for column in columns if column not in table.column_names]
+            if absent:
+                raise ValueError(
+                    f"{path}: no column {absent[0]}: it was not scored at penalty {penalty:g}; score it again"
+                )
+            parts[name].append(np.stack([table[column].to_numpy() for column in columns], axis=1))
+    if not paths:
+        raise ValueError("no score table was given: score the ingested shards first")
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _arrow(values: np.ndarray) -> pa.Array:
+    return pa.array(values.tolist(), pa.string()) if values.dtype.kind in "OU" else pa.array(values)

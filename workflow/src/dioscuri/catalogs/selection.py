@@ -1,4 +1,4 @@
-"""SB2 candidates: which spectra of the catalogue are taken, and what is left after each cut (§4.5 of the paper)."""
+"""SB2 candidates: which spectra of the catalogue are taken, and what each cut leaves (§4.5 of the paper)."""
 
 import logging
 import os
@@ -9,7 +9,15 @@ import numpy as np
 from astropy.table import Table
 
 from dioscuri.catalogs.published import CANDIDATES
-from dioscuri.catalogs.tables import NULL, SUFFIX, Column, catalog_columns, probability_column, read_catalog, write_fits
+from dioscuri.catalogs.tables import (
+    NULL,
+    SUFFIX,
+    Column,
+    catalog_columns,
+    probability_column,
+    read_catalog,
+    write_fits,
+)
 from dioscuri.flags import Quality
 from dioscuri.io import write_json
 from dioscuri.job import provenance
@@ -44,10 +52,11 @@ def select_candidates(
     bprp0_max: float | None = 2.5,
     settings: Any = None,
 ) -> None:
-    """Write the SB2 candidates: extension CANDIDATES (spectra, columns of the catalogue) and SOURCES (one row each).
+    """Write the SB2 candidates: extensions CANDIDATES (rows of the catalogue) and SOURCES (a row each).
 
     A spectrum is a candidate if, in every arm of `arms`, p0 at `penalty` exceeds 0.5 and npixbad is below
-    `npixbad_max`, and (BP − RP)0 is below `bprp0_max` [mag] where it is known. `counts_json`: survivors of each cut.
+    `npixbad_max`, and (BP − RP)0 is below `bprp0_max` [mag] where it is known (None: no cut).
+    `counts_json`: what survives each cut, beside the paper's counts.
     """
     catalog = read_catalog(catalog_path)
     chosen, counts = cut(catalog, arms, penalty, npixbad_max, bprp0_max)
@@ -55,8 +64,15 @@ def select_candidates(
     candidates = {name: _plain(catalog[name][chosen]) for name in catalog.colnames}
     columns = catalog_columns(_penalties(catalog))
     extensions = [("CANDIDATES", columns, candidates), ("SOURCES", SOURCE_COLUMNS, sources)]
-    remarks = [f"{row['spectra']} spectra of {row['sources']} sources: {row['description']}" for row in counts]
-    write_fits(extensions, candidates_fits, settings, [remark.encode("ascii", "replace").decode() for remark in remarks])
+    remarks = [
+        f"{row['spectra']} spectra of {row['sources']} sources: {row['description']}" for row in counts
+    ]
+    write_fits(
+        extensions,
+        candidates_fits,
+        settings,
+        [remark.encode("ascii", "replace").decode() for remark in remarks],
+    )
     write_json(counts_json, {"cuts": counts, "provenance": provenance(settings)})
     for row in counts:
         log.info("%7d spectra %7d sources  %s", row["spectra"], row["sources"], row["description"])
@@ -87,7 +103,9 @@ def cut(
     counts.append(_count(catalog, kept, "probability", f"p0 > 0.5 at penalty {penalty:g} in {_and(arms)}"))
     for arm in arms:
         kept &= np.ma.filled(catalog[f"npixbad_{SUFFIX[arm]}"], npixbad_max) < npixbad_max
-    counts.append(_count(catalog, kept, "probability and bad pixels", f"npixbad < {npixbad_max} in {_and(arms)}"))
+    counts.append(
+        _count(catalog, kept, "probability and bad pixels", f"npixbad < {npixbad_max} in {_and(arms)}")
+    )
     if bprp0_max is not None:
         colour = np.asarray(catalog["bprp0"], float)
         kept &= ~(colour >= bprp0_max)  # an unknown colour (NaN) is kept
@@ -126,7 +144,9 @@ def summarise_sources(catalog: Table, chosen: np.ndarray, penalty: float = 16) -
     for arm, end in SUFFIX.items():
         velocity = np.asarray(catalog[f"rv_obs_{end}"], float)
         single = ~coadd & np.asarray(catalog[f"specflag_{end}"], bool)
-        table[f"p0_max_{end}"] = extreme(np.asarray(catalog[probability_column(arm, penalty)], float)[:, 0], every)
+        table[f"p0_max_{end}"] = extreme(
+            np.asarray(catalog[probability_column(arm, penalty)], float)[:, 0], every
+        )
         table[f"rv_range_{end}"] = extreme(velocity, single) + extreme(-velocity, single)
         table[f"snr_max_{end}"] = extreme(np.asarray(catalog[f"snr_{end}"], float), every)
     order = np.lexsort((names, -table["n_flagged"]))

@@ -1,4 +1,4 @@
-"""The binary-probability catalogue: its columns (Table 4 of Zhang et al. 2022), and FITS and Parquet files of it."""
+"""The binary-probability catalogue: its columns (Table 4 of Zhang et al. 2022), as FITS and Parquet files."""
 
 import json
 import logging
@@ -108,7 +108,7 @@ def catalog_columns(penalties: Sequence[float] = (8, 16, 32)) -> tuple[Column, .
     return (*paper_columns(penalties), *EXTRA_COLUMNS)
 
 
-# --- making the catalogue --------------------------------------------------------------------------------------
+# --- making the catalogue ---------------------------------------------------------------------------------
 
 
 def make_catalog(
@@ -124,8 +124,8 @@ def make_catalog(
 ) -> None:
     """Join observed shards and the score tables of each arm into the catalogue, as FITS and as Parquet.
 
-    `score_files`: arm → score tables (catalogs.scores). `zero_point`, `zero_point_error`: arm → km/s, added to
-    rv_obs (in quadrature to its error). Rows are sorted by obsid and exposure, so sharding leaves no trace.
+    `score_files`: arm → score tables (catalogs.scores). `zero_point`, `zero_point_error`: arm → km/s, added
+    to rv_obs (in quadrature to its error). Rows are sorted by obsid and exposure: sharding leaves no trace.
     """
     exposures = _concatenate([read_exposures(path) for path in spectra_shards])
     scores = {arm: read_scores(paths, penalties) for arm, paths in score_files.items()}
@@ -179,7 +179,8 @@ def _match(wanted: np.ndarray, keys: np.ndarray, arm: str) -> np.ndarray:
     missing = int(np.count_nonzero(keys[rows] != wanted)) if len(keys) else len(wanted)
     if missing:
         raise ValueError(
-            f"{missing} of {len(wanted)} exposures have no score in the {arm} arm: score the same shards that are catalogued"
+            f"{missing} of {len(wanted)} exposures have no score in the {arm} arm: "
+            "score all shards that are catalogued"
         )
     return rows
 
@@ -209,13 +210,16 @@ def _concatenate(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndar
     return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
 
 
-# --- files -----------------------------------------------------------------------------------------------------
+# --- files ------------------------------------------------------------------------------------------------
 
 Extension = tuple[str, Sequence[Column], Mapping[str, np.ndarray]]
 
 
 def write_fits(
-    extensions: Sequence[Extension], path: str | os.PathLike, settings: Any = None, remarks: Sequence[str] = ()
+    extensions: Sequence[Extension],
+    path: str | os.PathLike,
+    settings: Any = None,
+    remarks: Sequence[str] = (),
 ) -> None:
     """Write tables as FITS extensions (name, columns, values): the same bytes for the same content, no dates.
 
@@ -231,11 +235,15 @@ def write_fits(
         primary.header.add_comment(remark)
     units: list[fits.PrimaryHDU | fits.BinTableHDU] = [primary]
     for name, columns, values in extensions:
-        table = fits.BinTableHDU.from_columns([_fits_column(column, values[column.name]) for column in columns], name=name)
+        table = fits.BinTableHDU.from_columns(
+            [_fits_column(column, values[column.name]) for column in columns], name=name
+        )
         for number, column in enumerate(columns, start=1):
             table.header.set(f"TCOMM{number}", column.description, after=f"TFORM{number}")
         if any(column.name.startswith("flags_") for column in columns):
-            table.header.add_comment("bits of flags_B and flags_R: " + ", ".join(f"{bit.value} {bit.name}" for bit in Quality))
+            bits = "bits of flags_B and flags_R: " + ", ".join(f"{bit.value} {bit.name}" for bit in Quality)
+            for line in textwrap.wrap(bits, 70):
+                table.header.add_comment(line)
         units.append(table)
     for unit in units:
         unit.add_checksum(when="HDU checksum")  # a fixed comment: astropy's own carries the time of day
@@ -251,13 +259,15 @@ def _fits_column(column: Column, values: np.ndarray) -> fits.Column:
         form = f"{max(values.dtype.itemsize, 1)}A"
     elif integer:
         values = np.ma.filled(values, NULL)
-    return fits.Column(column.name, form, unit=column.unit or None, null=NULL if integer else None, array=values)
+    return fits.Column(
+        column.name, form, unit=column.unit or None, null=NULL if integer else None, array=values
+    )
 
 
 def write_parquet(
     columns: Sequence[Column], values: Mapping[str, np.ndarray], path: str | os.PathLike, settings: Any = None
 ) -> None:
-    """Write a table as Parquet: same names; unit and description on every field; vectors as fixed-size lists."""
+    """Write a table as Parquet: same names, unit and meaning on every field, vectors as fixed-size lists."""
     fields, arrays = [], []
     for column in columns:
         array = _arrow(column, values[column.name])
@@ -267,7 +277,9 @@ def write_parquet(
     metadata = {"provenance": json.dumps(provenance(settings), sort_keys=True, default=str)}
     metadata["flags"] = json.dumps({bit.name: bit.value for bit in Quality})
     with atomic(path) as temporary:
-        pq.write_table(pa.table(arrays, schema=pa.schema(fields, metadata=metadata)), temporary, compression="zstd")
+        pq.write_table(
+            pa.table(arrays, schema=pa.schema(fields, metadata=metadata)), temporary, compression="zstd"
+        )
 
 
 def _arrow(column: Column, values: np.ndarray) -> pa.Array:
@@ -307,12 +319,16 @@ def _read_parquet(path: str | os.PathLike) -> Table:
         described = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
         options = {"unit": described.get("unit") or None, "description": described.get("description")}
         if pa.types.is_fixed_size_list(field.type):
-            table[field.name] = array.flatten().to_numpy(zero_copy_only=False).reshape(-1, field.type.list_size)
+            table[field.name] = (
+                array.flatten().to_numpy(zero_copy_only=False).reshape(-1, field.type.list_size)
+            )
         elif pa.types.is_string(field.type):
             table[field.name] = np.asarray(array.to_pylist(), dtype=str)
         elif pa.types.is_integer(field.type):
             unknown = array.is_null().to_numpy(zero_copy_only=False)
-            table[field.name] = MaskedColumn(array.fill_null(NULL).to_numpy(zero_copy_only=False), mask=unknown, fill_value=NULL)
+            table[field.name] = MaskedColumn(
+                array.fill_null(NULL).to_numpy(zero_copy_only=False), mask=unknown, fill_value=NULL
+            )
         else:
             table[field.name] = array.to_numpy(zero_copy_only=False)
         table[field.name].unit, table[field.name].description = options["unit"], options["description"]

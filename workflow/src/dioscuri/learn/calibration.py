@@ -32,7 +32,9 @@ def reliability(p: np.ndarray, y: np.ndarray, penalty: float = 1.0, n_bins: int 
     weights = np.where(positive, 1.0, penalty)
     total = np.bincount(which, weights, n_bins)
     predicted, observed = (
-        np.divide(np.bincount(which, weights * values, n_bins), total, out=np.full(n_bins, np.nan), where=total > 0)
+        np.divide(
+            np.bincount(which, weights * values, n_bins), total, out=np.full(n_bins, np.nan), where=total > 0
+        )
         for values in (p, positive)
     )
     filled = total > 0
@@ -43,12 +45,13 @@ def reliability(p: np.ndarray, y: np.ndarray, penalty: float = 1.0, n_bins: int 
 def shift_logit(logit: np.ndarray, from_penalty: float, to_penalty: float) -> np.ndarray:
     """The logit that the optimal model of another penalty would give: logit_Λ = logit_1 − ln Λ.
 
-    Follows from eq. 7, whose minimum at each spectrum is p = f / (f + Λ (1 − f)), f the share of binaries there.
+    Follows from eq. 7, whose minimum at each spectrum is p = f / (f + Λ (1 − f)), f the share of binaries
+    there.
     """
     return logit - np.log(to_penalty / from_penalty)
 
 
 def shift_probability(p: np.ndarray, from_penalty: float, to_penalty: float) -> np.ndarray:
-    """`shift_logit` on probabilities: p / (p + r (1 − p)) with r = to_penalty / from_penalty; exact at 0 and 1."""
+    """`shift_logit` on probabilities: p / (p + r (1 − p)), r = to_penalty / from_penalty."""
     p, ratio = np.asarray(p), to_penalty / from_penalty
     return p / (p + ratio * (1.0 - p))

@@ -16,8 +16,8 @@ GIB = 1 << 30
 class PairedSpectra:
     """The spectra of N pairs from mock shards: rows 0…N−1 are singles, N…2N−1 the binaries of the same pairs.
 
-    Shards, hence whole pairs, are what a split is made of: the two spectra of a pair never part. Spectra are kept
-    in memory as one float16 tensor, or read through memory maps when they exceed `memory_limit` [bytes].
+    Shards, hence whole pairs, are what a split is made of: the two spectra of a pair never part. Spectra are
+    kept in memory as one float16 tensor, or read through memory maps when they exceed `memory_limit` [bytes].
     """
 
     def __init__(self, shards: Sequence[str | PathLike], arm: str, memory_limit: float = 64 * GIB):
@@ -65,7 +65,9 @@ class PairedSpectra:
                     rows = block[first : first + size]
                     stream[f"{self.arm}/{kind}"].read_direct(rows)
                     if not np.isfinite(rows).all():
-                        raise ValueError(f"{path}: {self.arm}/{kind} has non-finite fluxes; make these mocks again")
+                        raise ValueError(
+                            f"{path}: {self.arm}/{kind} has non-finite fluxes; make these mocks again"
+                        )
             first += size
         return torch.from_numpy(flux.reshape(2 * self.n_pairs, self.n_pixels))
 
@@ -79,7 +81,7 @@ class PairedSpectra:
 
 
 class Batches:
-    """Batches of a `PairedSpectra` in a given order of its rows; the incomplete last one is kept or dropped."""
+    """Batches of a `PairedSpectra` in a given order of rows; the incomplete last one is kept or dropped."""
 
     def __init__(self, spectra: PairedSpectra, order: np.ndarray, batch: int, keep_last: bool):
         self.spectra, self.order, self.batch = spectra, order, min(batch, len(order))
@@ -94,7 +96,7 @@ class Batches:
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of n rows in an epoch, (n,): a permutation of (seed, epoch) alone, so that resuming finds it again."""
+    """The order of n rows in an epoch, (n,): of (seed, epoch) alone, so that resuming finds it again."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(n)
 
 

@@ -10,7 +10,7 @@ ONE_SIGMA = 0.6826894921370859  # probability content of ±1σ
 
 @dataclass(frozen=True)
 class Rates:
-    """True and false positive rates at a threshold (Zhang et al. 2022, eqs. 10–11) with binomial intervals."""
+    """True and false positive rates at a threshold (Zhang et al. 2022, eqs. 10–11), with intervals."""
 
     tpr: float
     fpr: float
@@ -48,7 +48,7 @@ def binomial_interval(
 
 
 def rates(p: np.ndarray, y: np.ndarray, threshold: float = 0.5, method: str = "wilson") -> Rates:
-    """TPR and FPR of probabilities `p` (N,) against classes `y` (N,; 1 or True = binary): p > threshold counts."""
+    """TPR and FPR of probabilities `p` (N,) against classes `y` (N,; 1 = binary): p > threshold counts."""
     p, positive = _checked(p, y)
     found = p > threshold
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
@@ -111,9 +111,13 @@ def binned_recall(
 def _checked(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     p, y = np.asarray(p, float), np.asarray(y)
     if p.shape != y.shape or p.ndim != 1:
-        raise ValueError(f"probabilities and classes must be two vectors of one length, found {p.shape} and {y.shape}")
+        raise ValueError(
+            f"probabilities and classes must be two vectors of one length, found {p.shape} and {y.shape}"
+        )
     if not np.isfinite(p).all():
-        raise ValueError(f"{int((~np.isfinite(p)).sum())} of {len(p)} probabilities are not finite: leave those rows out")
+        raise ValueError(
+            f"{int((~np.isfinite(p)).sum())} of {len(p)} probabilities are not finite: leave those rows out"
+        )
     return p, y.astype(bool)
 
 

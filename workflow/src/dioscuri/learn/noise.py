@@ -1,8 +1,9 @@
 """Gaussian noise whose every value depends only on (seed, stream, spectrum key, draw, pixel).
 
-Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") is a block cipher on counters:
-no state, no order, so any shard, batch or worker makes the same numbers. Counter = (block of four pixels, draw,
-low and high word of the spectrum's key); cipher key = (seed, stream). Box–Muller turns the words into normals.
+Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") is a block cipher on
+counters: no state, no order, so any shard, batch or worker makes the same numbers. Counter = (block of four
+pixels, draw, low and high word of the spectrum's key); cipher key = (seed, stream). Box–Muller turns the
+words into normals.
 """
 
 import numpy as np
@@ -28,9 +29,9 @@ def normals(keys: np.ndarray, n_draws: int, n_pixels: int, seed: int, stream: in
     """
     seed, stream = _checked_word("seed", seed), _checked_word("stream", stream)
     keys = np.ascontiguousarray(keys, dtype=np.int64)
-    blocks = np.empty((len(keys), n_draws, -(-n_pixels // 4), 4), np.float32)
-    _fill(blocks, keys, _u4(seed), _u4(stream))
-    return blocks.reshape(len(keys), n_draws, -1)[..., :n_pixels]
+    values = np.empty((len(keys), n_draws, 4 * -(-n_pixels // 4)), np.float32)
+    _fill(values, keys, _u4(seed), _u4(stream))
+    return values[..., :n_pixels]
 
 
 def torch_normals(keys: Tensor, n_draws: int, n_pixels: int, seed: int, stream: int = 0) -> Tensor:
@@ -73,7 +74,7 @@ def _checked_word(name: str, value: int) -> int:
 
 
 @njit(inline="always")
-def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+def philox(c0, c1, c2, c3, k0, k1):
     """Philox4x32-10 on four uint32 counter words and two uint32 key words."""
     for _ in range(_ROUNDS):
         product0, product1 = _u8(c0) * _u8(_M0), _u8(c2) * _u8(_M1)
@@ -84,7 +85,7 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _log_unit(word):  # type: ignore[no-untyped-def]
+def _log_unit(word):
     # ln((k + ½)/2²⁴) of a 24-bit k: exponent and mantissa apart, Cephes' logf polynomial on [√½, √2].
     # Written out, because LLVM vectorises this loop but not calls of libm (×4).
     bits = _f4(_f4(_i4(word >> _u4(8))) + _f4(0.5)).view(np.int32)
@@ -106,9 +107,9 @@ def _log_unit(word):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _box_muller(radial, angular):  # type: ignore[no-untyped-def]
-    # Two normals of two words. The angle is split exactly into the nearest quadrant and a rest within ±1/8 turn,
-    # where Cephes' sinf and cosf polynomials hold.
+def _box_muller(radial, angular):
+    # Two normals of two words. The angle is split exactly into the nearest quadrant and a rest within ±1/8
+    # turn, where Cephes' sinf and cosf polynomials hold.
     radius = np.sqrt(_f4(-2.0) * _log_unit(radial))
     k = angular >> _u4(8)
     quadrant = (k + _u4(1 << 21)) >> _u4(22)
@@ -127,17 +128,17 @@ def _box_muller(radial, angular):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fill(blocks, keys, seed, stream):  # type: ignore[no-untyped-def]
-    n_spectra, n_draws, n_blocks, _ = blocks.shape
+def _fill(values, keys, seed, stream):
+    n_spectra, n_draws, n_pixels = values.shape
     for s in range(n_spectra):
         low, high = _u4(keys[s] & 0xFFFFFFFF), _u4((keys[s] >> 32) & 0xFFFFFFFF)
         for d in range(n_draws):
-            row = blocks[s, d]
-            for b in range(n_blocks):
+            row = values[s, d]
+            for b in range(n_pixels // 4):
                 word0, word1, word2, word3 = philox(_u4(b), _u4(d), low, high, seed, stream)
                 normal0, normal1 = _box_muller(word0, word1)
                 normal2, normal3 = _box_muller(word2, word3)
-                row[b, 0] = normal0
-                row[b, 1] = normal1
-                row[b, 2] = normal2
-                row[b, 3] = normal3
+                row[4 * b] = normal0
+                row[4 * b + 1] = normal1
+                row[4 * b + 2] = normal2
+                row[4 * b + 3] = normal3

@@ -2,13 +2,13 @@
 
 import csv
 import logging
+import math
 import os
 import shutil
 import signal
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -23,11 +23,12 @@ from torch import Tensor
 from dioscuri import __version__
 from dioscuri.io import atomic, digest, read_provenance, write_json
 from dioscuri.learn.data import Batches, PairedSpectra, epoch_order
+from dioscuri.learn.inference import MODEL_SCHEMA
+from dioscuri.learn.lightning_quirks import declare_missing_operators, quiet_lightning
 from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.networks import SpectrumCNN, build
 from dioscuri.learn.objective import weighted_bce
 from dioscuri.learn.schedule import Schedule
-from dioscuri.learn.torchvision_shim import declare_missing_operators
 
 declare_missing_operators()
 
@@ -35,7 +36,6 @@ import pytorch_lightning as pl  # noqa: E402  (torchvision has to be mended firs
 from pytorch_lightning.callbacks import TQDMProgressBar  # noqa: E402
 from pytorch_lightning.plugins.environments import LightningEnvironment  # noqa: E402
 
-MODEL_SCHEMA = "dioscuri/model/1"
 HISTORY_COLUMNS = (
     "epoch",
     "learning_rate",
@@ -79,14 +79,15 @@ def train(
     """Train a network on mock shards and write `model.ckpt`, `history.csv` and `model.json` into `out_dir`.
 
     network: settings of `SpectrumCNN` (channels, kernels, strides, dense, dropout). penalty: Λ of eq. 7.
-    grid: the arm's wavelength grid (wave_min, wave_max [Å, vacuum], n_pixels, resolution), kept with the model.
-    schedule, patience, stop_patience, learning_rate_floor: see `Schedule`. batch: spectra per step; each epoch
-    drops the remainder of its own permutation. accelerator: auto, cpu or gpu.
+    grid: the arm's wavelength grid (wave_min, wave_max [Å, vacuum], n_pixels, resolution), kept with the
+    model. schedule, patience, stop_patience, learning_rate_floor: see `Schedule`. batch: spectra per step;
+    each epoch drops the remainder of its own permutation. accelerator: auto, cpu or gpu.
 
-    Initial weights depend on `seed`, order and dropout of an epoch on (seed, epoch): on one machine with the same
-    number of threads a rerun gives the same network, also when it was killed and resumed. The state after each
-    epoch is in `out_dir/resume/`. With `max_seconds`, no epoch is begun that would probably end later; then, and
-    after SIGTERM or SIGUSR1 (walltime), `Unfinished` is raised. Returns the content of model.json.
+    Initial weights depend on `seed`, order and dropout of an epoch on (seed, epoch): on one machine with the
+    same number of threads a rerun gives the same network, also when it was killed and resumed. The state
+    after each epoch is in `out_dir/resume/`. With `max_seconds`, no epoch is begun that would probably end
+    later; then, and after SIGTERM or SIGUSR1 (walltime), `Unfinished` is raised. Returns the content of
+    model.json.
     """
     started = time.monotonic()
     out_dir = Path(out_dir)
@@ -121,7 +122,7 @@ def train(
     }
     fingerprint = digest(settings)
 
-    with torch.random.fork_rng(), _quiet_lightning(), _cuda_reproducible():
+    with torch.random.fork_rng(range(torch.cuda.device_count())), quiet_lightning(), _cuda_reproducible():
         torch.manual_seed(seed)
         plan = Schedule(schedule, learning_rate, patience, stop_patience, learning_rate_floor)
         module = Classifier(build(network, training.n_pixels), float(penalty), seed, plan, fingerprint)
@@ -175,7 +176,8 @@ class Classifier(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), self.schedule.learning_rate, fused=True)
 
     def on_train_epoch_start(self) -> None:
-        # Dropout, too, is a function of (seed, epoch) alone; the constant keeps it apart from the initial weights.
+        # Dropout, too, is a function of (seed, epoch) alone; the constant keeps it apart from the initial
+        # weights.
         torch.manual_seed(int(np.random.SeedSequence([self.seed, len(self.history), 1]).generate_state(1)[0]))
         self.epoch_started = time.monotonic()
         self.train_sums = torch.zeros(2, device=self.device)  # loss, batches
@@ -246,7 +248,8 @@ class Keeper(pl.Callback):
 
     def __init__(self, resume_dir: Path, started: float, max_seconds: float | None, max_epochs: int):
         self.resume_dir, self.started = resume_dir, started
-        self.max_seconds, self.max_epochs = max_seconds, max_epochs
+        self.max_seconds = math.inf if max_seconds is None else max_seconds
+        self.max_epochs = max_epochs
         self.received: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: Classifier) -> None:  # type: ignore[override]
@@ -273,7 +276,9 @@ class Keeper(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Classifier) -> None:  # type: ignore[override]
         # The best model first: killed between the two, the epoch is run again and gives the same one.
         if module.improved:
-            _save(self.resume_dir / "best.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=True))
+            _save(
+                self.resume_dir / "best.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=True)
+            )
         _save(self.resume_dir / "last.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=False))
         row = module.history[-1]
         log.info(
@@ -285,17 +290,16 @@ class Keeper(pl.Callback):
             trainer.should_stop = True
         elif self.received is not None:
             self._stop_unfinished(module, f"signal {signal.Signals(self.received).name}")
-        elif self.max_seconds is not None:
-            if time.monotonic() - self.started + row["seconds"] > self.max_seconds:
-                self._stop_unfinished(module, f"limit of {self.max_seconds:g} s")
+        elif time.monotonic() - self.started + row["seconds"] > self.max_seconds:
+            self._stop_unfinished(module, f"limit of {self.max_seconds:g} s")
 
     def _note(self, number: int, _: Any) -> None:
         self.received = number
 
     def _stop_unfinished(self, module: Classifier, why: str) -> None:
         raise Unfinished(
-            f"training stopped ({why}) after {len(module.history)} epochs, which are kept in {self.resume_dir}: "
-            "rerun to continue"
+            f"training stopped ({why}) after {len(module.history)} epochs: rerun to continue "
+            f"(state in {self.resume_dir})"
         )
 
 
@@ -341,8 +345,12 @@ def _write_results(
     return info
 
 
-def _refuse_overlap(train_shards: Sequence[str | PathLike], validation_shards: Sequence[str | PathLike]) -> None:
-    both = {os.path.realpath(path) for path in train_shards} & {os.path.realpath(path) for path in validation_shards}
+def _refuse_overlap(
+    train_shards: Sequence[str | PathLike], validation_shards: Sequence[str | PathLike]
+) -> None:
+    both = {os.path.realpath(path) for path in train_shards} & {
+        os.path.realpath(path) for path in validation_shards
+    }
     if both:
         raise ValueError(f"shards given for training and for validation: {', '.join(sorted(both))}")
 
@@ -354,7 +362,9 @@ def _checked_grid(
     found = {"training mocks": training.n_pixels, "validation mocks": validation.n_pixels}
     for where, n_pixels in found.items():
         if n_pixels != grid["n_pixels"]:
-            raise ValueError(f"{where} of the {training.arm} arm have {n_pixels} pixels, the grid {grid['n_pixels']}")
+            raise ValueError(
+                f"{where} of the {training.arm} arm have {n_pixels} pixels, the grid {grid['n_pixels']}"
+            )
     return grid
 
 
@@ -371,23 +381,6 @@ def _place_on_gpu(*splits: PairedSpectra) -> None:
     for spectra in splits:
         if spectra.n_bytes < 0.4 * torch.cuda.mem_get_info()[0]:
             spectra.to("cuda")
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning's announcements (hardware, tips, "use srun") are not for our logs: one model is one plain process."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The `srun` command is available")
-            warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)  # Lightning with torch 2.13
-            yield
-    finally:
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
 
 
 @contextmanager

@@ -44,11 +44,26 @@ class Atmosphere:
 
     def continuum_opacity(self, wave: np.ndarray) -> np.ndarray:
         """Continuous opacity [cm⁻¹] at wavelengths [Å], (W, D)."""
-        return _opacity_table(np.atleast_1d(np.asarray(wave, float)), self.temperature, self.n_e, self.n_hi, self.n_h2, self.n_hei)
+        return _opacity_table(
+            np.atleast_1d(np.asarray(wave, float)),
+            self.temperature,
+            self.n_e,
+            self.n_hi,
+            self.n_h2,
+            self.n_hei,
+        )
 
     def stages(self) -> np.ndarray:
         """n / U of the neutral and the once ionised stage of every element, (E, 2, D) in cm⁻³."""
-        return _stages(self.temperature, self.n_e, self.n_h, self.n_hi, self.ratios, ELEMENTS.partition, ELEMENTS.ionisation)
+        return _stages(
+            self.temperature,
+            self.n_e,
+            self.n_h,
+            self.n_hi,
+            self.ratios,
+            ELEMENTS.partition,
+            ELEMENTS.ionisation,
+        )
 
 
 @numba.njit(cache=True)
@@ -117,7 +132,15 @@ def _march(tau, temperature, gravity, gram_per_h, wave, ratios, partition, ionis
 def _integrate(tau, temperature, logg, ratios, wave):
     gram_per_h = ATOMIC_MASS * float(np.sum(ratios * ELEMENTS.weight))
     return _march(
-        tau, temperature, 10.0**logg, gram_per_h, wave, ratios, ELEMENTS.partition, ELEMENTS.ionisation, DONOR_ROWS
+        tau,
+        temperature,
+        10.0**logg,
+        gram_per_h,
+        wave,
+        ratios,
+        ELEMENTS.partition,
+        ELEMENTS.ionisation,
+        DONOR_ROWS,
     )
 
 
@@ -159,4 +182,3 @@ def model_atmosphere(teff: float, logg: float, feh: float, afe: float) -> Atmosp
     return Atmosphere(
         teff, logg, feh, afe, tau, temperature, pressure, n_e, n_hi, n_h2, n_hei, n_h, kappa, ratios
     )
-

@@ -1,11 +1,13 @@
 """What telescope and imperfect models do to spectra: the ingredients that make mocks look like real
 exposures."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numba import njit
 
 from dioscuri.spectra.arms import C_KMS
 
@@ -176,15 +178,21 @@ def resampled_noise(draws: Draws, wave: np.ndarray, native_step: float) -> np.nd
     native = draws.normals(n_native)
     white = draws.normals(len(wave))
     phase = draws.uniform(0.0, 1.0)
-    mixed = draws.uniform(0.0, 1.0)
-    out = np.empty_like(white)
-    for row in range(len(out)):
-        at = position + phase[row]
-        left = at.astype(np.int64)
-        t = (at - left).astype(np.float32)
-        smooth = native[row, left] * (1 - t) + native[row, left + 1] * t
-        out[row] = np.sqrt(1 - mixed[row]) * np.sqrt(2 / 3) * white[row] + np.sqrt(mixed[row]) * smooth
-    return out
+    _mix_resampled(native, white, position, phase, draws.uniform(0.0, 1.0))
+    return white
+
+
+@njit(cache=True, nogil=True)
+def _mix_resampled(native, white, position, phase, mixed):  # type: ignore[no-untyped-def]
+    """In place: white ← √(1 − mixed) √⅔ white + √mixed · (native interpolated at position + phase)."""
+    for row in range(len(white)):
+        keep, take = math.sqrt((1 - mixed[row]) * 2 / 3), math.sqrt(mixed[row])
+        for pixel in range(len(position)):
+            at = position[pixel] + phase[row]
+            left = int(at)
+            t = at - left
+            smooth = native[row, left] * (1 - t) + native[row, left + 1] * t
+            white[row, pixel] = keep * white[row, pixel] + take * smooth
 
 
 def spoil_pixels(recipe: Recipe, draws: Draws, flux: np.ndarray) -> None:

@@ -2,16 +2,19 @@
 
 import multiprocessing
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.interpolate import make_interp_spline
+from scipy.ndimage import gaussian_filter1d
 
 from dioscuri import __version__, io
 from dioscuri.spectra.arms import C_KMS
+from dioscuri.spectra.kinematics import FWHM_PER_SIGMA
 from dioscuri.spectra.library import AXES, SpectralLibrary, Window, continuum_knots, log_grid
 
 
@@ -24,8 +27,9 @@ def assemble(
 ) -> SpectralLibrary:
     """A library from `spectra`, which yields (node, {arm: (flux (L,), continuum (L,) or None)}).
 
-    `windows[arm]` (L,) are the wavelengths, vacuum Å, uniform in ln λ; fluxes are F_λ at the surface. Nodes that never come, or come with fluxes that are not finite and positive, are holes. Where a source has
-    no continuum, a smooth upper envelope of its flux stands for it.
+    `windows[arm]` (L,) are the wavelengths, vacuum Å, uniform in ln λ; fluxes are F_λ at the surface. Nodes
+    that never come, or come with fluxes that are not finite and positive, are holes. Where a source has no
+    continuum, a smooth upper envelope of its flux stands for it.
     """
     shape = [len(axes[name]) for name in AXES]
     n_nodes = int(np.prod(shape))
@@ -77,6 +81,14 @@ def node_labels(axes: Mapping[str, np.ndarray]) -> np.ndarray:
     """Labels of every node, (N, 4), in the order in which nodes are numbered (afe fastest)."""
     mesh = np.meshgrid(*(np.asarray(axes[name], float) for name in AXES), indexing="ij")
     return np.stack([values.ravel() for values in mesh], axis=1)
+
+
+def node_number(axes: Mapping[str, np.ndarray], label: Sequence[float]) -> int:
+    """The number of the node at `label` (4,), values that lie on the axes."""
+    number = 0
+    for name, value in zip(AXES, label):
+        number = number * len(axes[name]) + int(np.searchsorted(axes[name], value))
+    return number
 
 
 def with_progress(items: Iterable, total: int, name: str, progress: bool | None) -> Iterator:
@@ -195,3 +207,41 @@ def _no_main_module() -> Iterator[None]:
         yield
     finally:
         main.__dict__.update(hidden)
+
+
+def onto_grid(
+    wave: np.ndarray, flux: np.ndarray, native: float, grid: np.ndarray, resolution: float
+) -> np.ndarray:
+    """A spectrum of resolving power `native` at `resolution` ≤ `native`, on the ln-λ wavelengths `grid` (L,).
+
+    `wave` (Lw,) ascending, vacuum Å, any spacing that samples the spectrum; `flux` (Lw,).
+    """
+    if grid[0] < wave[0] * (1 - 1e-9) or grid[-1] > wave[-1] * (1 + 1e-9):
+        raise ValueError(
+            f"the spectrum covers {wave[0]:.1f} to {wave[-1]:.1f} Å (vacuum), "
+            f"the window needs {grid[0]:.1f} to {grid[-1]:.1f} Å"
+        )
+    variance = (C_KMS / resolution) ** 2 - (C_KMS / native) ** 2
+    sigma_kms = np.sqrt(max(variance, 0.0)) / FWHM_PER_SIGMA
+    margin = 1 + 6 * sigma_kms / C_KMS
+    near = slice(
+        max(np.searchsorted(wave, grid[0] / margin) - 8, 0), np.searchsorted(wave, grid[-1] * margin) + 8
+    )
+    spline = make_interp_spline(np.log(wave[near]), flux[near], k=5)
+    step_kms = C_KMS * np.log(grid[1] / grid[0])
+    if sigma_kms < 0.1 * step_kms:
+        return spline(np.log(grid))
+    # Convolve on a grid fine enough for the sharper of the two; its first pixel is 6 σ before the library's.
+    fine = max(1, int(np.ceil(2.5 * step_kms * native / C_KMS)))
+    reach = int(np.ceil(6 * sigma_kms / step_kms)) * fine
+    ln_wave = (
+        np.log(grid[0]) + np.arange(-reach, (len(grid) - 1) * fine + reach + 1) * step_kms / fine / C_KMS
+    )
+    sampled = spline(np.clip(ln_wave, np.log(wave[0]), np.log(wave[-1])))
+    smooth = gaussian_filter1d(sampled, sigma_kms * fine / step_kms, mode="nearest", truncate=6.0)
+    return smooth[reach : reach + (len(grid) - 1) * fine + 1 : fine]
+
+
+def sampled_resolution(native: float, step_kms: float) -> float:
+    """The resolving power to store on a grid of `step_kms`: `native`, or the most that the grid can carry."""
+    return min(native, C_KMS / (3.7 * step_kms))

@@ -4,14 +4,17 @@ Each iteration fits the cubic smoothing spline f that minimises
 
     p Σ (y − f)² + (1 − p) ∫ f″² dλ        over the pixels kept so far,
 
-measures the scatter of the residuals in overlapping bins, and drops the pixels that stick out: below −1σ (lines) or
-above +3σ (cosmic rays). This is `normalize_spectrum_spline` of the authors' package laspec, behind the paper's mocks.
+measures the scatter of the residuals in overlapping bins, and drops the pixels that stick out: below −1σ
+(lines) or above +3σ (cosmic rays). This is `normalize_spectrum_spline` of the authors' package laspec, behind
+the paper's mocks.
 
-All of it is float64: in float32 rounding alone decides on pixels at the clipping limit, and moves the continuum.
+All of it is float64: in float32 rounding alone decides on pixels at the clipping limit, and moves the
+continuum.
 """
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -37,28 +40,40 @@ def fit_continuum(
 ) -> np.ndarray:
     """Continuum of every spectrum, (S, L) float64 in the units of `flux`, by the iterative smoothing spline.
 
-    `wave` (L,) strictly ascending [Å]; `flux` (S, L), or (L,) for one spectrum. Pixels that are not finite are
-    ignored; the spline bridges them, and beyond the outermost pixels kept it goes on as a straight line.
-    `p` is the smoothing parameter for λ in Å (1 interpolates, 0 is a straight line), `q` the quantile of the residuals
-    from which deviations count, `clip` the accepted deviations [σ], `half_width` [Å] that of the bins of the scatter
-    and the largest distance between them, `n_iterations` how often to fit and clip before the last fit, `threads`
-    how many spectra to work on at a time.
+    `wave` (L,) strictly ascending [Å]; `flux` (S, L), or (L,) for one spectrum. Pixels that are not finite
+    are ignored; the spline bridges them, and beyond the outermost pixels kept it goes on as a straight line.
+    `p` is the smoothing parameter for λ in Å (1 interpolates, 0 is a straight line), `q` the quantile of the
+    residuals from which deviations count, `clip` the accepted deviations [σ], `half_width` [Å] that of the
+    bins of the scatter and the largest distance between them, `n_iterations` how often to fit and clip before
+    the last fit, `threads` how many spectra to work on at a time.
 
-    A spectrum with fewer than 11 finite and positive pixels gives a row of NaN. A row's result depends on nothing
-    but the row: order, batch and threads change no bit of it.
+    A spectrum with fewer than 11 finite and positive pixels gives a row of NaN. A row's result depends on
+    nothing but the row: order, batch and threads change no bit of it.
 
-    Sources: Zhang et al. (2021, ApJS 256, 14) and laspec; for the spline Reinsch (1967) as in de Boor (1978, ch. XIV).
+    Sources: Zhang et al. (2021, ApJS 256, 14) and laspec; for the spline Reinsch (1967) as in de Boor (1978,
+    ch. XIV).
     """
     wave = np.ascontiguousarray(wave, dtype=np.float64)
     shape = np.shape(flux)
     if wave.ndim != 1 or len(shape) not in (1, 2) or shape[-1] != len(wave):
-        raise ValueError(f"continuum: wave {wave.shape} and flux {shape} do not match; accepted: (L,) and (S, L) or (L,)")
-    if not np.all(np.isfinite(wave)) or not np.all(np.diff(wave) > 0):
-        raise ValueError("continuum: wave must be finite and strictly ascending; sort the spectrum by wavelength first")
-    if not (0 < p < 1 and 0 <= q <= 1 and clip[0] < clip[1] and half_width > 0 and n_iterations >= 0 and threads >= 1):
         raise ValueError(
-            f"continuum: found {p=}, {q=}, {clip=}, {half_width=}, {n_iterations=}, {threads=}; accepted: 0 < p < 1, "
-            "0 ≤ q ≤ 1, clip[0] < clip[1], half_width > 0, n_iterations ≥ 0, threads ≥ 1"
+            f"continuum: wave {wave.shape} and flux {shape} do not match; accepted: (L,) and (S, L) or (L,)"
+        )
+    if not np.all(np.isfinite(wave)) or not np.all(np.diff(wave) > 0):
+        raise ValueError(
+            "continuum: wave must be finite and strictly ascending; sort the spectrum by wavelength first"
+        )
+    if not (
+        0 < p < 1
+        and 0 <= q <= 1
+        and clip[0] < clip[1]
+        and half_width > 0
+        and n_iterations >= 0
+        and threads >= 1
+    ):
+        raise ValueError(
+            f"continuum: found {p=}, {q=}, {clip=}, {half_width=}, {n_iterations=}, {threads=}; "
+            "accepted: 0 < p < 1, 0 ≤ q ≤ 1, clip[0] < clip[1], half_width > 0, n_iterations ≥ 0, threads ≥ 1"
         )
     rows = np.ascontiguousarray(flux, dtype=np.float64).reshape(-1, len(wave))
     continuum = np.empty_like(rows)
@@ -66,10 +81,11 @@ def fit_continuum(
     if threads == 1:
         _fit_rows(wave, rows, continuum, *settings)
     else:
-        # The kernel releases the GIL. Unlike numba's own threads, these survive a fork and need no threading layer.
+        # The kernel releases the GIL. Unlike numba's own threads, these survive a fork and need no threading
+        # layer.
         bounds = np.linspace(0, len(rows), threads + 1).astype(int)
         with ThreadPoolExecutor(threads) as pool:
-            parts = [slice(*ends) for ends in zip(bounds[:-1], bounds[1:])]
+            parts = [slice(*ends) for ends in pairwise(bounds)]
             list(pool.map(lambda part: _fit_rows(wave, rows[part], continuum[part], *settings), parts))
     return continuum.reshape(shape)
 
@@ -77,10 +93,10 @@ def fit_continuum(
 def normalise(
     wave: np.ndarray, flux: np.ndarray, sigma: np.ndarray | None = None, **settings
 ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-    """Flux and its error over the continuum: (flux / continuum, sigma / continuum or None, continuum), float64.
+    """Flux and its error over the continuum: (flux / continuum, sigma / continuum or None, continuum).
 
-    Shapes as those of `flux`, (S, L) or (L,); `settings` are those of `fit_continuum`. Where the continuum is not
-    positive (noise around nothing, an over-subtracted sky) normalised flux and error are NaN.
+    Shapes as those of `flux`, (S, L) or (L,); `settings` are those of `fit_continuum`. Where the continuum is
+    not positive (noise around nothing, an over-subtracted sky) normalised flux and error are NaN.
     """
     continuum = fit_continuum(wave, flux, **settings)
     positive = np.where(continuum > 0, continuum, np.nan)
@@ -218,9 +234,9 @@ def _evaluate(wave, good, knots, fitted, bends, n_good, p, out):
 def _clip(wave, residual, good, q, lowest, highest, half_width, scratch):
     """Drop from `good` the pixels whose residual deviates too much, in units of the scatter around them.
 
-    The scatter is the standard deviation of the good residuals within `half_width` of bin centres that span the
-    finite pixels evenly, and is interpolated linearly between them. A bin without good pixels, or without scatter,
-    keeps nothing.
+    The scatter is the standard deviation of the good residuals within `half_width` of bin centres that span
+    the finite pixels evenly, and is interpolated linearly between them. A bin without good pixels, or without
+    scatter, keeps nothing.
     """
     n = 0
     first = last = -1
@@ -261,7 +277,7 @@ def _clip(wave, residual, good, q, lowest, highest, half_width, scratch):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _quantile(values, q):
-    """np.quantile(values, q) of finite values, which it may reorder, in a few passes that count instead of a sort."""
+    """np.quantile(values, q) of finite values: a few counting passes, then a sort of what is left."""
     n = len(values)
     rank = int(q * (n - 1))
     fraction = q * (n - 1) - rank
@@ -269,7 +285,8 @@ def _quantile(values, q):
     for i in range(n):
         smallest = min(smallest, values[i])
         largest = max(largest, values[i])
-    # The values of ranks `rank` and `rank + 1` are above `low`, below which there are `n_below`, and not above `high`.
+    # The values of ranks `rank` and `rank + 1` are above `low`, below which there are `n_below`, and not
+    # above `high`.
     low, high = np.nextafter(smallest, -np.inf), largest
     n_below, n_above = 0, 0
     while n - n_below - n_above > FEW_ENOUGH_TO_SORT:

@@ -57,13 +57,15 @@ FILES_AT_ONCE = 64  # files read together: velocities and continua are solved fo
 
 @dataclass(frozen=True)
 class Limits:
-    """Where flags begin. `snr_min`: an arm at or below is masked; `ccf_min`: CCF maximum below which the
-    velocity is a guess; `npixbad_max`: bad pixels; `teff` [K]: templates outside or at these ends are flagged
-    (None: nothing is).
+    """Where flags begin.
+
+    `snr_min`: an arm at or below is masked; `ccf_min`: CCF maximum below which the velocity is a guess (FGK
+    stars reach 0.5 at S/N 8, real Be stars 0.16); `npixbad_max`: bad pixels; `teff` [K]: flagged are
+    templates at these ends or outside (None: the coolest and the hottest template).
     """
 
     snr_min: float = 5.0
-    ccf_min: float = 0.12
+    ccf_min: float = 0.2
     npixbad_max: int = 100
     teff: tuple[float, float] | None = None
 
@@ -236,13 +238,14 @@ def _process_arm(observations: Sequence[Observation], arm: Arm, meter: Meter, li
     if not pending:
         return
     velocities = measure_velocities([cleaned for _, cleaned in pending], arm, meter)
+    validity = limits.teff or (float(np.min(meter.teff)), float(np.max(meter.teff)))
     flux, sigma, covered = rest_frame([cleaned for _, cleaned in pending], velocities.rv, arm)
     for i, (result, cleaned) in enumerate(pending):
         result.rv_obs, result.rv_obs_err = float(velocities.rv[i]), float(velocities.rv_err[i])
         result.rv_teff, result.ccfmax = float(velocities.teff[i]), float(velocities.ccf_max[i])
         rest_wave = cleaned.wave / (1 + result.rv_obs / C_KMS)
         result.npixbad = int(np.sum(cleaned.bad & (rest_wave >= arm.wave_min) & (rest_wave <= arm.wave_max)))
-        result.flags |= _quality(result, bool(velocities.at_edge[i]), bool(covered[i]), limits)
+        result.flags |= _quality(result, bool(velocities.at_edge[i]), bool(covered[i]), limits, validity)
         if np.all(np.isfinite(flux[i])) and np.all(np.isfinite(sigma[i])):
             result.specflag, result.flux, result.sigma = True, flux[i], sigma[i]
         else:
@@ -251,11 +254,11 @@ def _process_arm(observations: Sequence[Observation], arm: Arm, meter: Meter, li
             result.flags |= Quality.MANY_BAD_PIXELS
 
 
-def _quality(result: ArmResult, at_edge: bool, covered: bool, limits: Limits) -> Quality:
+def _quality(result: ArmResult, at_edge: bool, covered: bool, limits: Limits, validity: tuple) -> Quality:
     flags = Quality(0)
     if not result.ccfmax >= limits.ccf_min:
         flags |= Quality.WEAK_CCF
-    if limits.teff is not None and not limits.teff[0] < result.rv_teff < limits.teff[1]:
+    if not validity[0] < result.rv_teff < validity[1]:
         flags |= Quality.TEFF_EDGE
     if result.npixbad > limits.npixbad_max:
         flags |= Quality.MANY_BAD_PIXELS

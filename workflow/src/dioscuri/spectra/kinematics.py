@@ -99,7 +99,8 @@ class Kinematics:
         """σ [km/s] that takes a line from the library's resolution to `resolution` (S, 1)."""
         if torch.any(resolution > self.native_resolution * (1 + 1e-9)):
             raise ValueError(
-                f"resolution {float(resolution.max()):g} was asked of spectra that have {self.native_resolution:g}"
+                f"the library has a resolution of {self.native_resolution:g}; "
+                f"{float(resolution.max()):g} cannot be made of it"
             )
         variance = (C_KMS / resolution) ** 2 - (C_KMS / self.native_resolution) ** 2
         return torch.sqrt(variance.clamp(min=0)) / FWHM_PER_SIGMA
@@ -109,8 +110,8 @@ class Kinematics:
         available = self.reach_kms + (self.pad - 2) * self.step_kms
         if needed > available:
             raise ValueError(
-                f"|rv| + vsini + 4 σ of the line spread reach {needed:.0f} km/s, but the library's window extends "
-                f"only {self.reach_kms:.0f} km/s beyond the arm; build the library with wider windows"
+                f"|rv| + vsini + 4 σ of the line spread reach {needed:.0f} km/s, but the library's window "
+                f"extends only {self.reach_kms:.0f} km/s beyond the arm; build it with wider windows"
             )
 
     def _rotation(self, cycles: torch.Tensor) -> torch.Tensor:

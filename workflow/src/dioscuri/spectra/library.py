@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from numba import njit
 
 from dioscuri import io
 from dioscuri.spectra.arms import C_KMS, Arm
@@ -178,12 +179,12 @@ class SpectralLibrary:
         labels = _as_labels(labels)
         self._require(labels)
         nodes, weights = self._stencil(labels)
-        return torch.nn.functional.embedding_bag(
-            torch.from_numpy(nodes),
-            table,
-            per_sample_weights=torch.from_numpy(weights.astype(np.float32)),
-            mode="sum",
-        )
+        width = -(-nodes.shape[1] // 3) * 3  # the kernel wants a multiple of three: the rest weighs nothing
+        padding = ((0, 0), (0, width - nodes.shape[1]))
+        nodes, weights = np.pad(nodes, padding), np.pad(weights.astype(np.float32), padding)
+        sums = np.empty((len(labels), table.shape[1]), np.float32)
+        _sum_weighted_rows(table.numpy(), nodes, weights, np.argsort(nodes[:, 0], kind="stable"), sums)
+        return torch.from_numpy(sums)
 
     def _stencil(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Nodes and weights (S, ≤ 81) of the tensor-product Lagrange stencil: three nodes per axis around the
@@ -239,6 +240,23 @@ def _lagrange(values: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarra
             if i != j:
                 weights[:, i] *= (at - x[:, j]) / (x[:, i] - x[:, j])
     return index, weights
+
+
+@njit(cache=True, nogil=True)
+def _sum_weighted_rows(table, nodes, weights, order, sums):  # type: ignore[no-untyped-def]
+    """sums (S, L) = Σ_k weights (S, K) · table[nodes (S, K)], K a multiple of three, spectra taken in `order` (S,).
+
+    Three rows at a time, because loading and storing the sum costs as much as a row; neighbours in the grid
+    one after the other, because they share rows that are then still in the cache.
+    """
+    for spectrum in order:
+        total = sums[spectrum]
+        total[:] = 0
+        for k in range(0, nodes.shape[1], 3):
+            first, second, third = nodes[spectrum, k], nodes[spectrum, k + 1], nodes[spectrum, k + 2]
+            w1, w2, w3 = weights[spectrum, k], weights[spectrum, k + 1], weights[spectrum, k + 2]
+            for i in range(len(total)):
+                total[i] += w1 * table[first, i] + w2 * table[second, i] + w3 * table[third, i]
 
 
 def _mapped(path: str | os.PathLike, dataset: h5py.Dataset) -> torch.Tensor:

@@ -12,8 +12,10 @@ from scipy.special import ndtri
 
 from dioscuri.spectra.arms import air_to_vacuum
 from dioscuri.spectra.eos import ELEMENTS
+from dioscuri.spectra.molecules import MGH, magnesium_hydride_lines
 
 EV_PER_CM1 = 1.0 / 8065.544
+COLUMNS = ("wave", "z", "ion", "excitation", "log_gf", "abo_sigma", "abo_alpha", "origin")
 
 
 class LineListError(ValueError):
@@ -29,7 +31,9 @@ class LineList:
     ion: np.ndarray  # (N,) int, 0 neutral, 1 once ionised
     excitation: np.ndarray  # (N,) eV, lower level
     log_gf: np.ndarray  # (N,)
-    abo_sigma: np.ndarray  # (N,) collision cross-section with H at 10 km/s, a0²; 0 where unknown (Unsöld is used)
+    abo_sigma: (
+        np.ndarray
+    )  # (N,) collision cross-section with H at 10 km/s, a0²; 0 where unknown (Unsöld is used)
     abo_alpha: np.ndarray  # (N,) its velocity exponent (Anstee, Barklem & O'Mara)
     origin: np.ndarray  # (N,) str
     name: str  # file name or "embedded"
@@ -39,8 +43,13 @@ class LineList:
 
     def select(self, keep: np.ndarray) -> "LineList":
         """The lines where `keep` (boolean mask or indices) says so."""
-        columns = ("wave", "z", "ion", "excitation", "log_gf", "abo_sigma", "abo_alpha", "origin")
-        return replace(self, **{column: getattr(self, column)[keep] for column in columns})
+        return replace(self, **{column: getattr(self, column)[keep] for column in COLUMNS})
+
+    def merged(self, other: "LineList") -> "LineList":
+        """The lines of both lists, in order of wavelength; the name is this one's."""
+        joined = {column: np.concatenate([getattr(self, column), getattr(other, column)]) for column in COLUMNS}
+        both = LineList(**joined, name=self.name)
+        return both.select(np.lexsort((both.excitation, both.ion, both.z, both.wave)))
 
     def window(self, wave_min: float, wave_max: float) -> "LineList":
         """The lines between two vacuum wavelengths [Å]."""
@@ -91,7 +100,7 @@ def line_list(
     sigma = zeros if abo_sigma is None else np.asarray(abo_sigma, float)
     alpha = zeros if abo_alpha is None else np.asarray(abo_alpha, float)
     source = np.full(len(wave), "file") if origin is None else np.asarray(origin, str)
-    known = (ion <= 1) & (z > 1) & np.isin(z, ELEMENTS.z)
+    known = ((ion <= 1) & (z > 1) & np.isin(z, ELEMENTS.z)) | (z == MGH)
     order = np.lexsort((excitation, ion, z, wave))
     order = order[known[order]]
     columns = (wave, z, ion, excitation, log_gf, sigma, alpha, source)
@@ -108,7 +117,9 @@ def read_linelist(path: str | Path | None = None) -> LineList:
         return _read_embedded()
     path = Path(path)
     if not path.is_file():
-        raise LineListError(f"line list {path}: no such file; give a MOOG- or VALD-format list, or none for the embedded one")
+        raise LineListError(
+            f"line list {path}: no such file; give a MOOG- or VALD-format list, or none for the embedded one"
+        )
     raw = path.read_bytes()
     if raw[:2] == b"\x1f\x8b":
         raw = gzip.decompress(raw)
@@ -116,14 +127,17 @@ def read_linelist(path: str | Path | None = None) -> LineList:
     reader = _read_vald if any(line.lstrip().startswith("'") for line in text[:20]) else _read_moog
     lines = reader(path, text)
     if not len(lines):
-        raise LineListError(f"line list {path}: no atomic line of a known element found in {len(text)} lines of text")
+        raise LineListError(
+            f"line list {path}: no atomic line of a known element found in {len(text)} lines of text"
+        )
     return lines
 
 
 def _read_embedded() -> LineList:
     text = files("dioscuri.spectra").joinpath("data/lines.csv").read_text().splitlines()
     rows = list(csv.DictReader(line for line in text if not line.startswith("#")))
-    return line_list(
+    origin = {"A": "astrophysical", "L": "laboratory", "M": "molecular constants"}
+    atoms = line_list(
         air_to_vacuum(np.array([float(row["wave_air"]) for row in rows])),
         [int(row["species"].split(".")[0]) for row in rows],
         [int(row["species"].split(".")[1]) for row in rows],
@@ -131,9 +145,13 @@ def _read_embedded() -> LineList:
         [float(row["log_gf"]) for row in rows],
         abo_sigma=[float(row["abo_sigma"] or 0) for row in rows],
         abo_alpha=[float(row["abo_alpha"] or 0) for row in rows],
-        origin=[row["origin"] for row in rows],
+        origin=[row["origin"].replace(row["origin"][0], origin[row["origin"][0]], 1) for row in rows],
         name="embedded",
     )
+    wave, excitation, log_gf = magnesium_hydride_lines()
+    n = len(wave)
+    source = np.full(n, origin["M"])
+    return atoms.merged(line_list(wave, np.full(n, MGH), np.zeros(n, int), excitation, log_gf, origin=source))
 
 
 def _read_moog(path: Path, text: list[str]) -> LineList:
@@ -153,9 +171,9 @@ def _read_moog(path: Path, text: list[str]) -> LineList:
                 f"line list {path}, line {number}: found {line.strip()[:60]!r}; "
                 "accepted: wavelength (air Å), species Z.i, excitation (eV), log gf"
             ) from None
-        if species >= 100:
-            continue  # molecules: not synthesised
-        rows.append((wave, int(species), round((species - int(species)) * 10), excitation, log_gf))
+        z = int(species)
+        ion = round((species - z) * 10) if z < 100 else 0  # the decimals of a molecule are its isotopes
+        rows.append((wave, z, ion, excitation, log_gf))
     if not rows:
         raise LineListError(f"line list {path}: no line of numbers found; accepted: MOOG or VALD format")
     wave, z, ion, excitation, log_gf = (np.array(column) for column in zip(*rows))
@@ -190,9 +208,13 @@ def _read_vald(path: Path, text: list[str]) -> LineList:
                 "'extract stellar' transitions ('El ion', wavelength, ...)"
             ) from None
         if species[0] in symbols:
-            rows.append((wave * factor, int(symbols[species[0]]), int(species[1]) - 1, excitation * energy, log_gf))
+            rows.append(
+                (wave * factor, int(symbols[species[0]]), int(species[1]) - 1, excitation * energy, log_gf)
+            )
     if not rows:
-        raise LineListError(f"line list {path}: looks like VALD, but no transition of a known element was found")
+        raise LineListError(
+            f"line list {path}: looks like VALD, but no transition of a known element was found"
+        )
     wave, z, ion, excitation, log_gf = (np.array(column) for column in zip(*rows))
     wave = _checked_wavelengths(path, wave)
     return line_list(wave if vacuum else air_to_vacuum(wave), z, ion, excitation, log_gf, name=path.name)

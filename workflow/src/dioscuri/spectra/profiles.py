@@ -15,6 +15,7 @@ from dioscuri.spectra.eos import (
     PLANCK,
 )
 from dioscuri.spectra.lines import LineList
+from dioscuri.spectra.molecules import MGH, MGH_IONISATION, MGH_WEIGHT, magnesium_hydride_population
 
 SQRT_PI = 1.7724538509055159
 CLASSICAL = 0.0265400  # π e² / (m_e c), cm² Hz
@@ -36,7 +37,8 @@ def voigt(a, v):
         lower = 16.4955 + t * (38.82363 + t * (39.27121 + t * (21.69274 + t * (6.699398 + t))))
         return (upper / lower).real
     upper = t * (
-        36183.31 - u * (3321.9905 - u * (1540.787 - u * (219.0313 - u * (35.76683 - u * (1.320522 - u * 0.56419)))))
+        36183.31
+        - u * (3321.9905 - u * (1540.787 - u * (219.0313 - u * (35.76683 - u * (1.320522 - u * 0.56419)))))
     )
     lower = 32066.6 - u * (
         24322.84 - u * (9022.228 - u * (2186.181 - u * (364.2191 - u * (61.57037 - u * (1.841439 - u)))))
@@ -53,23 +55,22 @@ def line_parameters(
     with electrons: Cowley's approximation; radiation: the classical constant.
     """
     t = atmosphere.temperature
-    row = np.searchsorted(ELEMENTS.z, lines.z)
-    weight = ELEMENTS.weight[row]
     nu = LIGHT / (lines.wave * 1e-8)
-    species, which = np.unique(2 * row + lines.ion, return_inverse=True)
-
-    weight_of = ELEMENTS.weight[species // 2]
+    codes, which = np.unique(2 * lines.z + lines.ion, return_inverse=True)
+    population_of, weight_of, limit_of = _species(atmosphere, codes)
+    weight = weight_of[which]
     width_of = np.sqrt(2.0 * BOLTZMANN * t / (weight_of[:, None] * ATOMIC_MASS) + (microturbulence * 1e5) ** 2) / LIGHT
-    population_of = atmosphere.stages()[species // 2, species % 2]
     doppler = width_of[which]
     beta = ELECTRONVOLT / (BOLTZMANN * t)
     stimulated = 1.0 - np.exp(-PLANCK * nu[:, None] / (BOLTZMANN * t))
     strength = (CLASSICAL * 10.0**lines.log_gf / (SQRT_PI * nu))[:, None]
-    opacity = strength * (population_of / width_of)[which] * np.exp(-lines.excitation[:, None] * beta) * stimulated
+    opacity = (
+        strength * (population_of / width_of)[which] * np.exp(-lines.excitation[:, None] * beta) * stimulated
+    )
 
     # effective quantum numbers squared of both levels, from the ionisation energy of the stage
     charge = lines.ion + 1.0
-    limit = ELEMENTS.ionisation[row, lines.ion]
+    limit = limit_of[which]
     upper_energy = lines.excitation + 12398.42 / lines.wave
     n2_upper = np.minimum(13.598 * charge**2 / np.maximum(limit - upper_energy, 0.3), 25.0)
     n2_lower = np.minimum(13.598 * charge**2 / np.maximum(limit - lines.excitation, 0.3), 25.0)
@@ -77,12 +78,35 @@ def line_parameters(
     stark = 1e-8 * n2_upper**2.5
     waals = 4.5e-9 * np.maximum(2.5 * ((n2_upper / charge) ** 2 - (n2_lower / charge) ** 2), 0.1) ** 0.4
     perturbers = atmosphere.n_hi + 0.42 * atmosphere.n_hei + 0.85 * atmosphere.n_h2
-    damping = radiative[:, None] + stark[:, None] * atmosphere.n_e + waals[:, None] * ((t / 1e4) ** 0.3 * perturbers)
+    damping = (
+        radiative[:, None]
+        + stark[:, None] * atmosphere.n_e
+        + waals[:, None] * ((t / 1e4) ** 0.3 * perturbers)
+    )
     for k in np.flatnonzero(lines.abo_sigma > 0):
         rate = abo_rate(lines.abo_sigma[k], lines.abo_alpha[k], weight[k], t)
         damping[k] = radiative[k] + stark[k] * atmosphere.n_e + rate * perturbers
     a = damping / (4.0 * np.pi * doppler * nu[:, None])
     return opacity, a, doppler
+
+
+def _species(atmosphere: Atmosphere, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """n/U (K, D) [cm⁻³], weight (K,) [u] and ionisation energy (K,) [eV] of species given as 2 z + ion."""
+    stages = atmosphere.stages()
+    populations, weights, limits = [], [], []
+    for code in codes:
+        z, ion = divmod(int(code), 2)
+        if z == MGH:
+            magnesium, hydrogen = stages[ELEMENTS.row(12), 0], stages[ELEMENTS.row(1), 0]
+            populations.append(magnesium_hydride_population(atmosphere.temperature, magnesium, hydrogen))
+            weights.append(MGH_WEIGHT)
+            limits.append(MGH_IONISATION)
+        else:
+            row = ELEMENTS.row(z)
+            populations.append(stages[row, ion])
+            weights.append(ELEMENTS.weight[row])
+            limits.append(ELEMENTS.ionisation[row, ion])
+    return np.array(populations), np.array(weights), np.array(limits)
 
 
 def abo_rate(sigma: float, alpha: float, weight: float, temperature: np.ndarray) -> np.ndarray:
@@ -150,16 +174,18 @@ BALMER_REACH = 150.0  # Å
 STARK_SCALE = 0.5
 
 
-def add_balmer(
-    total: np.ndarray, wave: np.ndarray, atmosphere: Atmosphere, microturbulence: float
-) -> None:
+def add_balmer(total: np.ndarray, wave: np.ndarray, atmosphere: Atmosphere, microturbulence: float) -> None:
     """Add the hydrogen lines to `total` (D, L): Doppler core with self-broadening and a linear Stark wing."""
     t = atmosphere.temperature
     for centre, strength, stark, sigma, alpha in BALMER:
         first, last = np.searchsorted(wave, [centre - BALMER_REACH, centre + BALMER_REACH])
         if last <= first:
             continue
-        doppler = centre * np.sqrt(2.0 * BOLTZMANN * t / (1.008 * ATOMIC_MASS) + (microturbulence * 1e5) ** 2) / LIGHT
+        doppler = (
+            centre
+            * np.sqrt(2.0 * BOLTZMANN * t / (1.008 * ATOMIC_MASS) + (microturbulence * 1e5) ** 2)
+            / LIGHT
+        )
         per_angstrom = (centre * 1e-8) ** 2 / LIGHT * 1e8
         width = abo_rate(sigma, alpha, 1.008, t) * atmosphere.n_hi + 6.5e7
         lorentz = width / (4.0 * np.pi) * per_angstrom
@@ -183,4 +209,6 @@ def _add_hydrogen(total, wave, centre, opacity, doppler, lorentz, wing):
         for i in range(n_pixels):
             offset = abs(wave[i] - centre)
             x = offset * offset + core
-            total[d, i] += norm * voigt(a, offset / doppler[d]) + opacity[d] * wing[d] / (x * np.sqrt(np.sqrt(x)))
+            total[d, i] += norm * voigt(a, offset / doppler[d]) + opacity[d] * wing[d] / (
+                x * np.sqrt(np.sqrt(x))
+            )

@@ -18,19 +18,17 @@ from dioscuri.spectra import continuum
 from dioscuri.spectra.arms import C_KMS, Arm
 from dioscuri.spectra.lamost import Exposure
 
-REACH_KMS = (
-    700.0  # observed-frame margin on either side of an arm's grid, beyond any velocity that is searched
-)
-
-MEDIAN_WIDTH = 25  # pixels; wider than a resolved line core, so that the median bridges any cosmic ray
-ENVELOPE_WIDTH = (
-    301  # pixels; the 80th percentile over this width stands in for the continuum before it is fitted
-)
-ENVELOPE_QUANTILE = 80
-SPIKE_SIGMA = 6.0  # a cosmic ray stands this far above the running median ...
-SPIKE_EXCESS = (
-    1.15  # ... and above this multiple of the envelope, so that no stellar feature is mistaken for one
-)
+# Observed-frame margin on either side of an arm's grid; no velocity beyond it is searched.
+REACH_KMS = 700.0
+# Pixels of the running median for bright cosmic rays: grazing ones of 15 pixels occur, which 25 do not
+# bridge.
+MEDIAN_WIDTH = 51
+# For those inside a line: pixels of a running median, and the share of the envelope by which they exceed it.
+SHARP = ((5, 0.10), (15, 0.35))
+# A high quantile over this many pixels stands in for the continuum before that is fitted.
+ENVELOPE_WIDTH, ENVELOPE_PERCENTILE = 301, 80
+# A cosmic ray stands out by this many σ, and by this share of the envelope.
+SPIKE_SIGMA, SPIKE_EXCESS = 6.0, 0.10
 FEWEST_GOOD = 0.5  # share of pixels that must be good
 FEWEST_COVERED = 0.8  # share of the grid that the native pixels must cover
 BRIGHTEST = 1.5  # of the continuum: emission above this is cut before the cross-correlation
@@ -39,17 +37,24 @@ BRIGHTEST = 1.5  # of the continuum: emission above this is cut before the cross
 class Velocities(Protocol):
     """Velocities [km/s] of S spectra, as `dioscuri.spectra.velocity` gives them; all (S,)."""
 
-    rv: np.ndarray
-    rv_err: np.ndarray
-    teff: np.ndarray
-    ccf_max: np.ndarray
-    at_edge: np.ndarray
+    @property
+    def rv(self) -> np.ndarray: ...
+    @property
+    def rv_err(self) -> np.ndarray: ...
+    @property
+    def teff(self) -> np.ndarray: ...
+    @property
+    def ccf_max(self) -> np.ndarray: ...
+    @property
+    def at_edge(self) -> np.ndarray: ...
 
 
 class Meter(Protocol):
-    """What measures velocities of normalised spectra (S, L) on one wavelength grid (L,)."""
+    """What measures velocities of normalised spectra; `teff` (T,) [K] of its templates."""
 
-    def measure(self, wave: np.ndarray, flux: np.ndarray) -> Velocities: ...
+    teff: np.ndarray
+
+    def measure(self, wave: Sequence[np.ndarray], flux: Sequence[np.ndarray]) -> Velocities: ...
 
 
 class RefusedSpectrum(Exception):
@@ -72,71 +77,91 @@ class Cleaned:
 
 
 def clean(exposure: Exposure, arm: Arm, snr_min: float) -> Cleaned:
-    """Bridge masked pixels and cosmic rays of the part of an exposure that the arm's grid can see.
+    """Bridge bad pixels in the part of an exposure that the arm's grid can see.
 
-    Bad are: pixels with a mask bit, ivar ≤ 0, anything not finite, spikes (see `spikes`), and flux more than
-    6σ below zero. Flux and error of bad pixels come by linear interpolation between good ones. Raises
-    RefusedSpectrum.
+    Bad are pixels with a mask bit, ivar ≤ 0, anything not finite, spikes, and flux more than 6σ below zero.
+    Flux and error of bad pixels come by linear interpolation between good ones. Raises RefusedSpectrum.
     """
-    reach = REACH_KMS / C_KMS
-    low, high = arm.wave_min * (1 - reach), arm.wave_max * (1 + reach)
+    low, high = _visible(arm)
     part = slice(*np.searchsorted(exposure.wave, (low, high)))
     wave, flux, ivar = exposure.wave[part], exposure.flux[part], exposure.ivar[part]
-    covered = np.mean((arm.wave >= wave[0]) & (arm.wave <= wave[-1])) if len(wave) else 0.0
-    if covered < FEWEST_COVERED:
-        where = (
-            f"{exposure.wave[0]:.0f}–{exposure.wave[-1]:.0f} Å" if len(exposure.wave) else "no wavelengths"
-        )
-        detail = f"{where} found, {arm.wave_min:.0f}–{arm.wave_max:.0f} Å needed"
-        raise RefusedSpectrum(Refusal.NO_COVERAGE, Quality.SHORT_COVERAGE, detail)
-    good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & ~exposure.mask[part]
-    if np.all(flux[np.isfinite(flux)] == 0) and np.isfinite(flux).any():
+    _require_coverage(wave, arm)
+    finite = np.isfinite(flux)
+    if finite.any() and not flux[finite].any():
         raise RefusedSpectrum(Refusal.EMPTY, Quality.LOW_SNR, "all fluxes are zero")
-    if good.mean() < FEWEST_GOOD:
-        detail = f"{good.sum()} of {len(good)} pixels are good"
-        raise RefusedSpectrum(Refusal.NOT_FINITE, Quality.MANY_BAD_PIXELS, detail)
+    good = finite & np.isfinite(ivar) & (ivar > 0) & ~exposure.mask[part]
+    _require_good(good)
     typical = float(np.median(flux[good]))
     if typical <= 0:
         detail = f"median flux {typical:.3g}, S/N {exposure.snr:.2f}"
         raise RefusedSpectrum(Refusal.EMPTY, Quality.LOW_SNR, detail)
     if not exposure.snr > snr_min:
-        raise RefusedSpectrum(
-            Refusal.LOW_SNR, Quality.LOW_SNR, f"S/N {exposure.snr:.2f}, needed is above {snr_min:g}"
-        )
+        detail = f"S/N {exposure.snr:.2f}, accepted is above {snr_min:g}"
+        raise RefusedSpectrum(Refusal.LOW_SNR, Quality.LOW_SNR, detail)
     flux = np.interp(wave, wave[good], flux[good]) / typical
     sigma = np.interp(wave, wave[good], 1.0 / np.sqrt(ivar[good])) / typical
-    strange = spikes(flux, sigma) | (flux < -SPIKE_SIGMA * sigma)
-    good &= ~strange
-    if good.mean() < FEWEST_GOOD:
-        detail = f"{good.sum()} of {len(good)} pixels are good, {strange.sum()} are spikes"
-        raise RefusedSpectrum(Refusal.NOT_FINITE, Quality.MANY_BAD_PIXELS, detail)
+    good &= ~spikes(flux, sigma) & (flux > -SPIKE_SIGMA * sigma)
+    _require_good(good)
     flux, sigma = np.interp(wave, wave[good], flux[good]), np.interp(wave, wave[good], sigma[good])
     return Cleaned(wave, flux, sigma, ~good)
 
 
+def _visible(arm: Arm) -> tuple[float, float]:
+    """The observed wavelengths [Å] that can fall on the arm's grid."""
+    return arm.wave_min * (1 - REACH_KMS / C_KMS), arm.wave_max * (1 + REACH_KMS / C_KMS)
+
+
+def _require_coverage(wave: np.ndarray, arm: Arm) -> None:
+    covered = np.mean((arm.wave >= wave[0]) & (arm.wave <= wave[-1])) if len(wave) else 0.0
+    if covered < FEWEST_COVERED:
+        found = f"{wave[0]:.0f}–{wave[-1]:.0f} Å" if len(wave) else "nothing"
+        detail = f"{found} found between {arm.wave_min:.0f} and {arm.wave_max:.0f} Å"
+        raise RefusedSpectrum(Refusal.NO_COVERAGE, Quality.SHORT_COVERAGE, detail)
+
+
+def _require_good(good: np.ndarray) -> None:
+    if good.mean() < FEWEST_GOOD:
+        detail = f"{good.sum()} of {len(good)} pixels are good"
+        raise RefusedSpectrum(Refusal.NOT_FINITE, Quality.MANY_BAD_PIXELS, detail)
+
+
 def spikes(flux: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Pixels (P,) hit by cosmic rays, with one neighbour on either side: far above the running median of 25
-    pixels, in units of their error and of the scatter of the whole spectrum, and well above the continuum."""
-    residual = flux - median_filter(flux, MEDIAN_WIDTH, mode="nearest")
-    scatter = 1.4826 * np.median(np.abs(residual))
-    envelope = percentile_filter(flux, ENVELOPE_QUANTILE, ENVELOPE_WIDTH, mode="nearest")
-    hit = (residual > SPIKE_SIGMA * np.maximum(sigma, scatter)) & (flux > SPIKE_EXCESS * envelope)
+    """Pixels (P,) hit by cosmic rays, with one neighbour on either side; two kinds, both 6σ strong.
+
+    Bright ones stand above the running median of 51 pixels (σ here is at least the scatter of the whole
+    spectrum) and 10 % above the continuum, where no absorption line can be; narrow emission lines go with
+    them. Sharp ones, also inside a line, stand above the median of 5 pixels by 10 % of the continuum, or
+    above that of 15 by 35 %: the line spread, 5.5 pixels of FWHM, cannot bend a spectrum so much.
+    """
+    envelope = percentile_filter(flux, ENVELOPE_PERCENTILE, ENVELOPE_WIDTH, mode="nearest")
+    above = flux - median_filter(flux, MEDIAN_WIDTH, mode="nearest")
+    scatter = 1.4826 * np.median(np.abs(above))
+    hit = (above > SPIKE_SIGMA * np.maximum(sigma, scatter)) & (flux > (1 + SPIKE_EXCESS) * envelope)
+    for width, excess in SHARP:
+        jump = flux - median_filter(flux, width, mode="nearest")
+        hit |= (jump > SPIKE_SIGMA * sigma) & (jump > excess * envelope)
     return binary_dilation(hit, np.ones(3, bool)) if hit.any() else hit
 
 
 def measure_velocities(spectra: Sequence[Cleaned], arm: Arm, meter: Meter) -> Velocities:
-    """Radial velocities of cleaned spectra, normalised on one observed-frame grid that all of them share.
+    """Radial velocities of cleaned spectra, from their native pixels.
 
-    The grid has the arm's own pixel and reaches 700 km/s further on either side. Pixels without data count as
-    continuum; emission above 1.5 of the continuum, and what a bad fit leaves below zero, is cut.
+    The continuum is fitted for all at once on one observed-frame grid with the arm's own pixel, and carried
+    to the native pixels, so that the noise that is correlated with templates has not been interpolated.
+    Emission above 1.5 of the continuum is cut.
     """
-    reach = REACH_KMS / C_KMS
-    low, high = arm.wave_min * (1 - reach), arm.wave_max * (1 + reach)
+    low, high = _visible(arm)
     n_pixels = int((high - low) / (arm.wave_max - arm.wave_min) * (arm.n_pixels - 1)) + 1
-    wave = np.linspace(low, high, n_pixels)
-    flux = np.stack([np.interp(wave, s.wave, s.flux, left=np.nan, right=np.nan) for s in spectra])
-    normalised, _, _ = continuum.normalise(wave, flux)
-    return meter.measure(wave, np.clip(np.nan_to_num(normalised, nan=1.0), 0.0, BRIGHTEST))
+    grid = np.linspace(low, high, n_pixels)
+    flux = [np.interp(grid, s.wave, s.flux, left=np.nan, right=np.nan) for s in spectra]
+    levels = continuum.fit_continuum(grid, np.stack(flux))
+    normalised = []
+    for spectrum, level in zip(spectra, levels, strict=True):
+        level = np.interp(spectrum.wave, grid, level)
+        usable = level > 0
+        ratio = np.divide(spectrum.flux, level, out=np.full_like(level, np.nan), where=usable)
+        normalised.append(np.minimum(ratio, BRIGHTEST))
+    return meter.measure([spectrum.wave for spectrum in spectra], normalised)
 
 
 def rest_frame(
@@ -157,8 +182,7 @@ def rest_frame(
     missing = np.isnan(flux)
     normalised, _, level = continuum.normalise(arm.wave, flux)
     normalised[missing] = 1.0
-    with np.errstate(
-        over="ignore"
-    ):  # what half precision cannot hold becomes infinite, and is refused as such
+    # What half precision cannot hold becomes infinite; the caller refuses it.
+    with np.errstate(over="ignore"):
         error = (sigma / np.where(level > 0, level, np.nan)).astype(io.FLUX_DTYPE)
         return (normalised - 1).astype(io.FLUX_DTYPE), error, np.logical_not(missing.any(axis=1))

@@ -124,7 +124,9 @@ def _check_labels(teff: float, logg: float, feh: float, afe: float) -> None:
     for name, value in (("teff", teff), ("logg", logg), ("feh", feh), ("afe", afe)):
         low, high = VALIDITY[name]
         if not low <= value <= high:
-            raise ValueError(f"cannot synthesize {name} = {value:g}: the embedded atmospheres serve {low:g} to {high:g}")
+            raise ValueError(
+                f"cannot synthesize {name} = {value:g}: the embedded atmospheres serve {low:g} to {high:g}"
+            )
 
 
 def _synthesize(

@@ -1,4 +1,4 @@
-"""The embedded evolutionary tracks: the analytic formulae laid on MIST's equivalent evolutionary points (EEPs)."""
+"""The embedded evolutionary tracks: analytic formulae laid on equivalent evolutionary points (EEPs)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ Z_SUN = 0.0142857  # initial solar metal mass fraction of MIST (Choi et al. 2016
 TEFF_SUN = 5772.0  # K, nominal (IAU 2015 B3)
 LOGG_SUN = 4.438  # cgs, nominal
 
-# Primary EEPs (Dotter 2016). Hydrogen at the centre falls to 0.3 at IAMS: 45 % of the main sequence at 1 M☉ in MIST.
+# Primary EEPs (Dotter 2016). At IAMS central hydrogen falls to 0.3: after 45 % of the main sequence at 1 M☉.
 ZAMS, IAMS, TAMS, RGB_TIP = 202, 353, 454, 605
 _IAMS_FRACTION = 0.45
 # Below this mass the giant branch lies at hundreds of Gyr and MIST's tracks end at TAMS: ours do too.
@@ -35,9 +35,10 @@ def build(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
     """Lay the analytic tracks on EEPs 202 (ZAMS) to 605 (tip of the red giant branch).
 
-    `feh`: nodes of [Fe/H] (None: −2 to +0.5 by 0.25); `mass_max` [M☉] ≤ 2.5. Returns (feh (F,), mass (M,), eep (E,),
-    values (F, M, E, 6) in the order of `tracks.COLUMNS`, provenance). Values are NaN past TAMS below 0.6 M☉.
-    Above [Fe/H] = +0.32 the stars are those of Z = 0.03, the end of the published fits; the provenance says so.
+    `feh`: nodes of [Fe/H] (None: −2 to +0.5 by 0.25); `mass_max` [M☉] ≤ 2.5. Returns (feh (F,), mass (M,),
+    eep (E,), values (F, M, E, 6) in the order of `tracks.COLUMNS`, provenance). Values are NaN past TAMS
+    below 0.6 M☉. Above [Fe/H] = +0.32 the stars are those of Z = 0.03, the end of the published fits; the
+    provenance says so.
     """
     nodes = np.asarray(DEFAULT_FEH if feh is None else sorted(feh), float)
     metals = Z_SUN * 10**nodes
@@ -69,11 +70,13 @@ def contraction_age(mass: np.ndarray) -> np.ndarray:
 
 
 def _tracks(formulae: Formulae, mass: np.ndarray) -> np.ndarray:
-    """The tracks of one metallicity, (M, E, 6): sampled densely in each phase, then spaced evenly along the HRD."""
+    """The tracks of one metallicity, (M, E, 6): sampled densely, then spaced evenly along the HRD."""
     m = mass[:, None]
     end, base = formulae.main_sequence_age(m), formulae.giant_base_age(m)
     step = np.linspace(0.0, 1.0, _SAMPLES)
-    early = end * _IAMS_FRACTION * step
+    # The first half of the main sequence runs evenly in log age, from the contraction age on.
+    youth = contraction_age(m)
+    early = youth * (1.0 + end * _IAMS_FRACTION / youth) ** step - youth
     late = end * (_IAMS_FRACTION + (1 - _IAMS_FRACTION) * step)
     # On the giant branch stars race: sample evenly in log luminosity and ask for the age.
     low, high = formulae.giant_base_luminosity(m), formulae.tip_luminosity(m)
@@ -95,29 +98,27 @@ def _tracks(formulae: Formulae, mass: np.ndarray) -> np.ndarray:
     )
     values = np.full((mass.size, RGB_TIP - ZAMS + 1, 6), np.nan)
     for first, last, age, luminosity, radius in phases:
+        log_age = 6.0 + np.log10(age + youth)
         log_l, log_r = np.log10(luminosity), np.log10(radius)
         log_t = np.log10(TEFF_SUN) + 0.25 * log_l - 0.5 * log_r
-        distance = _hrd_distance(age, log_t, log_l)
+        logg = LOGG_SUN + np.log10(m) - 2.0 * log_r
+        distance = _distance(log_age, log_t, log_l)
         rows = slice(first - ZAMS, last - ZAMS + 1)
         for i in range(mass.size):
             if last == RGB_TIP and mass[i] < _MASS_GIANT:
                 continue
             at = np.linspace(0.0, distance[i, -1], last - first + 1)
-            myr, log_l_at, log_r_at = (np.interp(at, distance[i], y[i]) for y in (age, log_l, log_r))
-            values[i, rows, 0] = 6.0 + np.log10(myr + contraction_age(mass[i]))
-            values[i, rows, 1] = np.log10(TEFF_SUN) + 0.25 * log_l_at - 0.5 * log_r_at
-            values[i, rows, 2] = LOGG_SUN + np.log10(mass[i]) - 2.0 * log_r_at
-            values[i, rows, 3] = log_r_at
-            values[i, rows, 4] = log_l_at
+            for column, samples in enumerate((log_age, log_t, logg, log_r, log_l)):
+                values[i, rows, column] = np.interp(at, distance[i], samples[i])
             values[i, rows, 5] = mass[i]
     return values
 
 
-def _hrd_distance(age: np.ndarray, log_t: np.ndarray, log_l: np.ndarray) -> np.ndarray:
-    """Length along each track, (M, N), in the HRD metric of Dotter 2016 with a little age, so that it always grows.
+def _distance(log_age: np.ndarray, log_t: np.ndarray, log_l: np.ndarray) -> np.ndarray:
+    """Length along each track, (M, N), in the metric that spaces secondary EEPs evenly (Dotter 2016, eq. 1).
 
-    Secondary EEPs are evenly spaced in it. Weights: 2 for log Teff, 1/8 for log L, (1/20)² for the phase's age.
+    Weights 2 for log Teff and 1/8 for log L; that of log age is fitted to the 1 M☉ track of MIST v1.2, which
+    runs evenly in log age from ZAMS to IAMS and turns to the HRD after it.
     """
-    fraction = (age - age[:, :1]) / (age[:, -1:] - age[:, :1])
-    step = np.sqrt(2.0 * np.diff(log_t) ** 2 + 0.125 * np.diff(log_l) ** 2 + (0.05 * np.diff(fraction)) ** 2)
-    return np.concatenate([np.zeros((len(step), 1)), np.cumsum(step, axis=1)], axis=1)
+    squares = 2.0 * np.diff(log_t) ** 2 + 0.125 * np.diff(log_l) ** 2 + 0.35 * np.diff(log_age) ** 2
+    return np.concatenate([np.zeros((len(squares), 1)), np.cumsum(np.sqrt(squares), axis=1)], axis=1)

@@ -1,9 +1,9 @@
 """Published coefficients of the analytic evolution formulae, as printed: polynomials in ζ = log10(Z / 0.02).
 
-Each row holds the coefficients of ζ⁰, ζ¹, … (missing ones are zero). Sources: Hurley, Pols & Tout 2000 (MNRAS
-315, 543), Appendix A, for `A` and `B` (the primed coefficients of the paper stand here; `hurley.Formulae` derives
-the unprimed ones; a17, b2 and b3 are closed forms there); Tout et al. 1996 (MNRAS 281, 257), Tables 1 and 2, for
-the zero-age main sequence.
+Each row holds the coefficients of ζ⁰, ζ¹, … (missing ones are zero). Sources: Hurley, Pols & Tout 2000
+(MNRAS 315, 543), Appendix A, for `A` and `B` (the primed coefficients of the paper stand here;
+`hurley.Formulae` derives the unprimed ones; a17, b2 and b3 are closed forms there); Tout et al. 1996 (MNRAS
+281, 257), Tables 1 and 2, for the zero-age main sequence.
 """
 
 A: dict[int, tuple[float, ...]] = {

@@ -1,8 +1,8 @@
 """Analytic evolution of single stars from the zero-age main sequence to the tip of the red giant branch.
 
-The formulae of Hurley, Pols & Tout 2000 (MNRAS 315, 543; "HPT" below) on the zero-age main sequence of Tout et al.
-1996 (MNRAS 281, 257), vectorised over mass and age, for one metallicity. Masses 0.1–2.5 M☉ only (all that this
-project draws), so the branches for massive stars are left out; the mass is constant (no wind).
+The formulae of Hurley, Pols & Tout 2000 (MNRAS 315, 543; "HPT" below) on the zero-age main sequence of Tout
+et al. 1996 (MNRAS 281, 257), vectorised over mass and age, for one metallicity. Masses 0.1–2.5 M☉ only (all
+that this project draws), so the branches for massive stars are left out; the mass is constant (no wind).
 """
 
 from functools import cached_property
@@ -13,6 +13,7 @@ from dioscuri.stars.coefficients import ZAMS_LUMINOSITY, ZAMS_RADIUS, A, B
 
 Z_MIN, Z_MAX = 1e-4, 0.03  # range of the models behind the fits (HPT, section 2)
 MASS_MIN, MASS_MAX = 0.1, 2.5  # M☉; above 2.5 the giant-branch relations below would need further terms
+Values = np.ndarray | np.float64
 _HOOK_WIDTH = 0.01  # ε of HPT eqs. 14–15
 
 
@@ -21,7 +22,7 @@ def _polynomial(row: tuple[float, ...], zeta: float) -> float:
 
 
 class Formulae:
-    """Evolution at one metal mass fraction `z` (1e-4 … 0.03; outside, ValueError). Ages in Myr, else solar units.
+    """Evolution at one metal mass fraction `z` (1e-4 … 0.03; outside, ValueError); Myr and solar units.
 
     All methods broadcast their arguments (mass in M☉, age in Myr) and return float64 arrays of that shape.
     """
@@ -92,7 +93,7 @@ class Formulae:
         b[13] **= 2
         return b
 
-    # --- zero-age main sequence (Tout et al. 1996) -----------------------------------------------------------
+    # --- zero-age main sequence (Tout et al. 1996) --------------------------------------------------------
 
     def zams_luminosity(self, mass: np.ndarray) -> np.ndarray:
         """Luminosity [L☉] on the zero-age main sequence (Tout et al. eq. 1)."""
@@ -110,7 +111,7 @@ class Formulae:
         above = theta * m**2.5 + iota * m**6.5 + kappa * m**11 + lambda_ * m**19 + mu * m**19.5
         return above / (nu + xi * m**2 + omicron * m**8.5 + m**18.5 + pi * m**19.5)
 
-    # --- lifetimes --------------------------------------------------------------------------------------------
+    # --- lifetimes ----------------------------------------------------------------------------------------
 
     def giant_base_age(self, mass: np.ndarray) -> np.ndarray:
         """Age [Myr] at the base of the giant branch (eq. 4)."""
@@ -136,7 +137,7 @@ class Formulae:
         """Age [Myr] at the tip of the red giant branch, when helium ignites (eqs. 43, 49)."""
         return self.giant_age(mass, self.tip_luminosity(mass))
 
-    # --- main sequence ----------------------------------------------------------------------------------------
+    # --- main sequence ------------------------------------------------------------------------------------
 
     def terminal_luminosity(self, mass: np.ndarray) -> np.ndarray:
         """Luminosity [L☉] at the end of the main sequence (eq. 8)."""
@@ -148,10 +149,10 @@ class Formulae:
         """Radius [R☉] at the end of the main sequence (eq. 9)."""
         a, m = self.a, np.asarray(mass, float)
 
-        def high(m: np.ndarray) -> np.ndarray:
+        def high(m: Values) -> Values:
             return (-8.672073e-2 * m**3 + a[23] * m ** a[26] + a[24] * m ** (a[26] + 1.5)) / (a[25] + m**5)
 
-        def low(m: np.ndarray) -> np.ndarray:
+        def low(m: Values) -> Values:
             return (a[18] + a[19] * m ** a[21]) / (a[20] + m ** a[22])
 
         start, end = np.float64(a[17]), np.float64(a[17] + 0.1)
@@ -163,7 +164,7 @@ class Formulae:
         """ΔL (eq. 16)."""
         a = self.a
 
-        def high(m: np.ndarray) -> np.ndarray:
+        def high(m: Values) -> Values:
             return np.minimum(a[34] / m ** a[35], a[36] / m ** a[37])
 
         rise = np.clip((m - self.mass_hook) / (a[33] - self.mass_hook), 0.0, 1.0)
@@ -173,7 +174,7 @@ class Formulae:
         """ΔR (eq. 17)."""
         a = self.a
 
-        def high(m: np.ndarray) -> np.ndarray:
+        def high(m: Values) -> Values:
             return (a[38] + a[39] * m**3.5) / (a[40] * m**3 + m ** a[41]) - 1.0
 
         rise = np.clip((m - self.mass_hook) / (a[42] - self.mass_hook), 0.0, 1.0)
@@ -185,7 +186,7 @@ class Formulae:
         """α_L (eq. 19): linear between nodes below 2 M☉."""
         a = self.a
 
-        def high(m: np.ndarray) -> np.ndarray:
+        def high(m: Values) -> Values:
             return (a[45] + a[46] * m ** a[48]) / (m**0.4 + a[47] * m**1.9)
 
         nodes = (0.5, 0.7, a[52], a[53], 2.0)
@@ -204,7 +205,7 @@ class Formulae:
         """α_R (eq. 21): linear between nodes below a66."""
         a = self.a
 
-        def middle(m: np.ndarray) -> np.ndarray:
+        def middle(m: Values) -> Values:
             return a[58] * m ** a[60] / (a[59] + m ** a[61])
 
         nodes, values = [0.5, 0.65, a[68]], [a[62], a[63], a[64]]
@@ -217,7 +218,7 @@ class Formulae:
         """β_R (eq. 22), with a74 − 1 where the paper prints a74 − 1.06, which would leave a step at a74."""
         a = self.a
 
-        def high(m: np.ndarray) -> np.ndarray:
+        def high(m: Values) -> Values:
             return a[69] * m**3.5 / (a[70] + m ** a[71])
 
         rise = 1.06 + (a[72] - 1.06) * (m - 1.0) / (a[74] - 1.0)
@@ -228,7 +229,7 @@ class Formulae:
         """γ (eq. 23), never negative."""
         a = self.a
 
-        def low(m: np.ndarray) -> np.ndarray:
+        def low(m: Values) -> Values:
             return a[76] + a[77] * np.abs(m - a[78]) ** a[79]
 
         at_1 = float(low(np.float64(1.0)))
@@ -265,7 +266,7 @@ class Formulae:
         )  # floor for low masses, eq. 24
         return luminosity_0 * 10**log_l, np.maximum(radius_0 * 10**log_r, degenerate)
 
-    # --- subgiant and giant branch ----------------------------------------------------------------------------
+    # --- subgiant and giant branch ------------------------------------------------------------------------
 
     def giant_base_luminosity(self, mass: np.ndarray) -> np.ndarray:
         """Luminosity [L☉] at the base of the giant branch (eq. 10)."""
@@ -276,7 +277,7 @@ class Formulae:
         """Luminosity [L☉] at helium ignition (eq. 49)."""
         b, m = self.b, np.asarray(mass, float)
 
-        def high(m: np.ndarray) -> np.ndarray:
+        def high(m: Values) -> Values:
             return (b[11] + b[12] * m**3.8) / (b[13] + m**2)
 
         at_flash = high(np.float64(self.mass_flash))
@@ -306,7 +307,7 @@ class Formulae:
         return luminosity, self.giant_radius(m, luminosity)
 
     def evolve(self, mass: np.ndarray, age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Luminosity [L☉] and radius [R☉] at any `age` [Myr] since the zero-age main sequence; NaN past the tip."""
+        """Luminosity [L☉] and radius [R☉] at any `age` [Myr] after the ZAMS; NaN past the giants' tip."""
         m, age = np.broadcast_arrays(np.asarray(mass, float), np.asarray(age, float))
         end, base, tip = self.main_sequence_age(m), self.giant_base_age(m), self.tip_age(m)
         luminosity, radius = np.full(m.shape, np.nan), np.full(m.shape, np.nan)
@@ -321,7 +322,7 @@ class Formulae:
 
 
 class _GiantBranch:
-    """The two power laws of luminosity against time on the giant branch of stars of given mass (HPT section 5.2)."""
+    """The two power laws of luminosity against time on the giant branch (HPT section 5.2)."""
 
     def __init__(self, formulae: Formulae, mass: np.ndarray) -> None:
         flash = formulae.mass_flash

@@ -44,10 +44,11 @@ def tracks_folder(mist_dir: str | os.PathLike | None = None) -> Path:
         if _metallicities(folder):
             return folder
     found = "a folder without any" if given.is_dir() else "a file" if given.exists() else "no such folder"
-    where = "mist_dir" if mist_dir is not None else "$ISOCHRONES or its default"
+    named_by = "mist_dir" if mist_dir is not None else "$ISOCHRONES (or its default)"
+    example = folder_name(0.0)
     raise MistError(
-        f"MIST tracks: {where} is {given}: found {found}; expected {folder_name(0.0)} and its like there, or in "
-        f"its {_TREE}. Get one archive for each [Fe/H] from {URL.format(name=folder_name(0.0))} and unpack it there; "
+        f"MIST tracks: {named_by} is {given}: found {found}; expected folders as {example} in it, or in its "
+        f"{_TREE}. Each [Fe/H] has an archive, as {URL.format(name=example)}: unpack it there; "
         "or set tracks.source to embedded"
     )
 
@@ -66,10 +67,10 @@ def fingerprint(folder: Path, feh: Sequence[float] | None = None, mass_max: floa
 def build(
     folder: Path, feh: Sequence[float] | None = None, mass_max: float = 2.2
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-    """Read tracks to the tip of the red giant branch, of the given [Fe/H] (None: all there) and up to `mass_max` M☉.
+    """Read tracks to the red giants' tip, of the given [Fe/H] (None: all there) and up to `mass_max` M☉.
 
-    Returns (feh (F,), mass (M,), eep (E,), values (F, M, E, 6) in the order of `tracks.COLUMNS`, provenance); NaN
-    where a file is missing or a track ends early (as those of low mass do).
+    Returns (feh (F,), mass (M,), eep (E,), values (F, M, E, 6) in the order of `tracks.COLUMNS`,
+    provenance); NaN where a file is missing or a track ends early (as those of low mass do).
     """
     selection = _selection(folder, feh, mass_max)
     log.info(
@@ -102,7 +103,7 @@ def build(
         (index_eep - eep[0]).astype(int),
     )
     values[rows] = columns
-    absent = [(float(nodes[i]), float(mass[j])) for i, j in np.argwhere(np.isnan(values[:, :, 0, 0]))]
+    absent = [[float(nodes[i]), float(mass[j])] for i, j in np.argwhere(np.isnan(values[:, :, 0, 0]))]
     if absent:
         log.warning(
             "MIST: no file for %d pairs of [Fe/H] and mass, the first %s: nothing is drawn there",
@@ -111,7 +112,7 @@ def build(
         )
     provenance = {
         "source": "mist",
-        "physics": "MIST v1.2, v/vcrit = 0.4, [alpha/Fe] = 0 (Dotter 2016; Choi et al. 2016), read by isochrones",
+        "physics": "MIST v1.2, v/vcrit = 0.4, [alpha/Fe] = 0 (Dotter 2016; Choi et al. 2016)",
         "folder": str(folder),
         "n_tracks": sum(map(len, selection.values())),
         "absent": absent,
@@ -130,30 +131,26 @@ def _metallicities(folder: Path) -> dict[float, Path]:
 def _selection(folder: Path, feh: Sequence[float] | None, mass_max: float) -> dict[float, list[Path]]:
     """[Fe/H] → the track files to read, by mass."""
     there = _metallicities(folder)
-    wanted = sorted(there) if feh is None else sorted(float(f) for f in feh)
+    wanted = sorted(there if feh is None else {float(f) for f in feh})
     for node in wanted:
         if node not in there:
             name = folder_name(node)
             raise MistError(
-                f"MIST tracks: [Fe/H] = {node:g} is not in {folder}: found {_listed(there)}; expected {name}, "
-                f"from {URL.format(name=name)}. MIST's nodes are −4 … −2 by 0.5 and −2 … +0.5 by 0.25"
+                f"MIST tracks: [Fe/H] = {node:g} is not in {folder}: found {_listed(there)}; "
+                f"expected {name}, from {URL.format(name=name)} (nodes: −4 … −2 by 0.5 and −2 … +0.5 by 0.25)"
             )
     if len(wanted) < 2:
         raise MistError(
-            f"MIST tracks: {len(wanted)} [Fe/H] selected in {folder} (there: {_listed(there)}); a grid needs two or more. "
-            f"Archives: {URL.format(name=folder_name(0.25))} and its like"
+            f"MIST tracks: {len(wanted)} [Fe/H] selected in {folder} (there: {_listed(there)}); "
+            f"a grid needs two or more. Each has an archive, as {URL.format(name=folder_name(0.25))}"
         )
     selection = {}
     for node in wanted:
-        files = [
-            f
-            for f in sorted(there[node].iterdir())
-            if _TRACK.fullmatch(f.name) and _mass(f) <= mass_max + 1e-9
-        ]
+        files = [path for path in sorted(there[node].iterdir()) if _mass(path) <= mass_max + 1e-9]
         if not files:
             raise MistError(
-                f"MIST tracks: {there[node]} has no track of {mass_max:g} M☉ or less; expected files as 00100M.track.eep. "
-                f"Unpack {URL.format(name=folder_name(node))} again"
+                f"MIST tracks: {there[node]} has no track of {mass_max:g} M☉ or less; expected files as "
+                f"00100M.track.eep. Unpack {URL.format(name=folder_name(node))} again"
             )
         selection[node] = files
     return selection
@@ -164,45 +161,52 @@ def _listed(nodes: dict[float, Path]) -> str:
 
 
 def _mass(path: Path) -> float:
-    """Initial mass [M☉] from a file's name, 00100M.track.eep → 1.00."""
+    """Initial mass [M☉] from a track's name, 00100M.track.eep → 1.00; infinite for other files."""
     match = _TRACK.fullmatch(path.name)
-    if match is None:
-        raise MistError(
-            f"{path}: a track's name is five digits of mass / 0.01 M☉ and M.track.eep, as 00100M.track.eep"
-        )
-    return int(match[1]) / 100.0
+    return int(match[1]) / 100.0 if match else np.inf
 
 
 def _read_track(path: Path) -> Any:
-    """One file as a data frame to EEP 605: the needed columns, `initial_mass` and `EEP`. MistError if it is broken."""
+    """One file to EEP 605 as a data frame: needed columns, `initial_mass`, `EEP`. MistError if broken."""
     import pandas as pd
 
-    again = f"Unpack {URL.format(name=path.parent.name)} again"
+    def broken(what: str) -> MistError:
+        return MistError(f"{path}: {what}. Unpack {URL.format(name=path.parent.name)} again")
+
     with open(path, encoding="latin-1") as stream:
         header = [stream.readline() for _ in range(_HEADER_LINES)]
     if not header[0].startswith("# MIST version number"):
-        raise MistError(f"{path}: not a MIST track: the first line is {header[0][:60].rstrip()!r}. {again}")
-    if not header[11].startswith("#"):
-        raise MistError(f"{path}: the header breaks off before its {_HEADER_LINES} lines. {again}")
-    names = header[11].lstrip("#").split()
+        raise broken(f"expected a MIST track, found a first line of {header[0][:60].rstrip()!r}")
+    if not header[-1].startswith("#"):
+        raise broken(f"expected a header of {_HEADER_LINES} lines, found it broken off")
+    names = header[-1].lstrip("#").split()
     lacking = [name for name in _NEEDED if name not in names]
     if lacking:
-        raise MistError(
-            f"{path}: no column {', '.join(lacking)}; found {', '.join(names) or 'none'}. {again}"
-        )
+        raise broken(f"expected columns {', '.join(lacking)}, found {', '.join(names) or 'none'}")
     try:
         n_rows, first = int(header[7].split()[2]), int(header[8].split()[2])
     except (IndexError, ValueError) as error:
-        raise MistError(f"{path}: header lines 8 and 9 lack N_pts and the EEPs ({error}). {again}") from error
+        raise broken(
+            f"expected N_pts and EEPs in lines 8 and 9 of the header, found neither ({error})"
+        ) from error
     expected = min(n_rows, LAST_EEP - first + 1)
-    frame = pd.read_csv(
-        path, comment="#", sep=r"\s+", names=names, usecols=list(_NEEDED), nrows=expected, encoding="latin-1"
-    )
+    try:
+        frame = pd.read_csv(
+            path,
+            comment="#",
+            sep=r"\s+",
+            names=names,
+            usecols=list(_NEEDED),
+            nrows=expected,
+            encoding="latin-1",
+        )
+    except pd.errors.ParserError as error:
+        raise broken(f"expected a table of numbers, found {error}") from error
     whole = np.isfinite(frame.apply(pd.to_numeric, errors="coerce").to_numpy(float)).all(axis=1)
     if len(frame) < expected or not whole.all():
-        raise MistError(
-            f"{path}: truncated or corrupt: found {int(whole.sum())} whole rows, expected {expected} of the {n_rows} that its "
-            f"header promises. {again}"
+        raise broken(
+            f"truncated or corrupt: expected {expected} whole rows (its header promises {n_rows}), "
+            f"found {whole.sum()}"
         )
     frame["initial_mass"] = _mass(path)
     frame["EEP"] = np.arange(first, first + expected)
@@ -213,9 +217,9 @@ def _read_track(path: Path) -> Any:
 def _loader() -> type:
     """isochrones' own track grid, told which files to read, and to fill and cache nothing.
 
-    isochrones takes $ISOCHRONES at import and imports slowly and noisily, hence here and not above; the folder is
-    handed over instead of the variable. Its tail filling and HDF caches are left out: they break on genuine files
-    of 0.60–0.70 M☉, and TrackGrid knows where a track ends.
+    isochrones takes $ISOCHRONES at import and imports slowly and noisily, hence here and not above; the
+    folder is handed over instead of the variable. Its tail filling and HDF caches are left out: they break
+    on genuine files of 0.60–0.70 M☉, and TrackGrid knows where a track ends.
     """
     logging.getLogger("isochrones").setLevel(
         logging.ERROR

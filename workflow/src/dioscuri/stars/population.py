@@ -1,4 +1,4 @@
-"""Populations of binaries: the distributions of Table 1 of Zhang et al. 2022, drawn on tracks and cut to a library."""
+"""Populations of binaries: Table 1 of Zhang et al. 2022, drawn on tracks and cut to a spectral library."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ _BLOCK = (
     1 << 14
 )  # candidates drawn together; part of the definition of a population: changing it changes the pairs
 _STARS, _OBSERVED = 0, 1  # independent random streams of a block
-_HOPELESS_AFTER, _HOPELESS_SHARE = 1 << 21, 1e-5
+_HOPELESS_AFTER, _HOPELESS_SHARE = 1 << 20, 1e-5
 
 
 @dataclass(frozen=True)
 class Population:
-    """`columns`: `LABELS` → (N,) float64 (pair_id int64); `counts`: `CUTS` → survivors among the candidates used.
+    """`columns`: `LABELS` → (N,) float64 (pair_id int64); `counts`: `CUTS` → survivors.
 
-    Units: M☉, R☉, K, cgs, km/s, log10 yr; `snr` per pixel. The counts of consecutive shards add up to those of
-    the whole.
+    Units: M☉, R☉, K, cgs, km/s, log10 yr; `snr` per pixel. The counts of consecutive shards add up to those
+    of the whole.
     """
 
     columns: dict[str, np.ndarray]
@@ -63,13 +63,15 @@ def draw_pairs(
     Candidates are numbered, and candidate k depends on `seed` and k alone; accepted pairs keep that number as
     `pair_id`. Any sharding therefore gives the same pairs.
 
-    `limits`: (low, high) of "teff", "logg", "feh", "afe" that both stars must keep within; one left out does not
-    bind. `law`: "paper" is Table 1 of Zhang et al. 2022 to the letter; "survey" draws both v sin i of a share
-    `slow_rotator_fraction` of the pairs from an exponential of scale `slow_rotator_scale` [km/s], and Δv of a share
-    `close_dv_fraction` from U(−`close_dv_max`, `close_dv_max`) [km/s] (those four settings belong to it alone).
-    `max_age_gyr`: None, as in the paper, admits stars older than the Universe.
+    `limits`: (low, high) of "teff", "logg", "feh", "afe" that both stars must keep within; one left out
+    does not bind. `law`: "paper" is Table 1 of Zhang et al. 2022 to the letter; "survey" draws both v sin i
+    of a share `slow_rotator_fraction` of the pairs from an exponential of scale `slow_rotator_scale`
+    [km/s], and Δv of a share `close_dv_fraction` from U(−`close_dv_max`, `close_dv_max`) [km/s] (those four
+    settings belong to it alone). `max_age_gyr`: None, as in the paper, admits stars older than the
+    Universe.
 
-    ValueError for an unknown law or limit, or where (nearly) no candidate survives: the counts say at which cut.
+    ValueError for an unknown law or limit, or where (nearly) no candidate survives: the counts say at which
+    cut.
     """
     if law not in LAWS:
         raise ValueError(f"population.law: found '{law}'; accepted: {', '.join(LAWS)}")
@@ -102,15 +104,15 @@ def draw_pairs(
         if block * _BLOCK >= _HOPELESS_AFTER and accepted < _HOPELESS_SHARE * block * _BLOCK:
             raise ValueError(
                 f"population: only {accepted} of {block * _BLOCK} candidates survive; in the last {_BLOCK}: "
-                f"{dict(zip(CUTS, _survivors(passed).tolist()))}. Limits: {dict(limits)}, max_age_gyr = {max_age_gyr}; "
-                "widen what leaves nothing"
+                f"{dict(zip(CUTS, _survivors(passed).tolist()))}. Limits: {dict(limits)}, "
+                f"max_age_gyr = {max_age_gyr}; widen what leaves nothing"
             )
     columns = {name: np.concatenate([batch[name] for batch in batches]) for name in LABELS}
     return Population(columns, dict(zip(CUTS, counts.tolist())))
 
 
 def primary_mass(quantile: np.ndarray) -> np.ndarray:
-    """Primary masses [M☉] at quantiles in [0, 1): flat on 0.1–1, ∝ m^−2.35 on 1–2, continuous at 1 (Table 1)."""
+    """Primary masses [M☉] at quantiles in [0, 1): flat on 0.1–1, ∝ m^−2.35 on 1–2, continuous (Table 1)."""
     flat, slope = 0.9, 1.35
     steep = (1.0 - 2.0**-slope) / slope
     area = np.asarray(quantile, float) * (flat + steep)
@@ -183,7 +185,7 @@ def _observed(
     close_dv_fraction: float,
     close_dv_max: float,
 ) -> dict[str, np.ndarray]:
-    """Rotation, velocities and S/N of one block of candidates: independent of the stars, so drawn only if wanted."""
+    """Rotation, velocities and S/N of one block of candidates: independent of the stars, drawn if wanted."""
     random = _generator(seed, block, _OBSERVED)
     vsini = random.uniform(0.0, 500.0, (2, _BLOCK))
     v1 = random.normal(0.0, 5.0, _BLOCK)

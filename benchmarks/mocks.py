@@ -1,0 +1,98 @@
+"""The whole chain from labels to normalised pairs: ours beside the same steps spectrum by spectrum."""
+
+import json
+import resource
+import sys
+import time
+
+import numpy as np
+import torch
+
+from continuum import _banded_bends, _published
+from dioscuri.spectra.library import SpectralLibrary
+from dioscuri.spectra.mocks import make_mocks
+from inference import median_seconds, row
+from kinematics import observed_directly
+from library import BLUE, grid_interpolator, made_up_library, random_labels
+
+N_PAIRS, N_PUBLISHED = 128, 4
+
+
+def rows() -> list[dict]:
+    """One mapping per comparison: name, ours, published, unit, ratio. One thread, blue arm."""
+    library = made_up_library()
+    pairs = made_up_pairs(library, N_PAIRS)
+    interpolator = grid_interpolator(library)
+    wave = library.grid("blue")
+    seconds = median_seconds(
+        {
+            "paper": lambda: list(make_mocks(pairs, [library], [BLUE], recipe="paper", seed=1)),
+            "survey": lambda: list(make_mocks(pairs, [library], [BLUE], recipe="survey", seed=1)),
+            "published": lambda: [pair_by_pair(pairs, i, interpolator, wave) for i in range(N_PUBLISHED)],
+        },
+        repeats=5,
+    )
+    published = N_PUBLISHED / seconds["published"]
+    name = "mock pairs, against interpolate, convolve, add noise and fit the continuum one by one"
+    return [
+        row(f"{name} ({recipe} recipe)", N_PAIRS / seconds[recipe], published, "pairs/s")
+        for recipe in ("paper", "survey")
+    ]
+
+
+def made_up_pairs(library: SpectralLibrary, n: int) -> dict[str, np.ndarray]:
+    """Columns of `n` pairs with Table 1's velocities and S/N, and labels anywhere in the library."""
+    rng = np.random.default_rng(2)
+    first, second = random_labels(library, n), random_labels(library, n)[::-1]
+    return {
+        "pair_id": np.arange(n),
+        "teff1": first[:, 0],
+        "logg1": first[:, 1],
+        "teff2": second[:, 0],
+        "logg2": second[:, 1],
+        "feh": first[:, 2],
+        "afe": first[:, 3],
+        "radius1": np.ones(n),
+        "radius2": np.full(n, 0.8),
+        "vsini1": rng.uniform(0, 500, n),
+        "vsini2": rng.uniform(0, 500, n),
+        "v1": rng.normal(0, 5, n),
+        "dv": rng.uniform(-500, 500, n),
+        "snr": rng.uniform(5, 100, n),
+    }
+
+
+def pair_by_pair(pairs: dict[str, np.ndarray], i: int, interpolator, wave: np.ndarray) -> list[np.ndarray]:
+    """One pair the usual way: scipy, a convolution per kernel, the continuum by banded Cholesky."""
+    stars = []
+    for star, rv in (("1", pairs["v1"][i]), ("2", pairs["v1"][i] + pairs["dv"][i])):
+        label = np.array([pairs[f"teff{star}"][i], pairs[f"logg{star}"][i], pairs["feh"][i], pairs["afe"][i]])
+        flux = np.ravel(interpolator(label))
+        flux = observed_directly(wave, flux, pairs[f"vsini{star}"][i], rv, BLUE.wave)
+        stars.append(flux * pairs[f"radius{star}"][i] ** 2)
+    made = []
+    for kind, flux in enumerate((stars[0], stars[0] + stars[1])):
+        rng = np.random.default_rng([kind, i])
+        noisy = flux / flux.mean() + rng.normal(0, 1 / pairs["snr"][i], len(flux))
+        made.append((noisy / _published(noisy, _banded_bends) - 1).astype(np.float16))
+    return made
+
+
+def scaling(sizes: tuple[int, ...] = (64, 640, 6400)) -> list[dict]:
+    """Seconds per pair and peak memory over two decades of N: cost is linear, memory flat."""
+    library = made_up_library()
+    list(make_mocks(made_up_pairs(library, 64), [library], [BLUE], recipe="paper", seed=1))  # compile
+    out = []
+    for n in sizes:
+        pairs = made_up_pairs(library, n)
+        started = time.process_time()
+        for _ in make_mocks(pairs, [library], [BLUE], recipe="paper", seed=1, batch=64):
+            pass
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        out.append({"pairs": n, "ms per pair": 1e3 * (time.process_time() - started) / n, "peak MiB": peak})
+    return out
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    json.dump(scaling() if "--scaling" in sys.argv else rows(), sys.stdout, indent=2)

@@ -1,0 +1,23 @@
+"""Scores one shard of observations in one arm."""
+
+from typing import TYPE_CHECKING
+
+from pathlib import Path
+
+from dioscuri.catalogs.scores import score_shard
+from dioscuri.job import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    score_shard(
+        snakemake.input.shard,
+        snakemake.wildcards.arm,
+        [Path(path).parent for path in snakemake.input.models],
+        snakemake.output[0],
+        **snakemake.params.inference,
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+        settings=dict(snakemake.params.items()),
+    )

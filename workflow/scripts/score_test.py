@@ -1,0 +1,15 @@
+"""Scores the test mocks with one model."""
+
+from typing import TYPE_CHECKING
+
+from pathlib import Path
+
+from dioscuri.catalogs.evaluation import evaluate_model
+from dioscuri.job import logged
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    folder = Path(snakemake.input.model).parent
+    evaluate_model(folder, snakemake.input.test, snakemake.output[0], threads=snakemake.threads)

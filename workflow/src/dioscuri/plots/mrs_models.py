@@ -1,0 +1,262 @@
+"""Figures of the LAMOST MRS models: learning curves, rates, detectability, reliability, twin binaries."""
+
+import csv
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from dioscuri.catalogs.evaluation import by_arm_and_penalty, read_rates, read_test_scores
+from dioscuri.catalogs.published import TABLE_3
+from dioscuri.plots.style import (
+    ARM_COLOUR,
+    ARM_MARKER,
+    CLASSICAL,
+    COLUMN,
+    FAINT,
+    PAGE,
+    SINGLE,
+    empty,
+    figure,
+    fraction_axis,
+    log_penalty_axis,
+    recall_points,
+    shades,
+)
+
+DODGE = {"blue": 0.97, "red": 1.03}  # arms stand side by side on the axis of Λ, so that both are seen
+
+
+def learning_curves(
+    model_dirs: Sequence[str | os.PathLike], out: str | os.PathLike, settings: Any = None
+) -> None:
+    """Training and validation loss per epoch: a panel per arm, a colour per Λ, a dot at the model kept."""
+    models = [
+        (json.loads((Path(d) / "model.json").read_text()), _history(Path(d) / "history.csv"))
+        for d in model_dirs
+    ]
+    arms = sorted({model["arm"] for model, _ in models})
+    colour = shades([model["penalty"] for model, _ in models])
+    with figure(out, PAGE if len(arms) > 1 else COLUMN, 3.6, settings) as drawing:
+        panels = drawing.subplots(1, len(arms), sharey=True, squeeze=False)[0]
+        for axes, arm in zip(panels, arms):
+            for model, history in models:
+                if model["arm"] != arm:
+                    continue
+                shade = colour[float(model["penalty"])]
+                axes.plot(history["epoch"], history["train_loss"], ":", color=shade, lw=0.9)
+                axes.plot(history["epoch"], history["validation_loss"], "-", color=shade)
+                best = np.argmin(history["validation_loss"])
+                axes.plot(history["epoch"][best], history["validation_loss"][best], "o", color=shade)
+            axes.set(xlabel="epoch", title=f"{arm} arm", yscale="log")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+                which(LogFormatter(minor_thresholds=(2, 0.8)))
+        panels[0].set_ylabel("penalised cross-entropy (eq. 7)")
+        handles = [Line2D([], [], color=colour[penalty], label=f"Λ = {penalty:g}") for penalty in colour]
+        handles += [
+            Line2D([], [], color=SINGLE, ls=":", label="training"),
+            Line2D([], [], color=SINGLE, ls="-", label="validation"),
+            Line2D([], [], color=SINGLE, ls="", marker="o", label="model kept"),
+        ]
+        drawing.legend(handles=handles, loc="outside right center")
+
+
+def rates_vs_penalty(rates_csv: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:
+    """TPR and FPR against Λ (Fig. 4) with 68 % binomial errors, beside Table 3 and the double-peaked CCF."""
+    table = read_rates(rates_csv)
+    with figure(out, PAGE, 3.8, settings) as drawing:
+        for axes, name in zip(drawing.subplots(1, 2), ("tpr", "fpr")):
+            for arm in dict.fromkeys(table["arm"]):
+                rows = table[table["arm"] == arm]
+                _paper_rates(axes, arm, name)
+                _our_rates(axes, rows, arm, name)
+                if name == "tpr" and np.isfinite(rows["tpr_classical"]).any():
+                    style: dict[str, Any] = {"ls": ":", "lw": 0.8, "marker": ARM_MARKER[arm], "mfc": "white"}
+                    axes.plot(rows["penalty"], rows["tpr_classical"], color=CLASSICAL, **style)
+            log_penalty_axis(axes, {*table["penalty"], *TABLE_3["blue"]})
+        left, right = drawing.axes
+        fraction_axis(left, "true positive rate (p > 0.5)")
+        right.set(ylabel="false positive rate (p > 0.5)", yscale="log")
+        handles = [
+            Line2D([], [], color=ARM_COLOUR[arm], marker=ARM_MARKER[arm], label=f"{arm} arm, this work")
+            for arm in dict.fromkeys(table["arm"])
+        ]
+        handles.append(
+            Line2D([], [], color=SINGLE, marker="o", mfc="white", ls="--", lw=0.8, label="Zhang et al. 2022")
+        )
+        if np.isfinite(table["tpr_classical"]).any():
+            label = "double-peaked CCF\nat our FPR"
+            handles.append(
+                Line2D([], [], color=CLASSICAL, marker="o", mfc="white", ls=":", lw=0.8, label=label)
+            )
+        drawing.legend(handles=handles, loc="outside right center")
+
+
+def _our_rates(axes: Any, rows: Any, arm: str, name: str) -> None:
+    value, low, high = (np.asarray(rows[key], float) for key in (name, f"{name}_low", f"{name}_high"))
+    seen = value > 0
+    penalty = np.asarray(rows["penalty"], float) * DODGE[arm]
+    style: dict[str, Any] = {"color": ARM_COLOUR[arm], "marker": ARM_MARKER[arm]}
+    errors = np.abs([value - low, high - value])[:, seen]
+    axes.errorbar(penalty[seen], value[seen], errors, ls="-", zorder=3, **style)
+    # None of the test singles was taken for a binary: the arrow starts at the upper end of the interval.
+    axes.errorbar(penalty[~seen], high[~seen], 0.5 * high[~seen], uplims=True, ls="", **style)
+
+
+def _paper_rates(axes: Any, arm: str, name: str) -> None:
+    published = TABLE_3.get(arm, {})
+    values = [getattr(rates, name) for rates in published.values()]
+    style: dict[str, Any] = {"marker": ARM_MARKER[arm], "mfc": "white", "ls": "--", "lw": 0.8, "alpha": 0.75}
+    axes.plot(list(published), values, color=ARM_COLOUR[arm], **style)
+
+
+DETECTABILITY = {
+    "q": ("mass ratio q", np.linspace(0, 1, 11)),
+    "dv": ("|Δv| [km s$^{-1}$]", np.array([0, 20, 40, 60, 80, 100, 150, 200, 300, 400, 500.0])),
+    "snr": ("S/N per pixel", np.linspace(5, 100, 11)),
+    "teff1": ("$T_{\\rm eff}$ of the primary [K]", np.linspace(3750, 8000, 18)),
+    "feh": ("[Fe/H] [dex]", np.linspace(-2, 0.5, 11)),
+    "vsini1": (
+        "$v\\sin i$ of the primary [km s$^{-1}$]",
+        np.array([0, 10, 20, 40, 60, 100, 150, 200, 300, 400, 500.0]),
+    ),
+}
+
+
+def detectability(
+    score_files: Sequence[str | os.PathLike],
+    out: str | os.PathLike,
+    *,
+    penalty: float = 16,
+    settings: Any = None,
+) -> None:
+    """TPR on the test binaries against one label at a time (Fig. 6), mean over seeds; grey: the sample."""
+    found: dict[str, list[np.ndarray]] = {}
+    labels: dict[str, np.ndarray] = {}
+    for arm, penalties in by_arm_and_penalty(score_files).items():
+        for path in penalties.get(float(penalty), []):
+            _, scores = read_test_scores(path)
+            binary = scores["y"] == 1
+            found.setdefault(arm, []).append(scores["p"][binary] > 0.5)
+            labels = {name: scores[name][binary] for name in DETECTABILITY}
+            labels["dv"] = np.abs(labels["dv"])
+    with figure(out, PAGE, 5.2, settings) as drawing:
+        for axes, (name, (label, edges)) in zip(drawing.subplots(2, 3).flat, DETECTABILITY.items()):
+            if not found:
+                empty(axes, f"no model with Λ = {penalty:g}")
+                continue
+            total, _ = np.histogram(labels[name], edges)
+            density = total / np.diff(edges)
+            axes.stairs(0.5 * density / density.max(), edges, fill=True, color="#EEEEEE", zorder=0)
+            for arm, members in found.items():
+                weight = np.mean(members, axis=0)  # share of the seeds that find each binary
+                seen, _ = np.histogram(labels[name], edges, weights=weight)
+                recall_points(axes, edges, seen, total, arm)
+            axes.set_xlabel(label)
+            fraction_axis(axes, "TPR")
+        handles = [Line2D([], [], color=ARM_COLOUR[a], marker=ARM_MARKER[a], label=f"{a} arm") for a in found]
+        handles.append(Line2D([], [], color="#DDDDDD", lw=6, label="test sample (density)"))
+        drawing.legend(handles=handles, loc="outside upper center", ncols=3)
+
+
+FEWEST = 10.0  # sum of weights; a bin of the reliability curve with less says nothing
+
+
+def reliability(calibration_json: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:
+    """Share of binaries against predicted probability; negatives count Λ times: the diagonal is perfect."""
+    arms = json.loads(Path(calibration_json).read_text())["arms"]
+    with figure(out, PAGE if len(arms) > 1 else COLUMN, 4.0, settings) as drawing:
+        for axes, (arm, content) in zip(drawing.subplots(1, len(arms), squeeze=False)[0], arms.items()):
+            axes.plot([0, 1], [0, 1], color=FAINT, lw=1)
+            colour = shades([curve["penalty"] for curve in content["reliability"]])
+            for curve in content["reliability"]:
+                filled = np.array(curve["weight"]) >= FEWEST
+                predicted, observed = (
+                    np.array(curve[key], float)[filled] for key in ("predicted", "observed")
+                )
+                axes.plot(predicted, observed, marker="o", ms=3.5, color=colour[curve["penalty"]])
+            axes.set(title=f"{arm} arm", xlabel="predicted probability", xlim=(-0.02, 1.02), aspect="equal")
+            fraction_axis(axes, "observed share of binaries (negatives × Λ)")
+        handles = [Line2D([], [], color=colour[penalty], label=f"Λ = {penalty:g}") for penalty in colour]
+        drawing.legend(handles=handles, loc="outside right center")
+
+
+def penalty_shift(calibration_json: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:
+    """How far each trained Λ moves the logits from the lowest one, median and 1σ of spectra; line: −ln Λ."""
+    arms = json.loads(Path(calibration_json).read_text())["arms"]
+    with figure(out, COLUMN, 3.6, settings) as drawing:
+        axes = drawing.subplots()
+        penalties = sorted(
+            {entry["penalty"] for content in arms.values() for entry in content["shift"]["to"]}
+        )
+        if not penalties:
+            empty(axes, "only one penalty was trained")
+            return
+        for arm, content in arms.items():
+            start, entries = content["shift"]["from_penalty"], content["shift"]["to"]
+            grid = np.array([start, *(entry["penalty"] for entry in entries)])
+            axes.plot(grid, -np.log(grid / start), color=FAINT, zorder=1)
+            axes.errorbar(
+                grid[1:] * DODGE[arm],
+                [entry["median"] for entry in entries],
+                [entry["scatter"] for entry in entries],
+                ls="",
+                marker=ARM_MARKER[arm],
+                color=ARM_COLOUR[arm],
+                label=f"{arm} arm, trained",
+            )
+        axes.plot([], [], color=FAINT, label=f"expected: −ln(Λ/{start:g})")
+        log_penalty_axis(axes, grid)
+        axes.set_ylabel(f"logit(Λ) − logit({start:g}), median")
+        axes.legend(loc="lower left")
+
+
+@dataclass(frozen=True)
+class TwinCurve:
+    """Probability of twin binaries at one S/N: `dv` (V,) [km/s], percentiles `p16`, `p50`, `p84` (V,)."""
+
+    name: str
+    arm: str
+    snr: float
+    dv: np.ndarray
+    p16: np.ndarray
+    p50: np.ndarray
+    p84: np.ndarray
+
+
+def twin_binaries(
+    curves: Sequence[TwinCurve], out: str | os.PathLike, *, penalty: float = 16, settings: Any = None
+) -> None:
+    """Probability of twin binaries against Δv (Fig. 5): a row per arm, a column per star, bands 16–84 %."""
+    names = list(dict.fromkeys(curve.name for curve in curves))
+    arms = list(dict.fromkeys(curve.arm for curve in curves))
+    snrs = sorted({float(curve.snr) for curve in curves})
+    shade = shades(snrs)
+    with figure(out, max(COLUMN, 2.2 * len(names) + 1), 2.3 * len(arms) + 0.5, settings) as drawing:
+        panels = drawing.subplots(len(arms), len(names), sharex=True, sharey=True, squeeze=False)
+        for curve in curves:
+            axes = panels[arms.index(curve.arm)][names.index(curve.name)]
+            axes.fill_between(curve.dv, curve.p16, curve.p84, color=shade[curve.snr], alpha=0.18, lw=0)
+            axes.plot(curve.dv, curve.p50, color=shade[curve.snr])
+        for row, arm in zip(panels, arms):
+            for axes, name in zip(row, names):
+                axes.axhline(0.5, color=FAINT, lw=0.8, zorder=0)
+                axes.set_title(f"{name}, {arm}", fontsize=8)
+            fraction_axis(row[0], f"p (Λ = {penalty:g})")
+        for axes in panels[-1]:
+            axes.set_xlabel("Δv [km s$^{-1}$]")
+        handles = [Line2D([], [], color=shade[snr], label=f"S/N = {snr:g}") for snr in snrs]
+        drawing.legend(handles=handles, loc="outside right center")
+
+
+def _history(path: Path) -> Mapping[str, np.ndarray]:
+    with open(path, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
