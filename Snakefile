@@ -15,6 +15,7 @@ configfile: "config/surveys.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/names.smk"
 
 
 pathvars:
@@ -79,3 +80,9 @@ rule figures:
     """All figures and the checks against the papers."""
     input:
         surveys_of("figures"),
+
+
+rule bench:
+    """Ours and the published way side by side, on this machine."""
+    input:
+        "<results>/bench/benchmarks.csv",

@@ -7,8 +7,9 @@ import time
 
 import numpy as np
 import torch
+from scipy.signal import fftconvolve
 
-from continuum import _banded_bends, _published
+from continuum import _banded_bends, _published, _sparse_bends
 from dioscuri.spectra.library import SpectralLibrary
 from dioscuri.spectra.mocks import make_mocks
 from inference import median_seconds, row
@@ -24,19 +25,29 @@ def rows() -> list[dict]:
     pairs = made_up_pairs(library, N_PAIRS)
     interpolator = grid_interpolator(library)
     wave = library.grid("blue")
+    ways = {"as published": (np.convolve, _sparse_bends), "tuned": (fftconvolve, _banded_bends)}
     seconds = median_seconds(
         {
             "paper": lambda: list(make_mocks(pairs, [library], [BLUE], recipe="paper", seed=1)),
             "survey": lambda: list(make_mocks(pairs, [library], [BLUE], recipe="survey", seed=1)),
-            "published": lambda: [pair_by_pair(pairs, i, interpolator, wave) for i in range(N_PUBLISHED)],
+            **{
+                way: lambda tools=tools: [
+                    pair_by_pair(pairs, i, interpolator, wave, *tools) for i in range(N_PUBLISHED)
+                ]
+                for way, tools in ways.items()
+            },
         },
         repeats=5,
     )
-    published = N_PUBLISHED / seconds["published"]
-    name = "mock pairs, against interpolate, convolve, add noise and fit the continuum one by one"
     return [
-        row(f"{name} ({recipe} recipe)", N_PAIRS / seconds[recipe], published, "pairs/s")
+        row(
+            f"mock pairs, {recipe} recipe, against one spectrum at a time, {way}",
+            N_PAIRS / seconds[recipe],
+            N_PUBLISHED / seconds[way],
+            "pairs/s",
+        )
         for recipe in ("paper", "survey")
+        for way in ways
     ]
 
 
@@ -62,19 +73,24 @@ def made_up_pairs(library: SpectralLibrary, n: int) -> dict[str, np.ndarray]:
     }
 
 
-def pair_by_pair(pairs: dict[str, np.ndarray], i: int, interpolator, wave: np.ndarray) -> list[np.ndarray]:
-    """One pair the usual way: scipy, a convolution per kernel, the continuum by banded Cholesky."""
+def pair_by_pair(
+    pairs: dict[str, np.ndarray], i: int, interpolator, wave: np.ndarray, convolve, bends
+) -> list[np.ndarray]:
+    """One pair the usual way: scipy's interpolator, a convolution per kernel, laspec's continuum.
+
+    `convolve` and `bends` (solver of the spline) are numpy's and the sparse one as published, or faster ones.
+    """
     stars = []
     for star, rv in (("1", pairs["v1"][i]), ("2", pairs["v1"][i] + pairs["dv"][i])):
         label = np.array([pairs[f"teff{star}"][i], pairs[f"logg{star}"][i], pairs["feh"][i], pairs["afe"][i]])
         flux = np.ravel(interpolator(label))
-        flux = observed_directly(wave, flux, pairs[f"vsini{star}"][i], rv, BLUE.wave)
+        flux = observed_directly(wave, flux, pairs[f"vsini{star}"][i], rv, BLUE.wave, convolve)
         stars.append(flux * pairs[f"radius{star}"][i] ** 2)
     made = []
     for kind, flux in enumerate((stars[0], stars[0] + stars[1])):
         rng = np.random.default_rng([kind, i])
         noisy = flux / flux.mean() + rng.normal(0, 1 / pairs["snr"][i], len(flux))
-        made.append((noisy / _published(noisy, _banded_bends) - 1).astype(np.float16))
+        made.append((noisy / _published(noisy, bends) - 1).astype(np.float16))
     return made
 
 

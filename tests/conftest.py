@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: the folder of real data, and single-threaded numerics."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,15 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set DIOSCURI_REAL_DATA to a folder that has them")
     return folder
+
+
+@pytest.fixture(scope="module")
+def repository_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The workflow and its package in a folder of its own, which a test may edit and fill."""
+    copy = tmp_path_factory.mktemp("dioscuri")
+    for name in ("Snakefile", "config", "envs", "profiles", "benchmarks", "workflow", "tests/presets"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name)
+        else:
+            shutil.copy2(ROOT / name, copy / name)
+    return copy

@@ -274,16 +274,20 @@ def test_pairs_on_a_hole_are_left_out_and_counted(tmp_path):
 
 
 def test_one_spectrum_from_library_and_from_synthesis(library):
-    wave, flux, normalised = one_spectrum(library, 5800, 4.5, 0.0, 0.1, 5.0, 30.0, 7500.0, 5100.0, 5200.0)
+    star = {"teff": 5800, "logg": 4.5, "feh": 0.0, "afe": 0.1, "vsini": 5.0, "rv": 30.0, "resolution": 7500.0}
+    wave, flux, normalised = one_spectrum(**star, wave_min=5100.0, wave_max=5200.0, library=library)
     assert wave[0] == 5100 and wave[-1] == 5200
     assert flux.shape == normalised.shape == wave.shape
     assert normalised.max() == pytest.approx(1.0, abs=2e-3) and normalised.min() < 0.9
     with pytest.raises(ValueError, match="no window of the library, which has blue 4982"):
-        one_spectrum(library, 5800, 4.5, 0.0, 0.1, 5.0, 30.0, 7500.0, 3900.0, 4000.0)
+        one_spectrum(**star, wave_min=3900.0, wave_max=4000.0, library=library)
+    with pytest.raises(ValueError, match="expected 0 < wave_min < wave_max"):
+        one_spectrum(**star, wave_min=5200.0, wave_max=5100.0)
     # The Sun, synthesized: Mg b2 at its vacuum wavelength times 1 + rv/c.
-    wave, flux, normalised = one_spectrum(None, 5772, 4.44, 0.0, 0.0, 2.0, 100.0, 7500.0, 5170.0, 5180.0)
-    deepest = wave[normalised.argmin()]
-    assert deepest == pytest.approx(5174.125 * (1 + 100 / C_KMS), abs=0.1)
+    wave, flux, normalised = one_spectrum(
+        5772, 4.44, 0.0, 0.0, vsini=2.0, rv=100.0, resolution=7500.0, wave_min=5170.0, wave_max=5180.0
+    )
+    assert wave[normalised.argmin()] == pytest.approx(5174.125 * (1 + 100 / C_KMS), abs=0.1)
     # The Sun's continuum at 1 au, 2.05 W/m²/nm at 5175 Å, times (1 au / R☉)² = 215.0².
     assert np.max(flux / normalised) == pytest.approx(2.05e2 * 215.0**2, rel=0.1)
 

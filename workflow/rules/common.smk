@@ -1,6 +1,7 @@
-# The settings, checked; and the few names that rules share.
+# The settings, checked; and which modules of the package a rule depends on.
 import ast
 import os
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -15,14 +16,9 @@ LEAVES = {"__init__", "config", "flags", "io", "job", "paths"}
 
 def checked_settings():
     """The settings of this run, or every mistake in them, a line each with the file or 'command line'."""
-    layers = [
-        "config/config.yaml",
-        "config/surveys.yaml",
-        *workflow.overwrite_configfiles,
-    ]
-    names = [os.path.relpath(path) for path in layers]
+    layers = ["config/config.yaml", "config/surveys.yaml", *workflow.overwrite_configfiles]
     try:
-        return load_config(names, workflow.config_settings.config)
+        return load_config(map(os.path.relpath, layers), workflow.config_settings.config)
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
 
@@ -31,19 +27,8 @@ settings = checked_settings()
 mrs = settings.lamost_mrs
 
 
-def library_digest():
-    """Names the folder of the spectral library: the same settings find the same spectra in every preset."""
-    block = settings.library.model_dump(exclude={"variants"})
-    return digest([block, arm_facts("lamost_mrs"), settings.seed])
-
-
-def arm_facts(survey):
-    """Facts of a survey's spectrograph arms, arm → mapping."""
-    return settings.instruments[survey].model_dump()["arms"]
-
-
 def code(*modules):
-    """Files of package modules ('spectra.mocks') and of what they import: editing one reruns the rules it serves."""
+    """Files of package modules ('spectra.mocks') and of all they import: editing one reruns the rules it serves."""
     return sorted(set().union(*(imported_by(module) for module in modules)))
 
 
@@ -53,32 +38,14 @@ def imported_by(module):
     found, pending = set(), [module]
     while pending:
         path = PACKAGE.joinpath(*pending.pop().split(".")).with_suffix(".py")
-        if path.stem in LEAVES or not path.exists() or str(path) in found:
+        if path.stem in LEAVES or str(path) in found or not path.exists():
             continue
         found.add(str(path))
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dioscuri"):
                 package = node.module.removeprefix("dioscuri").lstrip(".")
-                pending += [
-                    package,
-                    *(f"{package}.{name.name}".lstrip(".") for name in node.names),
-                ]
-            elif isinstance(node, ast.Import):
-                pending += [
-                    name.name.removeprefix("dioscuri.") for name in node.names if "dioscuri." in name.name
-                ]
+                pending += [package, *(f"{package}.{alias.name}".lstrip(".") for alias in node.names)]
     return frozenset(found)
-
-
-# The probability that candidates and figures go by: the paper's Λ = 16, or the nearest that was released.
-HEADLINE_PENALTY = min(mrs.inference.penalties, key=lambda penalty: abs(penalty - 16))
-
-TARGETS = {"lamost_mrs": {}}  # survey → stage → files; each stage's rules add theirs
-
-
-def surveys_of(stage):
-    """Files of a stage for the surveys that the settings list."""
-    return [TARGETS[survey][stage] for survey in settings.surveys]
 
 
 wildcard_constraints:

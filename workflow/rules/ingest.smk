@@ -1,35 +1,4 @@
 # Observations, packed once: real files, or a simulated night where none are given.
-import json
-from glob import glob, has_magic
-
-SIMULATED = not mrs.spectra
-NIGHT = "<results>/lamost_mrs/night" if SIMULATED else []
-
-
-def folders_seen(wildcards):
-    """Fingerprint of the folders that the patterns lead to: it changes when files come or go."""
-    folders = set()
-    for pattern in map(os.path.expanduser, mrs.spectra):
-        if os.path.isdir(pattern):
-            folders.update(folder for folder, _, _ in os.walk(pattern))
-        elif has_magic(pattern):
-            folders.update(filter(os.path.isdir, glob(os.path.dirname(pattern) or ".", recursive=True)))
-    return digest([[folder, os.stat(folder).st_mtime_ns] for folder in sorted(folders)])
-
-
-@cache
-def planned(plan):
-    """Shard → digest of its files, as plan_shards left it."""
-    return json.loads(Path(plan).read_text())
-
-
-def observed(pattern):
-    """Files named by `pattern` for every shard of observations, known once plan_shards has run."""
-    return lambda wildcards: expand(
-        pattern,
-        shard=sorted(planned(str(checkpoints.plan_shards.get().output.plan))),
-        arm=mrs.arms,
-    )
 
 
 rule simulate_night:
@@ -108,7 +77,8 @@ rule ingest_shard:
         runtime=240,
     params:
         files=lambda wildcards, input: planned(str(input.plan))[wildcards.shard],
-        ingest=mrs.ingest.model_dump(exclude={"files_per_shard"}),
+        coadds=mrs.ingest.coadds,
+        snr_min=mrs.ingest.snr_min,
         npixbad_max=mrs.catalog.npixbad_max,
         arms=arm_facts("lamost_mrs"),
     script:

@@ -1,24 +1,5 @@
 # Mock observations of known pairs.
 
-SPLITS = ["train", "validation", "test"]
-
-
-def pairs_of(split):
-    """Number of pairs in a split."""
-    return getattr(mrs.mocks, f"n_{split}")
-
-
-def mock_shards(split):
-    """Shards of a split."""
-    shards = shard_names(pairs_of(split), mrs.mocks.shard_size)
-    return expand("<results>/lamost_mrs/mocks/{split}/shard{shard}.h5", split=split, shard=shards)
-
-
-def pairs_of_shard(wildcards):
-    """Number of the shard's first pair within its split, and how many it holds."""
-    start = int(wildcards.shard) * mrs.mocks.shard_size
-    return [start, min(mrs.mocks.shard_size, pairs_of(wildcards.split) - start)]
-
 
 rule make_mocks:
     """Draw pairs of stars and make the spectra of each binary and of its primary alone."""

@@ -1,12 +1,5 @@
 # What mocks are made from: stellar tracks and libraries of model spectra, shared by all presets.
 
-AXES = ["teff", "logg", "feh", "afe"]
-
-
-def nodes(axis):
-    """Values of an equidistant axis."""
-    return [axis.min + step * axis.step for step in range(round((axis.max - axis.min) / axis.step) + 1)]
-
 
 rule build_tracks:
     """Tabulate stellar tracks: analytic ones, or MIST through isochrones."""
@@ -33,7 +26,7 @@ rule build_tracks:
 rule build_library:
     """Synthesize (or read) a grid of model spectra; variants above 0 have jittered line strengths."""
     input:
-        code=code("spectra.build", "spectra.synthesis", "spectra.ferre", "spectra.tabulated"),
+        code=code("spectra.sources"),
         lines=(
             [settings.library.linelist]
             if settings.library.linelist

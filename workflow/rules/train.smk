@@ -1,18 +1,6 @@
 # One model per arm, Λ and seed.
 
 
-def models(arms=mrs.arms, penalties=mrs.penalties, file="model.ckpt"):
-    """A file of the models of some arms and penalties, all seeds."""
-    return expand(
-        "<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/{file}",
-        arm=arms,
-        network=mrs.network,
-        lam=map(format_number, penalties),
-        seed=mrs.seeds,
-        file=file,
-    )
-
-
 rule train_model:
     """Train one network; a job that was stopped goes on from its last epoch (folder resume/)."""
     input:

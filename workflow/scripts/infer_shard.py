@@ -1,8 +1,7 @@
 """Scores one shard of observations in one arm."""
 
-from typing import TYPE_CHECKING
-
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dioscuri.catalogs.scores import score_shard
 from dioscuri.job import logged

@@ -1,8 +1,7 @@
 """Packs the spectra of one shard of LAMOST MRS files."""
 
-from typing import TYPE_CHECKING
-
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dioscuri.job import logged, provenance, use_threads
 from dioscuri.spectra.arms import Arm
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     use_threads(snakemake.threads)
-    settings = dict(snakemake.params.items())
-    library = SpectralLibrary.load(snakemake.input.library)
-    arms = [Arm(name, **facts) for name, facts in settings["arms"].items()]
+    params, library = snakemake.params, SpectralLibrary.load(snakemake.input.library)
+    arms = [Arm(name, **facts) for name, facts in params.arms.items()]
     meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
+    limits = Limits(params.snr_min, npixbad_max=params.npixbad_max, teff=library.limits["teff"])
     files = read_manifest(Path(snakemake.input.manifest))[int(snakemake.wildcards.shard)]
-    limits = Limits(settings["ingest"]["snr_min"], npixbad_max=settings["npixbad_max"], teff=library.limits["teff"])
-    ingested = ingest_files(files, arms, meters, limits=limits, coadds=settings["ingest"]["coadds"])
+    ingested = ingest_files(files, arms, meters, limits=limits, coadds=params.coadds)
+    settings = dict(params.items())
     write(ingested, snakemake.output.shard, snakemake.output.rejected, provenance(settings, files=files))

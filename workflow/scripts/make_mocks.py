@@ -14,15 +14,10 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     use_threads(snakemake.threads)
+    params, (start, n_pairs) = snakemake.params, snakemake.params.pairs
+    arms = [Arm(name, **facts) for name, facts in params.arms.items()]
     libraries = [SpectralLibrary.load(path) for path in snakemake.input.libraries]
-    tracks, seed = TrackGrid.load(snakemake.input.tracks), snakemake.params.seed
-    start, n_pairs = snakemake.params.pairs
-    pairs = draw_pairs(n_pairs, seed, tracks, libraries[0].limits, start=start, **snakemake.params.population)
-    write_mock_shard(
-        snakemake.output[0],
-        arms=[Arm(name, **facts) for name, facts in snakemake.params.arms.items()],
-        libraries=libraries,
-        population=pairs,
-        recipe=snakemake.params.recipe,
-        seed=seed,
-    )
+    tracks, limits = TrackGrid.load(snakemake.input.tracks), libraries[0].limits
+    pairs = draw_pairs(n_pairs, params.seed, tracks, limits, start=start, **params.population)
+    product = {"population": pairs, "recipe": params.recipe, "seed": params.seed}
+    write_mock_shard(snakemake.output[0], arms=arms, libraries=libraries, **product)

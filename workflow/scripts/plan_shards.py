@@ -1,8 +1,7 @@
 """Shares the observed files out over shards."""
 
-from typing import TYPE_CHECKING
-
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dioscuri.io import digest, write_json
 from dioscuri.job import logged

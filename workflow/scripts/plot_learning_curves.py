@@ -1,8 +1,7 @@
 """Draws the learning curves of all models."""
 
-from typing import TYPE_CHECKING
-
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dioscuri.job import logged
 from dioscuri.plots.mrs_models import learning_curves

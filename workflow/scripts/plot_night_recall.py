@@ -1,8 +1,7 @@
 """Draws the simulated night against its truth."""
 
-from typing import TYPE_CHECKING
-
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dioscuri.job import logged
 from dioscuri.plots.mrs_catalog import night_recall

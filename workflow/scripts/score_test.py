@@ -1,8 +1,7 @@
 """Scores the test mocks with one model."""
 
-from typing import TYPE_CHECKING
-
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dioscuri.catalogs.evaluation import evaluate_model
 from dioscuri.job import logged

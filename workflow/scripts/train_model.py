@@ -1,8 +1,7 @@
 """Trains one network."""
 
-from typing import TYPE_CHECKING
-
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dioscuri.job import logged
 from dioscuri.learn.training import train

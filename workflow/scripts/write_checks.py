@@ -1,8 +1,7 @@
 """Writes our numbers beside the paper's."""
 
-from typing import TYPE_CHECKING
-
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dioscuri.catalogs.checks import write_checks
 from dioscuri.job import logged

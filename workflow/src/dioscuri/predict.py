@@ -39,16 +39,18 @@ def predict_lamost_mrs(
     `penalty` is Λ; where no model was trained at it, the nearest one's logit is shifted by −ln Λ (exact for a
     calibrated model), and the information says so. Raises ValueError for wrong paths or models.
     """
-    from dioscuri.learn.inference import load_released
+    from dioscuri.learn.inference import Ensemble, load_released
     from dioscuri.release import load_templates
-    from dioscuri.spectra.ingest import expand_inputs, ingest_files
+    from dioscuri.spectra.ingest import ingest_files
+    from dioscuri.spectra.inputs import expand_inputs
     from dioscuri.spectra.velocity import VelocityMeter
 
     folder = (models or models_folder()) / "lamost_mrs"
     paths = expand_inputs(list(files))
     chosen = list(arms or SUFFIX)
     templates = load_templates(folder / "templates.h5", chosen)
-    ensembles = {name: load_released(folder / f"{name}.safetensors", arm=name) for name in chosen}
+    ensembles = {name: Ensemble(load_released(folder / f"{name}.safetensors", arm=name)) for name in chosen}
+    trained = {name: _nearest(ensemble.penalties, penalty) for name, ensemble in ensembles.items()}
     meters = {name: VelocityMeter(template, arm) for name, (arm, template) in templates.items()}
     ingested = ingest_files(paths, [arm for arm, _ in templates.values()], meters, coadds=coadds)
 
@@ -72,11 +74,16 @@ def predict_lamost_mrs(
         "survey": "lamost_mrs",
         "software": f"dioscuri {dioscuri.__version__}",
         "penalty": penalty,
-        "trained_penalty": {name: ensembles[name].nearest_penalty(penalty) for name in chosen},
+        "trained_penalty": trained,
         "draws": draws,
-        "models": {name: len(ensembles[name]) for name in chosen},
+        "models": str(folder),
     }
     return table, information
+
+
+def _nearest(trained: Sequence[float], penalty: float) -> float:
+    """The trained Λ closest to `penalty` in ratio."""
+    return min(trained, key=lambda value: abs(np.log(value / penalty)))
 
 
 def _scored(exposures: dict[str, np.ndarray], arm: str, percentiles: np.ndarray) -> pd.DataFrame:
@@ -162,6 +169,6 @@ def _write_fits(table: pd.DataFrame, path: Path, information: dict) -> None:
 
 def plot(table: pd.DataFrame, path: Path, information: dict) -> None:
     """Draw probabilities with their 16–84 % range against exposure number, one panel per arm."""
-    from dioscuri.plots.lamost_mrs import plot_prediction
+    from dioscuri.plots.prediction import prediction
 
-    plot_prediction(table, path, penalty=information["penalty"])
+    prediction(table, path, penalty=information["penalty"])

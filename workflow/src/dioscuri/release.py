@@ -30,7 +30,7 @@ def pack_lamost_mrs(
     `models[arm]` are the folders of the trained models; the velocity templates come from the same library as
     the mocks, so that observations are shifted to the very rest frame in which the models were trained.
     """
-    from dioscuri.learn.inference import save_released
+    from dioscuri.learn.inference import load_model, save_released
     from dioscuri.spectra.library import SpectralLibrary
     from dioscuri.spectra.velocity import Templates
 
@@ -38,7 +38,7 @@ def pack_lamost_mrs(
     templates = {arm.name: (arm, Templates.from_library(library, arm)) for arm in arms}
     save_templates(folder / "templates.h5", templates, {**provenance, "library": library.provenance})
     for arm in arms:
-        save_released(folder / f"{arm.name}.safetensors", models[arm.name])
+        save_released(folder / f"{arm.name}.safetensors", [load_model(m, arm.name) for m in models[arm.name]])
 
 
 def save_templates(

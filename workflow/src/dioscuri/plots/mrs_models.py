@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from dioscuri.catalogs.evaluation import by_arm_and_penalty, read_rates, read_test_scores
 from dioscuri.catalogs.published import TABLE_3
@@ -56,8 +56,9 @@ def learning_curves(
                 axes.plot(history["epoch"][best], history["validation_loss"][best], "o", color=shade)
             axes.set(xlabel="epoch", title=f"{arm} arm", yscale="log")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-                which(LogFormatter(minor_thresholds=(2, 0.8)))
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_locator(NullLocator())
         panels[0].set_ylabel("penalised cross-entropy (eq. 7)")
         handles = [Line2D([], [], color=colour[penalty], label=f"Λ = {penalty:g}") for penalty in colour]
         handles += [

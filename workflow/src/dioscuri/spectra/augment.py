@@ -1,9 +1,9 @@
-"""What telescope and imperfect models do to spectra: the ingredients that make mocks look like real
-exposures."""
+"""What telescopes, skies and imperfect models do to spectra: the ingredients of lifelike mocks."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -53,7 +53,8 @@ class Recipe:
 
 RECIPES = {
     "paper": Recipe(),
-    # The strengths found by trial on real LAMOST MRS spectra; native_step is that of LAMOST MRS in both arms.
+    # Line, depth, LSF, S/N and bad-pixel strengths were found by trial on real LAMOST MRS spectra (blue arm);
+    # native_step was measured there in both arms. Velocity offset, Hα core and emission are plausible guesses.
     "survey": Recipe(
         line_noise=0.25,
         depth_scatter=0.1,
@@ -70,25 +71,24 @@ RECIPES = {
 
 
 class Draws:
-    """Random numbers of a batch of spectra, one Philox counter stream per row: the same for a row in any
-    batch.
+    """Random numbers of a batch of spectra: one Philox stream per row, the same in any batch.
 
     Each row's stream is keyed by `seed` and counted by (pair_id, arm, kind), so neither sharding nor batch
     size, nor the other arm, nor another row's number of draws, can change it.
     """
 
     def __init__(self, seed: int, pair_ids: np.ndarray, arm_name: str, kind: int) -> None:
-        """`pair_ids` (S,) int64; `arm_name` ("" for draws that all arms share); `kind` separates streams of a
-        pair."""
-        arm_code = int.from_bytes(arm_name.encode()[:8], "little")
-        self.rows = [
-            np.random.Generator(
-                np.random.Philox(
-                    key=np.array([seed, kind], np.uint64), counter=np.array([0, 0, pair, arm_code], np.uint64)
-                )
-            )
-            for pair in np.asarray(pair_ids, np.int64).astype(np.uint64)
-        ]
+        """`pair_ids` (S,) int64; `arm_name`, "" for draws that all arms share; `kind` of stream."""
+        self.key = np.array([seed, kind], np.uint64)
+        self.pair_ids = np.asarray(pair_ids, np.int64)
+        self.arm_code = int.from_bytes(arm_name.encode()[:8], "little")
+
+    @cached_property
+    def rows(self) -> list[np.random.Generator]:
+        """One generator per row, made when first needed."""
+        counters = np.zeros((len(self.pair_ids), 4), np.uint64)  # the two low words count the numbers drawn
+        counters[:, 2], counters[:, 3] = self.pair_ids.astype(np.uint64), self.arm_code
+        return [np.random.Generator(np.random.Philox(key=self.key, counter=counter)) for counter in counters]
 
     def uniform(self, low: float, high: float) -> np.ndarray:
         """(S,) uniform numbers."""
@@ -134,8 +134,7 @@ def line_errors(
 
 
 def correlated_noise(draws: Draws, n_pixels: int, scale: float) -> np.ndarray:
-    """Smooth noise of unit variance, (S, n_pixels) float32: as white noise smoothed by a Gaussian of σ =
-    `scale` pixels.
+    """Smooth noise of unit variance, (S, n_pixels): white noise smoothed by a Gaussian of `scale` pixels.
 
     Random coefficients on the knots of a cubic B-spline, whose own σ is knot spacing / √3: fast and nearly
     Gaussian.

@@ -310,7 +310,7 @@ def _segment_for(path: Path, header: FerreHeader, grid: np.ndarray) -> tuple[int
 
 
 def _native_resolution(paths: list[Path], headers: list[FerreHeader], stated: float | None) -> float:
-    values = [stated or header.resolution for header in headers]
+    values = [header.resolution or stated for header in headers]
     if any(value is None for value in values):
         missing = paths[values.index(None)]
         raise FerreError(

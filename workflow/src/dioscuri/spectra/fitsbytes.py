@@ -170,12 +170,10 @@ def _data_size(header: dict) -> int:
     """Bytes of the data unit: |BITPIX|/8 · GCOUNT · (PCOUNT + Π NAXISn) (FITS Standard, eqs. 1 and 2)."""
     try:
         axes = [int(header[f"NAXIS{i}"]) for i in range(1, int(header["NAXIS"]) + 1)]
-        bits = abs(int(header["BITPIX"]))
-    except (KeyError, ValueError) as error:
-        raise RefusedFile(Refusal.TRUNCATED, f"a header lacks {error}: corrupt") from error
-    if not axes:
-        return 0
-    size = bits // 8 * int(header.get("GCOUNT", 1)) * (int(header.get("PCOUNT", 0)) + math.prod(axes))
+        groups, heap = int(header.get("GCOUNT", 1)), int(header.get("PCOUNT", 0))
+        size = abs(int(header["BITPIX"])) // 8 * groups * (heap + math.prod(axes)) if axes else 0
+    except (KeyError, ValueError, OverflowError) as error:
+        raise RefusedFile(Refusal.TRUNCATED, f"a header is corrupt: {error!r}") from error
     if size < 0:
         raise RefusedFile(Refusal.TRUNCATED, f"a header announces {size} bytes of data: corrupt")
     return size

@@ -1,5 +1,4 @@
-"""A grid of model spectra over (teff, logg, feh, afe): quadratic interpolation, holes masked, never
-extrapolated."""
+"""A grid of model spectra over (teff, logg, feh, afe): interpolated, holes masked, never extrapolated."""
 
 import json
 import os
@@ -32,8 +31,7 @@ class LibraryRangeError(ValueError):
 
 
 def window_of(arm: Arm, reach_kms: float = REACH_KMS) -> tuple[float, float]:
-    """The wavelength range [vacuum Å] that a library needs so that `arm` stays covered after shift and
-    rotation."""
+    """The range [vacuum Å] that a library needs so that `arm` stays covered after shift and rotation."""
     return arm.wave_min * (1 - reach_kms / C_KMS), arm.wave_max * (1 + reach_kms / C_KMS)
 
 
@@ -112,8 +110,7 @@ class SpectralLibrary:
         return self._window(arm_name).wave
 
     def covered(self, labels: np.ndarray) -> np.ndarray:
-        """Which of `labels` (S, 4) can be interpolated, (S,) bool: inside the limits, no hole in the
-        stencil."""
+        """Which of `labels` (S, 4) can be interpolated, (S,) bool: within limits, no hole in the stencil."""
         labels = _as_labels(labels)
         inside = np.ones(len(labels), bool)
         for column, (low, high) in enumerate(self.limits.values()):
@@ -244,7 +241,7 @@ def _lagrange(values: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 @njit(cache=True, nogil=True)
 def _sum_weighted_rows(table, nodes, weights, order, sums):  # type: ignore[no-untyped-def]
-    """sums (S, L) = Σ_k weights (S, K) · table[nodes (S, K)], K a multiple of three, spectra taken in `order` (S,).
+    """sums (S, L) = Σ_k weights (S, K) · table[nodes (S, K)]; K a multiple of 3; spectra in `order` (S,).
 
     Three rows at a time, because loading and storing the sum costs as much as a row; neighbours in the grid
     one after the other, because they share rows that are then still in the cache.

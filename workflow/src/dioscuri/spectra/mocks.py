@@ -4,6 +4,7 @@ import dataclasses
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,16 +30,14 @@ SHARED, SINGLE, BINARY = 0, 1, 2
 
 
 class MockBatch(NamedTuple):
-    """`labels[name]` (B,) and `spectra[arm] = (single, binary)`, each (B, L) float16 of normalised flux −
-    1."""
+    """`labels[name]` (B,); `spectra[arm]` = (single, binary), (B, L) float16 of normalised flux − 1 each."""
 
     labels: dict[str, np.ndarray]
     spectra: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def resolve_recipe(recipe: str | Recipe, settings: Mapping[str, Any] | None = None) -> Recipe:
-    """The Recipe of a name, with single fields replaced by `settings`; mistakes are errors that list what
-    exists."""
+    """The Recipe of a name, with single fields replaced by `settings`; ValueError lists what is accepted."""
     if isinstance(recipe, str):
         if recipe not in RECIPES:
             raise ValueError(f"unknown mock recipe '{recipe}': accepted are {', '.join(RECIPES)}")
@@ -97,11 +96,9 @@ def write_mock_shard(
     provenance: Mapping[str, Any] | None = None,
     batch: int = 128,
 ) -> int:
-    """Make the mocks of `population` and stream them into one shard (schema in `dioscuri.io`); returns their
-    number.
+    """Make the mocks of `population` and stream them into one shard (schema in `dioscuri.io`); how many.
 
-    Pairs that fall on a hole of a library are left out, and counted beside the population's own survival
-    counts.
+    Pairs that fall on a hole of a library are left out, and counted beside the population's survival counts.
     """
     columns, counts = _covered_pairs(population, libraries)
     n_pairs = len(columns["pair_id"])
@@ -136,47 +133,38 @@ def write_mock_shard(
 
 
 def one_spectrum(
-    library: SpectralLibrary | None,
     teff: float,
     logg: float,
     feh: float,
     afe: float,
-    vsini: float,
-    rv: float,
+    *,
+    vsini: float = 0.0,
+    rv: float = 0.0,
     resolution: float,
     wave_min: float,
     wave_max: float,
+    library: SpectralLibrary | None = None,
+    linelist: str | Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One noise-free spectrum: wavelengths [vacuum Å], surface flux F_λ [erg/s/cm²/Å] and flux over true
-    continuum, (L,).
+    """One noise-free spectrum: wave [vacuum Å], surface flux F_λ [erg/s/cm²/Å], flux / continuum, (L,) each.
 
-    From the `library`'s window that holds `wave_min`–`wave_max` [vacuum Å], or, without one, synthesized for
-    the occasion. Sampled at a sixth of the resolution element; `vsini` and `rv` in km/s.
+    Without a `library`, synthesized for the occasion from `linelist` (None: the embedded one); else from the
+    library's window that holds `wave_min` to `wave_max` [vacuum Å]. `vsini`, `rv` in km/s. Sampled at a sixth
+    of the resolution element.
     """
     if not 0 < wave_min < wave_max:
         raise ValueError(f"expected 0 < wave_min < wave_max, found {wave_min} and {wave_max} Å")
     middle = 0.5 * (wave_min + wave_max)
     wave = np.linspace(wave_min, wave_max, max(2, round((wave_max - wave_min) / middle * resolution * 6)))
+    labels = np.array([[teff, logg, feh, afe]])
     if library is None:
-        grid, flux, continuum, native = _synthesized(
-            teff, logg, feh, afe, vsini, rv, resolution, wave_min, wave_max
-        )
+        reach = 1 + (vsini + abs(rv) + 5 * C_KMS / resolution) / C_KMS
+        grid, flux, continuum = _synthesized(labels[0], wave_min / reach, wave_max * reach, linelist)
+        native = np.inf
     else:
-        inside = [
-            name
-            for name, window in library.windows.items()
-            if window.wave[0] <= wave_min and wave_max <= window.wave[-1]
-        ]
-        if not inside:
-            spans = ", ".join(
-                f"{name} {w.wave[0]:.0f}–{w.wave[-1]:.0f}" for name, w in library.windows.items()
-            )
-            raise ValueError(
-                f"{wave_min:g}–{wave_max:g} Å lies in no window of the library, which has {spans} Å"
-            )
-        labels = np.array([[teff, logg, feh, afe]])
-        grid, native = library.grid(inside[0]), library.resolution
-        flux, continuum = library.flux(inside[0], labels), library.continuum(inside[0], labels)
+        name = _window_holding(library, wave_min, wave_max)
+        grid, native = library.grid(name), library.resolution
+        flux, continuum = library.flux(name, labels), library.continuum(name, labels)
     move = Kinematics(grid, wave, native)
     observed = move(flux, vsini, rv, resolution)[0].double().numpy()
     level = move(continuum, vsini, rv, resolution)[0].double().numpy()
@@ -184,28 +172,24 @@ def one_spectrum(
 
 
 def _synthesized(
-    teff: float,
-    logg: float,
-    feh: float,
-    afe: float,
-    vsini: float,
-    rv: float,
-    resolution: float,
-    wave_min: float,
-    wave_max: float,
-) -> tuple[np.ndarray, torch.Tensor, torch.Tensor, float]:
-    """Grid, flux (1, L), continuum (1, L) and native resolution of a spectrum made with the embedded
-    synthesizer."""
+    label: np.ndarray, wave_min: float, wave_max: float, linelist: str | Path | None
+) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+    """Wavelengths (L,), flux and continuum (1, L) from the embedded synthesizer, unconvolved."""
     from dioscuri.spectra.synthesis import read_linelist, synthesize
 
-    reach = 1 + (vsini + abs(rv) + 5 * C_KMS / resolution) / C_KMS
-    model = synthesize(
-        teff, logg, feh, afe, wave_min / reach, wave_max * reach, linelist=read_linelist(), step_kms=1.0
-    )
-    flux, continuum = (
-        torch.from_numpy(np.asarray(f, np.float32))[None] for f in (model.flux, model.continuum)
-    )
-    return model.wave, flux, continuum, np.inf
+    teff, logg, feh, afe = label
+    lines = read_linelist(linelist)
+    model = synthesize(teff, logg, feh, afe, wave_min, wave_max, linelist=lines, step_kms=1.0)
+    flux, continuum = (torch.from_numpy(f.astype(np.float32))[None] for f in (model.flux, model.continuum))
+    return model.wave, flux, continuum
+
+
+def _window_holding(library: SpectralLibrary, wave_min: float, wave_max: float) -> str:
+    for name, window in library.windows.items():
+        if window.wave[0] <= wave_min and wave_max <= window.wave[-1]:
+            return name
+    spans = ", ".join(f"{name} {w.wave[0]:.0f}–{w.wave[-1]:.0f}" for name, w in library.windows.items())
+    raise ValueError(f"{wave_min:g}–{wave_max:g} Å lies in no window of the library, which has {spans} Å")
 
 
 def _covered_pairs(
@@ -262,7 +246,8 @@ class _ArmMaker:
         """Single and binary (B, L) float16 of the pairs in `labels`."""
         pair_ids, snr = labels["pair_id"], np.asarray(labels["snr"], float)
         shared = Draws(self.seed, pair_ids, self.arm.name, SHARED)
-        first, second = self._stars(labels, shared, resolution := self._resolution(shared, len(pair_ids)))
+        resolution = self._resolution(shared, len(pair_ids))
+        first, second = self._stars(labels, shared, resolution)
         distortion, emission = self._exposure(shared, resolution)
         packed = []
         for kind, flux in ((SINGLE, first), (BINARY, first + second)):
@@ -284,10 +269,13 @@ class _ArmMaker:
         """F₁R₁² and F₂R₂² on the arm's pixels, each (B, L) float64, without noise."""
         # Which library and how the exposure is off in velocity are facts of the pair, the same in every arm.
         pair = Draws(self.seed, labels["pair_id"], "", SHARED)
-        which = (pair.uniform(0.0, 1.0) * len(self.libraries)).astype(int)
-        offset = self.recipe.velocity_offset * pair.normal()
-        errs = self.recipe.line_noise or self.recipe.depth_scatter or self.recipe.balmer_core
-        distort = augment.line_errors(self.recipe, shared, self.grid) if errs else None
+        which, offset = np.zeros(len(resolution), int), np.zeros(len(resolution))
+        if len(self.libraries) > 1:
+            which = (pair.uniform(0.0, 1.0) * len(self.libraries)).astype(int)
+        if self.recipe.velocity_offset > 0:
+            offset = self.recipe.velocity_offset * pair.normal()
+        errors = (self.recipe.line_noise, self.recipe.depth_scatter, self.recipe.balmer_core)
+        distort = augment.line_errors(self.recipe, shared, self.grid) if any(errors) else None
         stars = []
         for star, rv in ((1, labels["v1"]), (2, labels["v1"] + labels["dv"])):
             flux, continuum = self._interpolate(
@@ -313,8 +301,7 @@ class _ArmMaker:
         return flux, continuum
 
     def _exposure(self, shared: Draws, resolution: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The false continuum (factor) and the nebular emission (addend) that both spectra of a pair
-        share."""
+        """The false continuum (a factor) and the nebular emission (added) that a pair's spectra share."""
         shape = (len(resolution), self.arm.n_pixels)
         distortion = (
             augment.false_continuum(self.recipe, shared, shape[1]) if self.recipe.tilt else np.ones(shape)
@@ -324,8 +311,7 @@ class _ArmMaker:
         return distortion, np.zeros(shape)
 
     def _observe(self, flux: np.ndarray, snr: np.ndarray, draws: Draws) -> np.ndarray:
-        """[·]_S/N of eq. 4 and the continuum: noise of σ = mean flux / snr, then normalised flux − 1 as
-        float16."""
+        """[·]_S/N of eq. 4, noise of σ = mean flux / snr; then normalised flux − 1 as float16."""
         if self.recipe.native_step > 0:
             noise = augment.resampled_noise(draws, self.arm.wave, self.recipe.native_step)
         else:
@@ -336,4 +322,9 @@ class _ArmMaker:
         if self.recipe.bad_fraction > 0:
             augment.spoil_pixels(self.recipe, draws, flux)
         normalised = flux / fit_continuum(self.arm.wave, flux, **self.continuum)
-        return np.clip(np.nan_to_num(normalised - 1, nan=0.0), -FLUX_CLIP, FLUX_CLIP).astype(io.FLUX_DTYPE)
+        if not np.isfinite(normalised).all():
+            bad = draws.pair_ids[~np.isfinite(normalised).all(1)]
+            raise ValueError(
+                f"{self.arm.name} arm: mock spectra of pairs {np.unique(bad)[:5]} are not finite"
+            )
+        return np.clip(normalised - 1, -FLUX_CLIP, FLUX_CLIP).astype(io.FLUX_DTYPE)

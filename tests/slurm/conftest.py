@@ -8,8 +8,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel")
 # The inner srun of a Snakemake job drops SLURM_CONF: slurm.conf must also be reachable at its default place.
@@ -71,14 +73,14 @@ def obstacle() -> str | None:
     return None
 
 
-@contextmanager
-def cluster() -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[dict[str, str]]:
     """Start the cluster, yield the environment variables that reach it, and leave nothing behind.
 
     Nodes c1 and c2 form the default partition `cpu`, g1 with two make-believe GPUs the partition `gpu`.
     """
     if reason := obstacle():
-        raise RuntimeError(reason)
+        pytest.skip(reason)
     root = Path(tempfile.mkdtemp(prefix="dioscuri-slurm-"))
     root.chmod(0o755)
     try:
@@ -101,8 +103,8 @@ def _write_settings(root: Path) -> None:
         (root / folder).mkdir(parents=True)
     host = socket.gethostname().split(".")[0]
     nodes = [
-        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={PORT + 100 + index} Sockets=1 CoresPerSocket=8 "
-        f"ThreadsPerCore=1 RealMemory=16000 State=UNKNOWN"
+        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={PORT + 100 + index} "
+        "Sockets=1 CoresPerSocket=8 ThreadsPerCore=1 RealMemory=16000 State=UNKNOWN"
         + (f" Gres=gpu:fake:{GPUS}" if node == "g1" else "")
         for index, node in enumerate(NODES)
     ]

@@ -1,0 +1,62 @@
+# Every target makes its own environment, .venv, where that is missing or out of date.
+#   make demo           minutes, offline: a catalogue, figures and a report in results/demo
+#   make test           everything that this machine allows
+#   make bench          ours and the published way side by side
+#   make slurm-profile  once on a cluster; then: snakemake --profile slurm lamost_mrs
+#   make slurm-test     a real one-node SLURM on this machine (root, apt: slurm-wlm munge)
+#   make lint           ruff, mypy, snakefmt, snakemake --lint
+
+SHELL := /bin/bash
+PYTHON ?= python3
+CORES ?= all
+READY := .venv/.ready
+SNAKEMAKE_CONFIG := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/snakemake
+DEMO := snakemake --configfile config/demo.yaml --profile profiles/local --cores $(CORES)
+TIMES := .pytest_cache/times
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help demo test bench lint slurm-test slurm-profile
+
+help:
+	@sed -n '2,7s/^# *//p' Makefile
+
+# A looser request than torch==… may fetch another torch with gigabytes of CUDA libraries.
+$(READY): pyproject.toml envs/constraints.txt
+	$(PYTHON) -m venv .venv
+	pip install --quiet "$$(grep '^torch==' envs/constraints.txt)" -e '.[dev]' -c envs/constraints.txt
+	touch $@
+
+demo: $(READY)
+	$(DEMO) demo
+	$(DEMO) --quiet all --report results/demo/report.zip -- demo
+	@echo
+	@echo "catalogue   results/demo/lamost_mrs/catalogs/mrs.fits (and candidates.fits beside it)"
+	@echo "figures     results/demo/lamost_mrs/figures/"
+	@echo "checks      results/demo/lamost_mrs/checks.json"
+	@echo "report      results/demo/report.zip (unpack it and open report.html)"
+
+test: lint
+	mkdir -p $(TIMES)
+	pytest -n 2 --junitxml $(TIMES)/unit.xml tests/unit tests/real
+	pytest --junitxml $(TIMES)/workflow.xml tests/dag tests/slurm tests/workflow
+	@python .ci/budget.py
+
+bench: $(READY)
+	snakemake --profile profiles/local --cores 1 bench
+	@column -s, -t results/paper/bench/benchmarks.csv
+
+lint: $(READY)
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --line-length 110 --check Snakefile workflow/rules
+	snakemake --lint
+
+slurm-test: $(READY)
+	DIOSCURI_SLURM_TEST=1 pytest -rA tests/slurm
+
+slurm-profile: $(READY)
+	mkdir -p $(SNAKEMAKE_CONFIG)
+	ln -sfn $(CURDIR)/profiles/slurm $(SNAKEMAKE_CONFIG)/slurm
+	@echo "What is your site's own (account, partition, GPUs) goes into profiles/slurm/config.yaml. Then:"
+	@echo "  source .venv/bin/activate && snakemake --profile slurm lamost_mrs"

@@ -1,0 +1,171 @@
+"""The catalogue: Table 4 of the paper to the letter, the same bytes whatever the sharding, read by others."""
+
+import fitsio
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from dioscuri.catalogs.scores import write_scores
+from dioscuri.catalogs.tables import (
+    assemble,
+    catalog_columns,
+    make_catalog,
+    paper_columns,
+    probability_column,
+    read_catalog,
+)
+
+# Table 4 of Zhang et al. 2022: label, FITS format, unit. Rows 19 and 21 are spelled like 13 and 15.
+TABLE_4 = """
+obsid J | lmjm J min | bjdmid D | lmjd J d | planid A | spid I | fiberid I | ra D deg | dec D deg |
+snr_B E | snr_R E | rv_obs_B E km s-1 | rv_obs_err_B E km s-1 | rv_abs_B E km s-1 | rv_abs_err_B E km s-1 |
+rv_teff_B E K | ccfmax_B E | rv_obs_R E km s-1 | rv_obs_err_R E km s-1 | rv_abs_R E km s-1 |
+rv_abs_err_R E km s-1 | rv_teff_R E K | ccfmax_R E | pb_pct_B_8 5E | pb_pct_B_16 5E | pb_pct_B_32 5E |
+specflag_B L | npixbad_B J | pb_pct_R_8 5E | pb_pct_R_16 5E | pb_pct_R_32 5E | specflag_R L | npixbad_R J |
+bprp0 E mag
+"""
+PENALTIES = [8.0, 16.0, 32.0]
+ZERO = {"blue": 2.0, "red": 0.0}
+ERROR = {"blue": 4.0, "red": 0.0}
+
+
+def percentiles(columns, arm):
+    """Percentiles that name their row: p depends on the key, the penalty and the arm alone."""
+    base = (columns["key"] % 1000) / 1000
+    shift = 0.0 if arm == "blue" else 1e-4
+    found = {k: np.clip(base[:, None] * np.linspace(0.8, 1, 5) / k + shift, 0, 1) for k in PENALTIES}
+    for values in found.values():
+        values[~columns[f"specflag_{arm[0].upper()}"]] = np.nan
+    return found
+
+
+def build(products, folder, parts, name):
+    """Catalogue files of observed shards that hold `parts`, in this order."""
+    shards, scores = [], {"blue": [], "red": []}
+    for k, columns in enumerate(parts):
+        shards.append(folder / f"{name}{k}.h5")
+        products.write_spectra(shards[-1], columns)
+        for arm, paths in scores.items():
+            paths.append(folder / f"{name}{k}_{arm}.parquet")
+            write_scores(paths[-1], columns, arm, percentiles(columns, arm))
+    out = folder / f"{name}.fits", folder / f"{name}.parquet"
+    make_catalog(
+        shards, scores, *out, penalties=PENALTIES, zero_point=ZERO, zero_point_error=ERROR, settings={"a": 1}
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, products):
+    return build(
+        products,
+        tmp_path_factory.mktemp("catalog"),
+        [products.exposures(2, 0), products.exposures(3, 2)],
+        "catalog",
+    )
+
+
+def test_columns_are_table_4_to_the_letter(files):
+    printed = [row.split(maxsplit=2) for row in TABLE_4.replace("\n", " ").split("|")]
+    wanted = [(row[0], row[1], row[2].strip() if len(row) > 2 else "") for row in printed]
+    assert len(wanted) == 34
+    assert [(column.name, column.format, column.unit) for column in paper_columns()] == wanted
+    with fits.open(files[0]) as hdus:
+        columns = hdus["SB2_PROBABILITY"].columns[:34]
+        found = [
+            (c.name, c.format[-1] if c.format.endswith("A") else c.format, c.unit or "") for c in columns
+        ]
+        assert found == wanted
+
+
+def test_other_penalties_change_the_columns():
+    names = [column.name for column in paper_columns([0.5, 16])]
+    assert "pb_pct_R_0p5" in names and "pb_pct_B_16" in names and "pb_pct_B_8" not in names
+
+
+def test_bytes_do_not_depend_on_sharding_or_order(files, tmp_path, products):
+    parts = [products.exposures(3, 2), products.exposures(2, 0)]
+    for old, new in zip(files, build(products, tmp_path, parts, "other")):
+        assert new.read_bytes() == old.read_bytes()
+
+
+def test_fits_has_valid_checksums_comments_and_flag_bits(files):
+    with fits.open(files[0], checksum=True) as hdus:  # a wrong checksum is a warning, and so an error here
+        header = hdus[1].header
+        assert "CHECKSUM" in header and "DATE" not in header and "DATE" not in hdus[0].header
+        assert header["TCOMM3"].startswith("Barycentric Julian Date")
+        assert "2 MISSING_ARM" in str(header["COMMENT"])
+        assert '"settings": {"a": 1}' in " ".join(hdus[0].header["HISTORY"])
+        assert hdus[0].header["SOFTWARE"].startswith("dioscuri")
+
+
+def test_an_independent_reader_sees_the_same_numbers(files):
+    table, ours = fitsio.read(files[0], ext=1), read_catalog(files[0])
+    for name in ("obsid", "ra", "rv_abs_B", "pb_pct_R_16", "specflag_R", "npixbad_B"):
+        assert np.array_equal(table[name], np.ma.filled(ours[name], -9999), equal_nan=True)
+    assert [text.decode() if isinstance(text, bytes) else text for text in table["file"]] == list(
+        ours["file"]
+    )
+
+
+def test_fits_and_parquet_hold_the_same_table(files):
+    first, second = (read_catalog(path) for path in files)
+    assert first.colnames == second.colnames == [column.name for column in catalog_columns(PENALTIES)]
+    for name in first.colnames:
+        assert str(first[name].unit) == str(second[name].unit)
+        assert first[name].description == second[name].description
+        assert np.array_equal(np.ma.getmaskarray(first[name]), np.ma.getmaskarray(second[name]))
+        a, b = (
+            np.ma.filled(table[name]) if np.ma.isMaskedArray(table[name]) else table[name]
+            for table in (first, second)
+        )
+        assert np.array_equal(np.asarray(a), np.asarray(b), equal_nan=np.asarray(a).dtype.kind == "f")
+
+
+def test_rows_are_joined_by_key_and_what_is_unknown_is_masked(files, products):
+    catalog = read_catalog(files[0])
+    known = products.exposures(2, 0)
+    row = catalog[(catalog["obsid"] == known["obsid"][5]) & (catalog["lmjm"] == known["exposure"][5])]
+    assert len(row) == 1
+    wanted = percentiles(known, "blue")[16.0][5].astype("f4")
+    assert np.array_equal(row["pb_pct_B_16"][0], wanted)
+    coadd = np.ma.getmaskarray(catalog["lmjm"])
+    assert coadd.sum() == 5 and np.all(catalog["flags_B"][coadd] == 32)
+    assert np.isnan(catalog["bprp0"]).all()
+    assert np.ma.getmaskarray(catalog["gaia_id"]).sum() == 12  # every other source has none
+    without_red = np.asarray(catalog["flags_R"]) & 2 > 0
+    assert without_red.sum() == 2
+    assert not catalog["specflag_R"][without_red].any()
+    assert np.isnan(catalog["pb_pct_R_16"][without_red]).all()
+    assert np.ma.getmaskarray(catalog["npixbad_R"])[without_red].all()
+    assert (catalog["specflag_R"][~without_red]).all()
+
+
+def test_zero_point_is_added_and_its_error_in_quadrature(files):
+    catalog = read_catalog(files[0])
+    assert np.allclose(catalog["rv_abs_B"] - catalog["rv_obs_B"], 2.0, atol=1e-5)
+    assert np.allclose(catalog["rv_abs_err_B"], 5.0)  # 3 and 4 km/s
+    scored = np.asarray(catalog["specflag_R"])
+    assert np.array_equal(catalog["rv_abs_R"][scored], catalog["rv_obs_R"][scored])
+
+
+def test_an_arm_that_is_left_out_is_masked(products):
+    columns = {name: values for name, values in products.exposures(1).items() if not name.endswith("_R")}
+    scores = {"blue": {"key": columns["key"], "pb_pct_16": np.full((4, 5), 0.5)}}
+    catalog = assemble(columns, scores, [16], ZERO, ERROR)
+    assert not catalog["specflag_R"].any() and np.isnan(catalog["snr_R"]).all()
+    assert np.ma.getmaskarray(catalog["npixbad_R"]).all()
+    assert (catalog["flags_R"] == 2).all()
+    assert catalog[probability_column("red", 16)].shape == (4, 5)
+
+
+def test_an_exposure_without_score_is_an_error(products):
+    columns = products.exposures(1)
+    scores = {"blue": {"key": columns["key"][:-1], "pb_pct_16": np.zeros((3, 5))}}
+    with pytest.raises(ValueError, match="1 of 4 exposures have no score in the blue arm"):
+        assemble(columns, scores, [16], ZERO, ERROR)
+
+
+def test_another_suffix_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"\.fits or \.parquet"):
+        read_catalog(tmp_path / "catalog.csv")

@@ -1,0 +1,85 @@
+# Which files there are: of mocks, models and observations.
+import json
+from glob import glob, has_magic
+
+SPLITS = ["train", "validation", "test"]
+AXES = ["teff", "logg", "feh", "afe"]
+SIMULATED = not mrs.spectra
+NIGHT = "<results>/lamost_mrs/night" if SIMULATED else []
+# The probability that candidates and figures go by: the paper's Λ = 16, or the nearest that was released.
+HEADLINE_PENALTY = min(mrs.inference.penalties, key=lambda penalty: abs(penalty - 16))
+
+TARGETS = {"lamost_mrs": {}}  # survey → stage → files; each stage's rules add theirs
+
+
+def surveys_of(stage):
+    """Files of a stage for the surveys that the settings list."""
+    return [TARGETS[survey][stage] for survey in settings.surveys]
+
+
+def arm_facts(survey):
+    """Facts of a survey's spectrograph arms, arm → mapping."""
+    return settings.instruments[survey].model_dump()["arms"]
+
+
+def library_digest():
+    """Names the folder of the spectral library: the same settings find the same spectra in every preset."""
+    return digest([settings.library.model_dump(exclude={"variants"}), arm_facts("lamost_mrs"), settings.seed])
+
+
+def nodes(axis):
+    """Values of an equidistant axis."""
+    return [axis.min + step * axis.step for step in range(round((axis.max - axis.min) / axis.step) + 1)]
+
+
+def pairs_of(split):
+    """Number of pairs in a split."""
+    return getattr(mrs.mocks, f"n_{split}")
+
+
+def pairs_of_shard(wildcards):
+    """Number of the shard's first pair within its split, and how many it holds."""
+    start = int(wildcards.shard) * mrs.mocks.shard_size
+    return [start, min(mrs.mocks.shard_size, pairs_of(wildcards.split) - start)]
+
+
+def mock_shards(split):
+    """Shards of a split."""
+    shards = shard_names(pairs_of(split), mrs.mocks.shard_size)
+    return expand("<results>/lamost_mrs/mocks/{split}/shard{shard}.h5", split=split, shard=shards)
+
+
+def models(arms=mrs.arms, penalties=mrs.penalties, file="model.ckpt"):
+    """A file of the models of some arms and penalties, all seeds."""
+    return expand(
+        "<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/{file}",
+        arm=arms,
+        network=mrs.network,
+        lam=map(format_number, penalties),
+        seed=mrs.seeds,
+        file=file,
+    )
+
+
+def folders_seen(wildcards):
+    """Fingerprint of the folders that the patterns lead to: it changes when files come or go."""
+    folders = set()
+    for pattern in map(os.path.expanduser, mrs.spectra):
+        if os.path.isdir(pattern):
+            folders.update(folder for folder, _, _ in os.walk(pattern))
+        elif has_magic(pattern):
+            folders.update(filter(os.path.isdir, glob(os.path.dirname(pattern) or ".", recursive=True)))
+    return digest([[folder, os.stat(folder).st_mtime_ns] for folder in sorted(folders)])
+
+
+@cache
+def planned(plan):
+    """Shard → digest of its files, as plan_shards left it."""
+    return json.loads(Path(plan).read_text())
+
+
+def observed(pattern):
+    """Files named by `pattern` for every shard of observations, known once plan_shards has run."""
+    return lambda wildcards: expand(
+        pattern, shard=sorted(planned(str(checkpoints.plan_shards.get().output.plan))), arm=mrs.arms
+    )
