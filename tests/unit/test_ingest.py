@@ -1,5 +1,6 @@
 """Files to shards: arms of one exposure in one row, masks, flags, refusals, the same bytes every time."""
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -218,6 +219,25 @@ def test_no_wreck_stops_the_run(tmp_path):
         cut.name: Refusal.TRUNCATED.value,
         only_red.name: Refusal.NO_EXPOSURE.value,
     }
+
+
+def test_flipped_bytes_stop_nothing(tmp_path):
+    """Damage anywhere, most of it in headers: every file ends in rows or refusals, and nothing else happens."""
+    source = put(tmp_path, *(spectrum(arm) for arm in SPANS))
+    content = np.frombuffer(gzip.decompress(source.read_bytes()), np.uint8)
+    rng = np.random.default_rng(11)
+    headers = np.flatnonzero(content[:2880]), np.arange(len(content))
+    for k in range(120):
+        damaged = content.copy()
+        where = rng.choice(headers[k % 4 == 0], 1 + k % 12)
+        damaged[where] = rng.integers(32, 127, len(where)) if k % 2 else rng.integers(0, 256, len(where))
+        (tmp_path / f"damaged{k}.fits").write_bytes(damaged.tobytes())
+    paths = sorted(tmp_path.glob("damaged*"))
+    found = ingest_files(paths, ARMS, METERS)
+    assert len(set(found.exposures["file"])) > 10 and len(found.rejected) > 10
+    named = set(found.exposures["file"]) | {row["file"] for row in found.rejected}
+    assert named == {path.name for path in paths}
+    write(found, tmp_path / "s.h5", tmp_path / "r.parquet", {})
 
 
 def test_nothing_usable_makes_an_empty_shard_with_all_columns(tmp_path):

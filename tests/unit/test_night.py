@@ -1,4 +1,4 @@
-"""The simulated night: genuine files, a truth table that ingest confirms, the same bytes for the same seed."""
+"""The simulated night: genuine files, a truth table that ingest confirms, same seed, same bytes."""
 
 import csv
 from types import SimpleNamespace

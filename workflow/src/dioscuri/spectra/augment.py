@@ -23,6 +23,10 @@ NEBULAR_LINES = (
 )
 
 
+# Where water vapour absorbs in the red arm, vacuum Å, and about how many lines it has there.
+WATER_BAND, WATER_LINES = (6465.0, 6605.0), 25
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a mock departs from a noisy library spectrum. All zero: the paper's own recipe (white noise, exact
@@ -38,6 +42,7 @@ class Recipe:
     line_noise_scale: float = 32.0  # its correlation length, km/s
     depth_scatter: float = 0.0  # scatter of a common factor on all line depths
     balmer_core: float = 0.0  # scatter of the depth of the Hα core, which LTE does not predict
+    balmer_wing: float = 0.0  # scatter of the depth of its wings, which depend on broadening and convection
     # the spectrograph
     resolution_spread: float = 0.0  # resolving power ~ nominal × U(1 − this, 1 + this)
     velocity_offset: float = 0.0  # common shift of the exposure, km/s (1 σ)
@@ -49,16 +54,18 @@ class Recipe:
     bad_fraction: float = 0.0  # fraction of spectra with 1–5 bad-pixel events
     # the sky
     emission_fraction: float = 0.0  # fraction of pairs with nebular emission (or its over-subtraction)
+    telluric_depth: float = 0.0  # water vapour in the red arm: each pair's typical line depth is U(0, this)
 
 
 RECIPES = {
     "paper": Recipe(),
     # Line, depth, LSF, S/N and bad-pixel strengths were found by trial on real LAMOST MRS spectra (blue arm);
-    # native_step was measured there in both arms. Velocity offset, Hα core and emission are plausible guesses.
+    # native_step was measured there in both arms. Velocity offset, Hα core and emission are guesses.
     "survey": Recipe(
         line_noise=0.25,
         depth_scatter=0.1,
         balmer_core=0.3,
+        balmer_wing=0.15,
         resolution_spread=2 / 15,
         velocity_offset=2.0,
         tilt=(0.15, 0.08, 0.05, 0.03),
@@ -66,6 +73,7 @@ RECIPES = {
         snr_scatter=0.2,
         bad_fraction=0.2,
         emission_fraction=0.1,
+        telluric_depth=0.08,
     ),
 }
 
@@ -121,10 +129,11 @@ def line_errors(
     factor = correlated_noise(draws, len(wave), recipe.line_noise_scale / step_kms)
     factor *= amplitude[:, None].astype(np.float32)
     factor += (recipe.depth_scatter * draws.normal())[:, None].astype(np.float32)
-    core = recipe.balmer_core * draws.normal()
+    core, wing = recipe.balmer_core * draws.normal(), recipe.balmer_wing * draws.normal()
     if wave[0] < H_ALPHA < wave[-1]:
         velocity = C_KMS * np.log(wave / H_ALPHA)
-        factor += (core[:, None] * np.exp(-0.5 * (velocity / 80.0) ** 2)).astype(np.float32)
+        for scatter, width_kms in ((core, 80.0), (wing, 500.0)):
+            factor += (scatter[:, None] * np.exp(-0.5 * (velocity / width_kms) ** 2)).astype(np.float32)
     stretch = torch.exp(torch.from_numpy(factor))
 
     def apply(flux: torch.Tensor, continuum: torch.Tensor) -> torch.Tensor:
@@ -242,4 +251,25 @@ def nebular_emission(recipe: Recipe, draws: Draws, wave: np.ndarray, resolution:
             distance = C_KMS * np.log(wave / centre) - velocity
             height = sign * strength * ratio * (forbidden if scaled else 1.0)
             spectrum += height * np.exp(-0.5 * (distance / sigma) ** 2)
+    return out
+
+
+def telluric_water(recipe: Recipe, draws: Draws, wave: np.ndarray, resolution: np.ndarray) -> np.ndarray:
+    """Transmission of the water-vapour lines around Hα, (S, L); 1 where the band is not on `wave`.
+
+    Where a line falls in the star's rest frame depends on the star's velocity, so places are drawn at random
+    over WATER_BAND: the lesson for a classifier is not to trust single narrow lines there. Depths are
+    exponential with a typical value of U(0, telluric_depth); widths are the line spread of `resolution` (S,).
+    """
+    out = np.ones((len(resolution), len(wave)))
+    if not wave[0] < WATER_BAND[0] < wave[-1]:
+        return out
+    for spectrum, power, random in zip(out, resolution, draws.rows):
+        typical = random.uniform(0.0, recipe.telluric_depth)
+        sigma = C_KMS / power / 2.3548
+        for centre in random.uniform(*WATER_BAND, WATER_LINES):
+            near = slice(*np.searchsorted(wave, (centre - 3.0, centre + 3.0)))
+            distance = C_KMS * (wave[near] / centre - 1.0)
+            depth = typical * random.exponential()
+            spectrum[near] *= 1.0 - min(depth, 0.9) * np.exp(-0.5 * (distance / sigma) ** 2)
     return out

@@ -5,7 +5,7 @@ and whatever cannot serve a row of the rejected table.
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +193,8 @@ def _observations(file: MRSFile, arms: Sequence[Arm], coadds: bool) -> list[Obse
         found = ", ".join(exposure.name for exposure in file.exposures)
         wanted = f"{'single and co-added' if coadds else 'single'} spectra of {', '.join(sorted(names))}"
         raise RefusedFile(Refusal.NO_EXPOSURE, f"wanted {wanted}; found {found}")
-    return [Observation(file, lmjm, spectra) for lmjm, spectra in together.items()]
+    facts = replace(file, exposures=())  # a row outlives the pixels of its file
+    return [Observation(facts, lmjm, spectra) for lmjm, spectra in together.items()]
 
 
 def _rejection(path: Path, exposure: int, arm: str, reason: Refusal, detail: str) -> dict:

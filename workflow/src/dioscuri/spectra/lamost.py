@@ -18,11 +18,21 @@ from dioscuri.spectra.fitsbytes import HDU, RefusedFile, parse, read_bytes
 
 COADD = -1  # the `lmjm` of a co-added spectrum
 ARM_NAMES = {"B": "blue", "R": "red"}
-EXPOSURE_NAME = re.compile(r"(?:COADD_(?P<coadd>[BR])|(?P<single>[BR])-(?P<lmjm>\d+))")
+EXPOSURE_NAME = re.compile(r"(?:COADD_(?P<coadd>[BR])|(?P<single>[BR])-(?P<lmjm>\d{8}))")
 XINGLONG = (117.5758, 40.3934, 960.0)  # longitude and latitude [deg], height [m]
 BEIJING_TIME = 8.0 / 24.0  # days ahead of UTC
+# Keywords that every row needs, and what they can be.
+SANE = {
+    "RA": (0, 360),
+    "DEC": (-90, 90),
+    "SPID": (0, 99),
+    "FIBERID": (0, 9999),
+    "OBSID": (0, 2**62),
+    "LMJD": (0, 10**6),
+}
 N_MAGNITUDES = 7
 UNKNOWN_MAGNITUDE = 99.0
+LONGEST = 86400.0  # s; no exposure lasts a day
 MJD_ZERO = datetime(1858, 11, 17)
 # Catalogue identifiers of 18 or 19 digits are Gaia's; UCAC and TIC numbers, which also occur, are shorter.
 GAIA_DIGITS = (18, 19)
@@ -124,6 +134,9 @@ def _object_facts(primary: dict) -> dict:
     kinds = str(primary.get("MAGTYPE", "")).strip()
     for i, kind in enumerate(kinds if len(kinds) == N_MAGNITUDES else [kinds], start=1):
         magnitudes[kind] = primary.get(f"MAG{i}", UNKNOWN_MAGNITUDE)
+    for key, (low, high) in SANE.items():
+        if not low <= primary[key] <= high:
+            raise ValueError(f"{key} = {primary[key]}, accepted is {low} to {high}")
     return {
         "obsid": int(primary["OBSID"]),
         "designation": text["DESIG"],
@@ -147,6 +160,8 @@ def _object_facts(primary: dict) -> dict:
 
 def _exposure(match: re.Match, unit: HDU) -> Exposure:
     lmjm, exptime = int(match["lmjm"]), float(unit.header.get("EXPTIME", math.nan))
+    if not 0 <= exptime <= LONGEST:
+        exptime = math.nan
     # LMJM is cut to the minute. From DR9 each exposure has its own local start to 0.1 s; take it where it
     # agrees.
     start = lmjm / 1440.0

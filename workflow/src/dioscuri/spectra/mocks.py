@@ -274,7 +274,8 @@ class _ArmMaker:
             which = (pair.uniform(0.0, 1.0) * len(self.libraries)).astype(int)
         if self.recipe.velocity_offset > 0:
             offset = self.recipe.velocity_offset * pair.normal()
-        errors = (self.recipe.line_noise, self.recipe.depth_scatter, self.recipe.balmer_core)
+        recipe = self.recipe
+        errors = (recipe.line_noise, recipe.depth_scatter, recipe.balmer_core, recipe.balmer_wing)
         distort = augment.line_errors(self.recipe, shared, self.grid) if any(errors) else None
         stars = []
         for star, rv in ((1, labels["v1"]), (2, labels["v1"] + labels["dv"])):
@@ -301,11 +302,13 @@ class _ArmMaker:
         return flux, continuum
 
     def _exposure(self, shared: Draws, resolution: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The false continuum (a factor) and the nebular emission (added) that a pair's spectra share."""
+        """False continuum and water vapour (a factor) and nebular emission (added) of a pair."""
         shape = (len(resolution), self.arm.n_pixels)
         distortion = (
             augment.false_continuum(self.recipe, shared, shape[1]) if self.recipe.tilt else np.ones(shape)
         )
+        if self.recipe.telluric_depth > 0:
+            distortion = distortion * augment.telluric_water(self.recipe, shared, self.arm.wave, resolution)
         if self.recipe.emission_fraction > 0:
             return distortion, augment.nebular_emission(self.recipe, shared, self.arm.wave, resolution)
         return distortion, np.zeros(shape)
