@@ -2,6 +2,7 @@
 #   make demo           minutes, offline: a catalogue, figures and a report in results/demo
 #   make test           everything that this machine allows
 #   make bench          ours and the published way side by side
+#   make release        train the released models again (an hour on 2 cores); writes models/
 #   make slurm-profile  once on a cluster; then: snakemake --profile slurm lamost_mrs
 #   make slurm-test     a real one-node SLURM on this machine (root, apt: slurm-wlm munge)
 #   make lint           ruff, mypy, snakefmt, snakemake --lint
@@ -15,10 +16,10 @@ DEMO := snakemake --configfile config/demo.yaml --profile profiles/local --cores
 TIMES := .pytest_cache/times
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test bench lint slurm-test slurm-profile
+.PHONY: help demo test bench release lint slurm-test slurm-profile
 
 help:
-	@sed -n '2,7s/^# *//p' Makefile
+	@sed -n '2,8s/^# *//p' Makefile
 
 # A looser request than torch==… may fetch another torch with gigabytes of CUDA libraries.
 $(READY): pyproject.toml envs/constraints.txt
@@ -44,6 +45,9 @@ test: lint
 bench: $(READY)
 	snakemake --profile profiles/local --cores 1 bench
 	@column -s, -t results/paper/bench/benchmarks.csv
+
+release: $(READY)
+	snakemake --configfile config/release.yaml --profile profiles/local --cores $(CORES) release
 
 lint: $(READY)
 	ruff check .

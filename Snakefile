@@ -36,6 +36,7 @@ include: "workflow/rules/ingest.smk"
 include: "workflow/rules/infer.smk"
 include: "workflow/rules/catalog.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/release.smk"
 include: "workflow/rules/bench.smk"
 
 
@@ -80,6 +81,13 @@ rule figures:
     """All figures and the checks against the papers."""
     input:
         surveys_of("figures"),
+
+
+rule release:
+    """Train and pack the models that `dioscuri predict` uses (with config/release.yaml), and test them."""
+    input:
+        rules.pack_release.output,
+        surveys_of("all"),
 
 
 rule bench:

@@ -55,8 +55,8 @@ AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/filetxt
 JobCompLoc={root}/log/finished.txt
 {nodes}
-PartitionName=cpu Nodes=c1,c2 Default=YES MaxTime=2:00:00 DefaultTime=10 State=UP
-PartitionName=gpu Nodes=g1 MaxTime=2:00:00 DefaultTime=10 State=UP
+PartitionName=cpu Nodes=c1,c2 Default=YES MaxTime=INFINITE DefaultTime=10 State=UP
+PartitionName=gpu Nodes=g1 MaxTime=INFINITE DefaultTime=10 State=UP
 """
 
 

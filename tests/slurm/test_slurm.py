@@ -7,14 +7,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytestmark = pytest.mark.slurm
 
-# What a site would write into profiles/slurm: this one has no accounting, and GPUs in a partition of their own.
+# What a site writes into profiles/slurm: this one has no accounting, and GPUs in a partition of their own.
 SITE = [
     "--slurm-status-command=squeue",
     "--slurm-no-account",
@@ -63,11 +64,21 @@ def environment(slurm: dict[str, str], checkout: Path) -> dict[str, str]:
     return {**os.environ, **slurm, "PYTHONPATH": str(checkout / "workflow/src")}
 
 
-def start(checkout: Path, environment: dict[str, str]) -> subprocess.Popen:
+@contextmanager
+def workflow(checkout: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen]:
+    """Start the workflow; whatever becomes of the test, it does not outlive it."""
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *SITE]
     command += ["--configfile", "tests/presets/tiny.yaml", "--", *TARGETS]
     with open(checkout / "snakemake.log", "a") as log:
-        return subprocess.Popen(command, cwd=checkout, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        run = subprocess.Popen(command, cwd=checkout, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield run
+    except (AssertionError, subprocess.TimeoutExpired):
+        print((checkout / "snakemake.log").read_text())
+        raise
+    finally:
+        run.kill()
+        run.wait()
 
 
 def witnesses(checkout: Path) -> list[tuple[str, dict]]:
@@ -77,44 +88,44 @@ def witnesses(checkout: Path) -> list[tuple[str, dict]]:
     ]
 
 
-def wait_for(happened: Callable[[], bool], seconds: float, run: subprocess.Popen, checkout: Path) -> None:
+def job_of(rule: str, checkout: Path, run: subprocess.Popen, seconds: float = 120) -> str:
+    """SLURM number of the rule's first job, as soon as it runs."""
     deadline = time.monotonic() + seconds
-    while not happened():
-        if run.poll() is not None or time.monotonic() > deadline:
-            run.kill()
-            pytest.fail((checkout / "snakemake.log").read_text()[-4000:])
+    while True:
+        for name, seen in witnesses(checkout):
+            if name == rule:
+                return seen["SLURM_JOB_ID"]
+        assert run.poll() is None and time.monotonic() < deadline, f"{rule} did not start"
         time.sleep(0.5)
 
 
-def job_of(rule: str, checkout: Path) -> str | None:
-    """SLURM number of the rule's job, once it runs."""
-    return next((seen["SLURM_JOB_ID"] for name, seen in witnesses(checkout) if name == rule), None)
-
-
 def test_tiny_run_survives_failure_cancellation_and_stop(checkout: Path, environment: dict[str, str]) -> None:
-    run = start(checkout, environment)
-    wait_for(lambda: job_of("build_library", checkout) is not None, 90, run, checkout)
-    subprocess.run(["scancel", str(job_of("build_library", checkout))], env=environment, check=True)
-    wait_for(lambda: job_of("simulate_night", checkout) is not None, 120, run, checkout)
-    run.send_signal(signal.SIGINT)
-    assert run.wait(60) != 0
-    queue = subprocess.run(["squeue", "-h", "-t", "R,PD"], env=environment, capture_output=True, text=True)
+    with workflow(checkout, environment) as run:
+        subprocess.run(["scancel", job_of("build_library", checkout, run)], env=environment, check=True)
+        job_of("simulate_night", checkout, run)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) != 0
+    command = ["squeue", "--noheader", "--states=RUNNING,PENDING"]
+    queue = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert queue.stdout == "", "a stopped run leaves nothing in the queue"
-    stopped = Counter(rule for rule, _ in witnesses(checkout))
 
-    resumed = start(checkout, environment)
-    assert resumed.wait(400) == 0, (checkout / "snakemake.log").read_text()[-4000:]
+    with workflow(checkout, environment) as resumed:
+        assert resumed.wait(600) == 0
     assert all((checkout / target).exists() for target in TARGETS)
 
     jobs = witnesses(checkout)
     times = Counter(rule for rule, _ in jobs)
-    assert times["build_tracks"] == 2, "failed once, retried once"
-    assert times["build_library"] == 2, "cancelled once, retried once"
-    assert stopped["build_tracks"] == 2, "the retry did not wait for the second run"
+    assert times["build_library"] == 2, "cancelled, then retried; not made again after the stop"
     assert times["simulate_night"] == 2, "stopped with the first run, made by the second"
-    assert times["ingest_shard"] == 3 and times["infer_shard"] == 6
-    assert {seen["SLURM_JOB_PARTITION"] for rule, seen in jobs if rule != "train_model"} == {"cpu"}
+    assert times["build_tracks"] == 2, "failed, then retried"
+    assert {times[rule] for rule in ("plan_shards", "build_catalog", "select_candidates")} == {1}
+    assert (times["make_mocks"], times["ingest_shard"], times["infer_shard"]) == (3, 3, 6)
+
     trained = [seen for rule, seen in jobs if rule == "train_model"]
     assert len(trained) == 2
-    assert all(seen["SLURM_JOB_PARTITION"] == "gpu" for seen in trained)
+    assert {seen["SLURM_JOB_PARTITION"] for seen in trained} == {"gpu"}
     assert all(seen["CUDA_VISIBLE_DEVICES"] in ("0", "1") for seen in trained)
+    others = [seen for rule, seen in jobs if rule != "train_model"]
+    assert {seen["SLURM_JOB_PARTITION"] for seen in others} == {"cpu"}
+    assert {seen["CUDA_VISIBLE_DEVICES"] for seen in others} == {None}
+    print(f"{len(jobs)} SLURM jobs: {dict(times)}")

@@ -222,7 +222,7 @@ def test_no_wreck_stops_the_run(tmp_path):
 
 
 def test_flipped_bytes_stop_nothing(tmp_path):
-    """Damage anywhere, most of it in headers: every file ends in rows or refusals, and nothing else happens."""
+    """Damage anywhere, most of it in headers: every file ends in rows or refusals, nothing else."""
     source = put(tmp_path, *(spectrum(arm) for arm in SPANS))
     content = np.frombuffer(gzip.decompress(source.read_bytes()), np.uint8)
     rng = np.random.default_rng(11)

@@ -1,4 +1,4 @@
-"""The `dioscuri` command: score files, print a star's track or spectrum, check settings."""
+"""The `dioscuri` command: score files, print a star's track or spectrum, fetch tracks, check settings."""
 
 import argparse
 import sys
@@ -70,6 +70,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verb.set_defaults(run=_spectrum)
 
+    verb = verbs.add_parser("download-mist", help="fetch the MIST v1.2 evolutionary tracks")
+    verb.add_argument("--folder", type=Path, required=True, help="where to; goes to tracks.mist_dir")
+    verb.add_argument(
+        "--feh", type=float, nargs="+", help="[Fe/H] nodes, dex (default: all of -2 to 0.5, 1.1 GB packed)"
+    )
+    verb.add_argument("--base-url", help="a mirror, instead of the MIST project's own site")
+    verb.add_argument("--checksums", type=Path, help="sha256 of the archives, in sha256sum's format")
+    verb.set_defaults(run=_download_mist)
+
     verb = verbs.add_parser("check-config", help="check settings: all mistakes at once")
     verb.add_argument("files", nargs="*", type=Path, help="YAML files laid over config/config.yaml")
     verb.set_defaults(run=_check_config)
@@ -129,6 +138,20 @@ def _spectrum(options: argparse.Namespace) -> int:
     print("wavelength_vacuum_A,flux_erg_s_cm2_A,normalised_flux")
     for row in zip(wave, flux, normalised):
         print("{:.4f},{:.6e},{:.6f}".format(*row))
+    return 0
+
+
+def _download_mist(options: argparse.Namespace) -> int:
+    from dioscuri.stars import download
+
+    folders = download.download_mist(
+        options.folder,
+        options.feh,
+        base_url=options.base_url or download.BASE_URL,
+        checksums=options.checksums,
+    )
+    print(f"{len(folders)} [Fe/H] in {options.folder}, checksums in {options.folder / download.MANIFEST}")
+    print(f"settings: tracks: {{ source: mist, mist_dir: {options.folder} }}")
     return 0
 
 

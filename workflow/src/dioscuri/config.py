@@ -2,12 +2,13 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Survey = Literal["csst", "hst", "lamost_mrs", "lamost_lrs", "protostar"]
 BUILT = ("lamost_mrs",)  # surveys whose rooms exist
@@ -84,14 +85,17 @@ class Library(Settings):
 
 
 class Population(Settings):
-    law: Literal["paper", "survey"] = Field(
-        description="paper: Table 1 of Zhang et al. 2022; survey: slow rotators too"
+    law: Literal["paper", "survey", "realistic"] = Field(
+        description="paper: Table 1 of Zhang et al. 2022; survey: slow rotators too; realistic: the field's"
     )
     slow_rotator_fraction: Fraction = Field(
         0.5, description="survey law: share of pairs with exponential vsini"
     )
     slow_rotator_scale: PositiveFloat = Field(15.0, description="km/s, scale of that exponential")
-    max_age_gyr: PositiveFloat | None = Field(None, description="Gyr; null: no cut, as printed")
+    max_age_gyr: PositiveFloat | None = Field(
+        None, description="Gyr; null: no cut, as printed (realistic law: 13.8)"
+    )
+    snr_median: PositiveFloat = Field(30.0, description="realistic law: median S/N per pixel")
 
 
 class Mocks(Settings):
@@ -230,12 +234,13 @@ class Config(Settings):
     lamost_mrs: LamostMrs
     instruments: dict[Survey, Instrument] = Field(description="instrument facts (surveys.yaml)")
 
-    @model_validator(mode="after")
-    def _surveys_are_built(self) -> "Config":
-        missing = [survey for survey in self.surveys if survey not in BUILT]
+    @field_validator("surveys")
+    @classmethod
+    def _surveys_are_built(cls, surveys: list[Survey]) -> list[Survey]:
+        missing = [survey for survey in surveys if survey not in BUILT]
         if missing:
             raise ValueError(f"surveys {missing} are not built yet; accepted: {', '.join(BUILT)}")
-        return self
+        return surveys
 
 
 def load_config(files: Iterable[str | Path], overrides: Mapping[str, Any] | None = None) -> Config:
@@ -317,9 +322,8 @@ def _describe(item: Mapping[str, Any], layers: list[tuple[str, dict]]) -> str:
         return f"{where}: {key}: {item['ctx']['error']}"
     line = f"{where}: {key}: found {found}; accepted: {_accepted(item)}"
     if kind == "literal_error" and isinstance(item["input"], str):
-        near = difflib.get_close_matches(
-            item["input"], item["ctx"]["expected"].replace("'", "").split(), 1, 0.5
-        )
+        names = re.findall(r"'([^']+)'", item["ctx"]["expected"])
+        near = difflib.get_close_matches(item["input"], names, 1, 0.5)
         line += f"; did you mean '{near[0]}'?" if near else ""
     return line
 

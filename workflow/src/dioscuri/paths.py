@@ -9,7 +9,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 
 def format_number(value: float) -> str:
     """A number as it stands in a path: 16 → '16', 0.5 → '0p5', −1.25 → 'm1p25'. Inverse: `parse_number`."""
-    text = repr(float(value))
+    text = repr(float(value) + 0.0)  # −0 is 0
     if "e" in text or "n" in text:
         raise ValueError(f"{value!r} cannot stand in a path: give a plain decimal number")
     return text.removesuffix(".0").replace("-", "m").replace(".", "p")

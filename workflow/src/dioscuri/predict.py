@@ -1,4 +1,4 @@
-"""Score observations with released models, without a workflow: files in, a table with one row per exposure and arm out."""
+"""Score observations with released models, without a workflow: a table with one row per exposure and arm."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,20 +120,21 @@ def _refused(rejected: Sequence[dict]) -> pd.DataFrame:
 
 def show(table: pd.DataFrame, information: dict) -> None:
     """Print the table for people; probabilities above one half stand out."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    caption = f"Λ = {information['penalty']:g}, {information['draws']} noise draws; p50 is the median probability of an SB2"
-    view = Table(caption=caption)
+    caption = f"Λ = {information['penalty']:g}, {information['draws']} noise draws; p50: median probability of an SB2"
+    view = Table(caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     for name in COLUMNS:
-        number = name not in ("file", "arm", "status", "flags")
-        view.add_column(
-            name, justify="right" if number else "left", overflow="fold", no_wrap=name == "exposure"
-        )
+        text = name in ("file", "arm", "status", "flags")
+        view.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=not text)
     for row in table.itertuples(index=False):
         cells = [_cell(name, value) for name, value in zip(COLUMNS, row)]
         view.add_row(*cells, style="bold" if row.p50 > 0.5 else None)
-    Console().print(view)
+    # A pipe or a log has no width: lines stay whole there, so that they can be searched.
+    console = Console()
+    Console(width=console.width if console.is_terminal else 160).print(view)
 
 
 def _cell(name: str, value: Any) -> str:

@@ -7,6 +7,7 @@ vacuum and heliocentric as they come: the header key HELIO_RV has been applied a
 
 import math
 import re
+import warnings
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -184,14 +185,18 @@ def _coadd(match: re.Match, unit: HDU, singles: list[Exposure]) -> Exposure:
 
 def _pixels(unit: HDU, mask_column: str) -> dict:
     """Pixels in ascending wavelength, and the S/N; pixels without a wavelength are dropped."""
-    columns = unit.columns
-    if "LOGLAM" in columns:
-        with np.errstate(over="ignore"):
+    # Damaged pixels can hold signalling NaN and absurd exponents; they are dropped or masked further on.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if "LOGLAM" in unit.columns:
             wave = 10.0 ** unit.column("LOGLAM").astype(float)
-    else:
-        wave = unit.column("WAVELENGTH").astype(float)
-    flux, ivar = unit.column("FLUX").astype(float), unit.column("IVAR").astype(float)
+        else:
+            wave = unit.column("WAVELENGTH").astype(float)
+        flux, ivar = unit.column("FLUX").astype(float), unit.column("IVAR").astype(float)
     mask = unit.column(mask_column) != 0
+    if not len(wave) == len(flux) == len(ivar) == len(mask):
+        raise ValueError(
+            f"columns of {unit.name} have {len(wave)}, {len(flux)}, {len(ivar)} and {len(mask)} pixels"
+        )
     if not (np.all(np.isfinite(wave)) and np.all(np.diff(wave) > 0)):
         known = np.flatnonzero(np.isfinite(wave) & (wave > 0))
         wave, order = np.unique(wave[known], return_index=True)
@@ -232,7 +237,13 @@ def barycentric_date(mjd_utc: np.ndarray, ra: np.ndarray, dec: np.ndarray) -> np
     if not known.any():
         return dates
     site = EarthLocation.from_geodetic(XINGLONG[0] * u.deg, XINGLONG[1] * u.deg, XINGLONG[2] * u.m)
-    with iers.conf.set_temp("auto_download", False), iers.conf.set_temp("iers_degraded_accuracy", "ignore"):
+    with (
+        iers.conf.set_temp("auto_download", False),
+        iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
+        warnings.catch_warnings(),
+    ):
+        # Of days to come neither leap seconds nor polar motion are known: a second at most.
+        warnings.filterwarnings("ignore", ".*(dubious year|polar motions)")
         time = Time(mjd_utc[known], format="mjd", scale="utc", location=site)
         target = SkyCoord(ra[known] * u.deg, dec[known] * u.deg)
         dates[known] = (time.tdb + time.light_travel_time(target, "barycentric")).jd

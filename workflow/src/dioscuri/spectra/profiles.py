@@ -174,34 +174,46 @@ BALMER = np.array(
     ]
 )
 BALMER_REACH = 150.0  # Å
-# Electrons and ions together broaden about as much as the ions alone in the Holtsmark limit (fitted to the solar Hα).
-STARK_SCALE = 0.5
+# Strength of the Stark wing relative to the Holtsmark limit with ions and electrons alike. Fitted to the wings of Hα in
+# the Sun and the FERRE 5750 K node: one-dimensional LTE models are known to make them too strong (Barklem 2007).
+STARK_SCALE = 0.17
+# The cores form where LTE fails. Two corrections, fitted to the core of the Sun's Hα and right for Procyon's too: above
+# the Rosseland depth CORE_TAU level 2 keeps an excitation temperature of CORE_EXCITATION · teff (LTE would empty it),
+# and the line source function falls below the Planck function as (τ / CORE_TAU)^CORE_POWER.
+CORE_TAU = 0.01
+CORE_EXCITATION = 0.93
+CORE_POWER = 0.04
+CORE_REACH = 6.0  # Å; beyond it the line is thin in those layers
 
 
-def add_balmer(total: np.ndarray, wave: np.ndarray, atmosphere: Atmosphere, microturbulence: float) -> None:
-    """Add the hydrogen lines to `total` (D, L): Doppler core with self-broadening and a linear Stark wing."""
+def add_balmer(
+    total: np.ndarray, deficit: np.ndarray, wave: np.ndarray, atmosphere: Atmosphere, microturbulence: float
+) -> None:
+    """Add the hydrogen lines to `total` (D, L): Doppler core with self-broadening and a linear Stark wing.
+
+    `deficit` (D, L) takes the emissivity, in units of the Planck function, that the cores lack of LTE.
+    """
     t = atmosphere.temperature
+    lack = 1.0 - np.minimum(1.0, (atmosphere.tau / CORE_TAU) ** CORE_POWER)
     for centre, strength, stark, sigma, alpha in BALMER:
         first, last = np.searchsorted(wave, [centre - BALMER_REACH, centre + BALMER_REACH])
         if last <= first:
             continue
-        doppler = (
-            centre
-            * np.sqrt(2.0 * BOLTZMANN * t / (1.008 * ATOMIC_MASS) + (microturbulence * 1e5) ** 2)
-            / LIGHT
-        )
+        doppler = centre * np.sqrt(2.0 * BOLTZMANN * t / (1.008 * ATOMIC_MASS) + (microturbulence * 1e5) ** 2) / LIGHT
         per_angstrom = (centre * 1e-8) ** 2 / LIGHT * 1e8
         width = abo_rate(sigma, alpha, 1.008, t) * atmosphere.n_hi + 6.5e7
         lorentz = width / (4.0 * np.pi) * per_angstrom
-        level = 2.0 * atmosphere.n_hi * np.exp(-10.199 * ELECTRONVOLT / (BOLTZMANN * t)) * 2.0
+        excitation = t + np.maximum(CORE_EXCITATION * atmosphere.teff - t, 0.0) / (1.0 + atmosphere.tau / CORE_TAU)
+        level = 4.0 * atmosphere.n_hi * np.exp(-10.199 * ELECTRONVOLT / (BOLTZMANN * excitation))
         stimulated = 1.0 - np.exp(-PLANCK * LIGHT / (centre * 1e-8) / (BOLTZMANN * t))
         opacity = CLASSICAL * strength * level * stimulated * per_angstrom
         wing = STARK_SCALE * 2.0 * stark * atmosphere.n_e
-        _add_hydrogen(total[:, first:last], wave[first:last], centre, opacity, doppler, lorentz, wing)
+        near = slice(first, last)
+        _add_hydrogen(total[:, near], deficit[:, near], wave[near], centre, opacity, doppler, lorentz, wing, lack, CORE_REACH)
 
 
 @numba.njit(cache=True, fastmath=True)
-def _add_hydrogen(total, wave, centre, opacity, doppler, lorentz, wing):
+def _add_hydrogen(total, deficit, wave, centre, opacity, doppler, lorentz, wing, lack, core_reach):
     n_depths, n_pixels = total.shape
     for d in range(n_depths):
         if opacity[d] <= 0.0:
@@ -213,6 +225,7 @@ def _add_hydrogen(total, wave, centre, opacity, doppler, lorentz, wing):
         for i in range(n_pixels):
             offset = abs(wave[i] - centre)
             x = offset * offset + core
-            total[d, i] += norm * voigt(a, offset / doppler[d]) + opacity[d] * wing[d] / (
-                x * np.sqrt(np.sqrt(x))
-            )
+            line = norm * voigt(a, offset / doppler[d]) + opacity[d] * wing[d] / (x * np.sqrt(np.sqrt(x)))
+            total[d, i] += line
+            if offset < core_reach:
+                deficit[d, i] += lack[d] * line

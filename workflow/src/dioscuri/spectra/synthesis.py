@@ -156,12 +156,13 @@ def _synthesize(
     if len(lines):
         opacity, a, doppler = line_parameters(atmosphere, lines, microturbulence)
         add_lines(total, ln_start, step, np.log(lines.wave), opacity, a, doppler, floor)
-    add_balmer(total, wave, atmosphere, microturbulence)
+    deficit = np.zeros_like(total)
+    add_balmer(total, deficit, wave, atmosphere, microturbulence)
 
     depth_scale = atmosphere.tau / atmosphere.kappa
-    flux = _emergent_flux(total, wave, knots, continuum_opacity, source, depth_scale, D_LN_TAU, _E4)
+    flux = _emergent_flux(total, deficit, wave, knots, continuum_opacity, source, depth_scale, D_LN_TAU, _E4)
     blank = np.zeros((len(atmosphere.tau), n_knots), dtype=np.float32)
-    at_knots = _emergent_flux(blank, knots, knots, continuum_opacity, source, depth_scale, D_LN_TAU, _E4)
+    at_knots = _emergent_flux(blank, blank, knots, knots, continuum_opacity, source, depth_scale, D_LN_TAU, _E4)
     continuum = np.interp(wave, knots, at_knots)
     if resolution is not None:
         flux = smooth_to_resolution(flux, resolution, step_kms)
@@ -176,7 +177,7 @@ def planck(wave: np.ndarray, temperature: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(cache=True, fastmath=True)
-def _emergent_flux(total, wave, knots, continuum, source, depth_scale, d_ln_tau, e4):
+def _emergent_flux(total, deficit, wave, knots, continuum, source, depth_scale, d_ln_tau, e4):
     """F_λ = 2π [S(0)/2 + ∫ (dS/dt) E3(t) dt] with S linear in t between depths, so that E3 integrates to E4."""
     n_depths, n_pixels = total.shape
     flux = np.empty(n_pixels)
@@ -191,7 +192,7 @@ def _emergent_flux(total, wave, knots, continuum, source, depth_scale, d_ln_tau,
         for d in range(n_depths):
             k = continuum[b, d] + f * (continuum[b + 1, d] - continuum[b, d]) + total[d, i]
             p = k * depth_scale[d]
-            s = source[b, d] + f * (source[b + 1, d] - source[b, d])
+            s = (source[b, d] + f * (source[b + 1, d] - source[b, d])) * (1.0 - deficit[d, i] / k)
             if d == 0:
                 t = p
                 y = min(t, 24.99) / 0.005

@@ -1,4 +1,4 @@
-"""How many of the stars that a survey sees are binaries, and how many double-lined: what a purity starts from."""
+"""The share of binaries, and of double-lined ones, among the stars of a survey: what a purity starts from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dioscuri.stars.tracks import TrackGrid
 
 @dataclass(frozen=True)
 class Census:
-    """`n_systems` counted; the share of them with a companion; the share seen as double-lined at one visit."""
+    """`n_systems` counted; the share with a companion, and the share seen as double-lined at one visit."""
 
     n_systems: int
     binary_fraction: float
@@ -29,14 +29,13 @@ def census(
     max_age_gyr: float | None = None,
     magnitude_limited: bool = True,
 ) -> Census:
-    """Count systems of the realistic law whose primary lies within the library's `limits`, of `n` candidates or
-    a few more.
+    """Of `n` candidates of the realistic law (or a few more), count those with a primary within the `limits`.
 
-    Binaries have one companion or more of q > 0.1: 1 − exp(−frequency), as solar-type companions come at random
-    (Moe & Di Stefano 2017, section 9.4). Double-lined: detached, both stars within `limits`, |Δv| ≥ `dv_min`
-    [km/s] and the fainter star at least `light_min` of the brighter in bolometric light. `magnitude_limited`:
-    each system counts by the volume in which it outshines the limit, L^(3/2); else all count alike. Primaries
-    that have died are no part of it, nor are pairs that have exchanged mass.
+    Binaries have one companion or more of q > 0.1: 1 − exp(−frequency), as if companions came at random
+    (which gives the published 40 % at solar masses). Double-lined: detached, both stars within `limits`,
+    |Δv| ≥ `dv_min` [km/s] and the fainter star at least `light_min` of the brighter in bolometric light.
+    `magnitude_limited`: each system counts by the volume in which it outshines the limit, L^(3/2); else all
+    count alike. Systems whose primary has died are no part of it.
     """
     systems = 0
     weights = np.zeros(3)  # of all systems, of binaries, of double-lined ones
@@ -47,9 +46,7 @@ def census(
         stars = {name: values[seen] for name, values in stars.items()}
         one, two = (stars[f"radius{k}"] ** 2 * stars[f"teff{k}"] ** 4 for k in (1, 2))
         two = np.nan_to_num(two)  # below the tracks: dark
-        with_companion, alone = (
-            (one + two, one) if magnitude_limited else (np.ones_like(one), np.ones_like(one))
-        )
+        with_companion, alone = (one + two, one) if magnitude_limited else (np.ones_like(one), np.ones_like(one))
         with_companion, alone = with_companion**1.5, alone**1.5
         frequency = realistic.companion_frequency(stars["m1"])
         binary = -np.expm1(-frequency)

@@ -1,4 +1,4 @@
-"""Populations of binaries on tracks, cut to a spectral library: Table 1 of Zhang et al. 2022, or the field's."""
+"""Populations of binaries on tracks, cut to a library: Table 1 of Zhang et al. 2022, or the field's."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,9 +25,8 @@ CUTS = (
 # The realistic law knows the orbits, and adds a last cut: two stars that would overflow are no two spectra.
 DETACHED = "detached"
 
-BLOCK = (
-    1 << 14
-)  # candidates drawn together; part of the definition of a population: changing it changes the pairs
+# Candidates drawn together; part of the definition of a population: changing it changes the pairs.
+BLOCK = 1 << 14
 _STARS, _OBSERVED = 0, 1  # independent random streams of a block
 _HOPELESS_AFTER, _HOPELESS_SHARE = 1 << 20, 1e-5
 
@@ -148,18 +147,13 @@ def candidates(
     The realistic law adds orbits, `dv` and whether the pair is `detached`.
     """
     random = _generator(seed, block, _STARS)
-    if law == "realistic":
-        drawn = realistic.systems(random, BLOCK, tracks, max_age_gyr)
-    else:
+    pair_id = np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.int64)
+    if law != "realistic":
         drawn = _table_1(random)
-    stars = {
-        "pair_id": np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.int64),
-        **drawn,
-        **_on_tracks(drawn, tracks, max_age_gyr),
-    }
-    if law == "realistic":
-        stars[DETACHED] = realistic.detached(stars)
-    return stars
+        return {"pair_id": pair_id, **drawn, **_on_tracks(drawn, tracks, max_age_gyr)}
+    drawn = realistic.systems(random, BLOCK, tracks, max_age_gyr)
+    stars = {"pair_id": pair_id, **drawn, **_on_tracks(drawn, tracks, max_age_gyr)}
+    return {**stars, DETACHED: realistic.detached(stars)}
 
 
 def _table_1(random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -173,9 +167,7 @@ def _table_1(random: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-def _on_tracks(
-    drawn: Mapping[str, np.ndarray], tracks: TrackGrid, max_age_gyr: float | None
-) -> dict[str, np.ndarray]:
+def _on_tracks(drawn: Mapping[str, np.ndarray], tracks: TrackGrid, max_age_gyr: float | None) -> dict[str, np.ndarray]:
     """Both stars of each pair, and its `PairStatus`."""
     m1, q, feh, eep1 = (drawn[name] for name in ("m1", "q", "feh", "eep1"))
     pairs = tracks.pairs(m1, q, feh, eep1, max_age_gyr)
@@ -195,10 +187,8 @@ def _on_tracks(
     }
 
 
-def within(
-    stars: Mapping[str, np.ndarray], limits: Mapping[str, tuple[float, float]], star: int
-) -> np.ndarray:
-    """Whether the primary (1) or secondary (2) of each pair lies within the limits of a library, (N,) bool."""
+def within(stars: Mapping[str, np.ndarray], limits: Mapping[str, tuple[float, float]], star: int) -> np.ndarray:
+    """Whether the primary (1) or secondary (2) of each pair lies within a library's limits, (N,) bool."""
     inside = np.ones(len(stars["feh"]), bool)
     for axis, label in (("teff", f"teff{star}"), ("logg", f"logg{star}"), ("feh", "feh"), ("afe", "afe")):
         low, high = limits.get(axis, (-np.inf, np.inf))

@@ -4,8 +4,8 @@ The `realistic` law of `population.draw_pairs`. Not for training: a network trai
 pairs that it is meant to find. Orbits follow the fits of Moe & Di Stefano 2017 (ApJS 230, 15; "MDS" below)
 with these simplifications: each companion stands for itself (no triples), below 0.8 M☉ the law of 0.8 M☉
 holds, eccentricities follow the power law up to their maximum without a turnover, masses are the initial
-ones, and no pair has ever exchanged mass or evolved its orbit. What a survey would select (brightness, colour)
-is left to `census`.
+ones, and no pair has ever exchanged mass or evolved its orbit. Pairs closer than 1.6 d (log P = 0.2) and
+those with dead primaries are not drawn. What a survey selects by brightness is left to `stars.census`.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,10 @@ _GM_SUN = 1.3271244e11  # km³/s² (IAU 2015 B3)
 _RADIUS_SUN = 695700.0  # km (IAU 2015 B3)
 _DAY = 86400.0  # s
 _LIGHTEST = 0.8  # M☉, lightest primary of the fits
-_ALPHA, _HALF_PLATEAU = 0.018, 0.7  # slope of the period law around log P = 2.7, and half its width (MDS, eq. 23)
+_ALPHA, _HALF_PLATEAU = (
+    0.018,
+    0.7,
+)  # slope of the period law around log P = 2.7, and half its width (MDS, eq. 23)
 
 
 def systems(
@@ -72,7 +75,7 @@ def systems(
 def observed(
     random: np.random.Generator, stars: Mapping[str, np.ndarray], snr_median: float = 30.0
 ) -> dict[str, np.ndarray]:
-    """v sin i of both stars [km/s], residual velocity `v1` of the rest frame [km/s] and S/N per pixel, each (N,).
+    """v sin i of both stars [km/s], residual velocity `v1` of the rest frame [km/s] and S/N per pixel: (N,).
 
     `v1` ~ N(0, 5) as in Table 1 of Zhang et al. 2022: spectra are shifted to the primary's rest frame before
     they are scored. S/N is log-normal of median `snr_median` and 0.6 in ln.
@@ -99,9 +102,7 @@ def observed(
 def detached(stars: Mapping[str, np.ndarray]) -> np.ndarray:
     """Whether both stars stay within their Roche lobes at periastron (Eggleton 1983, eq. 2), (N,) bool."""
     axis = separation(stars["m1"] * (1 + stars["q"]), stars["period"]) * (1 - stars["ecc"])
-    return (stars["radius1"] < axis * roche_lobe(1 / stars["q"])) & (
-        stars["radius2"] < axis * roche_lobe(stars["q"])
-    )
+    return (stars["radius1"] < axis * roche_lobe(1 / stars["q"])) & (stars["radius2"] < axis * roche_lobe(stars["q"]))
 
 
 # --- masses and orbits ------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ def kroupa_mass(quantile: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def companion_rate(m1: np.ndarray, log_period: np.ndarray) -> np.ndarray:
-    """Companions of q > 0.1 per primary of `m1` [M☉] and per dex of period (d), broadcast (MDS, eqs. 20–23)."""
+    """Companions of q > 0.1 per primary of `m1` [M☉] and per dex of period [d] (MDS, eqs. 20–23)."""
     m1, x = np.broadcast_arrays(np.maximum(m1, _LIGHTEST), log_period)
     log_m = np.log10(m1)
     first = 0.020 + 0.04 * log_m + 0.07 * log_m**2  # log P < 1
@@ -164,8 +165,7 @@ def period_quantile(quantile: np.ndarray, m1: np.ndarray) -> np.ndarray:
 
 @cache
 def _period_table() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Masses (M,), quantiles (Q,), log P at them (M, Q), companions per primary (M,): smooth enough to be linear
-    in between."""
+    """Masses (M,), quantiles (Q,), log P at them (M, Q) and companions per primary (M,)."""
     mass, levels = np.linspace(_LIGHTEST, MASS_LAW_MAX, 109), np.linspace(0.0, 1.0, 1025)
     x = np.linspace(*LOG_PERIODS, 781)
     rate = companion_rate(mass[:, None], x)
@@ -239,9 +239,10 @@ def _not_zero(power: np.ndarray) -> np.ndarray:
 
 
 def eccentricity(quantile: np.ndarray, log_period: np.ndarray) -> np.ndarray:
-    """Eccentricities ∝ e^η below that which brings the stars together, at quantiles in [0, 1) (MDS, eqs. 3, 17).
+    """Eccentricities ∝ e^η up to that which brings the stars together, at quantiles in [0, 1).
 
-    η = 0.6 − 0.7 / (log P − 0.5), held at its value of log P = 1 in closer pairs; circular below two days.
+    η = 0.6 − 0.7 / (log P − 0.5), held at its value of log P = 1 in closer pairs; circular below two days
+    (MDS, eqs. 3 and 17).
     """
     x = np.asarray(log_period, float)
     slope = 0.6 - 0.7 / (np.maximum(x, 1.0) - 0.5)
@@ -252,7 +253,7 @@ def eccentricity(quantile: np.ndarray, log_period: np.ndarray) -> np.ndarray:
 def semi_amplitudes(
     m1: np.ndarray, m2: np.ndarray, period: np.ndarray, ecc: np.ndarray, inclination: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Velocity semi-amplitudes K1, K2 [km/s] of masses [M☉], period [d], eccentricity and inclination [rad]."""
+    """Semi-amplitudes K1, K2 [km/s] of masses [M☉], period [d], eccentricity and inclination [rad]."""
     total = m1 + m2
     orbital = (2 * np.pi * _GM_SUN * total / (period * _DAY)) ** (1 / 3)  # of the relative orbit, if circular
     projected = orbital * np.sin(inclination) / np.sqrt(1 - ecc**2)
@@ -293,7 +294,7 @@ def separation(total_mass: np.ndarray, period: np.ndarray) -> np.ndarray:
 
 
 def roche_lobe(ratio: np.ndarray) -> np.ndarray:
-    """Radius of a star's Roche lobe over the separation; `ratio` its mass over the other's (Eggleton 1983)."""
+    """Radius of a star's Roche lobe over the separation; `ratio`: its mass over the other's."""
     third = np.cbrt(ratio)
     return 0.49 * third**2 / (0.6 * third**2 + np.log1p(third))
 

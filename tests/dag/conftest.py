@@ -1,0 +1,69 @@
+"""Running Snakemake in a copy of the repository, and reading what it means to do."""
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Planner = Callable[..., Counter]
+
+# Stands in for every script but the one that shares files out: outputs appear, nothing is computed.
+STUB = """\
+from pathlib import Path
+for output in map(Path, snakemake.output):
+    if output.suffix:
+        output.write_text(snakemake.rule)
+    else:
+        output.mkdir()
+        for number in range(7):
+            (output / f"{number}.fits").write_text("")
+"""
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Snakemake in `folder` with the package that lies there."""
+    environment = {**os.environ, "PYTHONPATH": str(folder / "workflow/src")}
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def jobs_to_run(folder: Path, *arguments: str) -> Counter:
+    """Rule → number of jobs that a run would start."""
+    done = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = done.stdout + done.stderr
+    if "Nothing to be done" in text:
+        return Counter()
+    table = text.split("Job stats:")[1].split("\n\n")[0]
+    rows = re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)
+    return Counter({rule: int(count) for rule, count in rows if rule not in ("job", "total")})
+
+
+@pytest.fixture(scope="module")
+def plan(repository_copy: Path) -> Planner:
+    """What a run with these arguments would do in a fresh checkout."""
+    return lambda *arguments: jobs_to_run(repository_copy, *arguments)
+
+
+@pytest.fixture(scope="module")
+def run(repository_copy: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Snakemake in a fresh checkout."""
+    return lambda *arguments: snakemake(repository_copy, *arguments)
+
+
+@pytest.fixture(scope="module")
+def finished(repository_copy: Path) -> Path:
+    """A checkout in which the tiny preset has been run, by stubs, with files of the user's own to score."""
+    scripts = repository_copy / "workflow/scripts"
+    for script in scripts.glob("*.py"):
+        if script.name != "plan_shards.py":
+            script.write_text(STUB)
+    (repository_copy / "observed").mkdir()
+    for number in range(4):
+        (repository_copy / f"observed/night1-{number}.fits").write_text("")
+    return repository_copy

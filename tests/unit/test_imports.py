@@ -1,0 +1,112 @@
+"""Imports run one way through the house, and the bare-GPU path needs no more than it says."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LEAVES = {"config", "flags", "io", "job", "paths"}
+ROOMS = {
+    "stars": LEAVES,
+    "spectra": LEAVES | {"stars"},
+    "learn": {"flags", "io", "job", "paths"},
+    "catalogs": LEAVES | {"learn"},
+    "plots": LEAVES | {"stars", "spectra", "learn", "catalogs"},
+}
+DOORS = {"cli", "predict", "release"}  # what users call: these may use every room
+# A bare GPU machine has numpy, scipy, numba, h5py, torch and Lightning (with what that needs), none of these.
+ABSENT = ["astropy", "fitsio", "isochrones", "pandas", "photutils", "pyarrow", "pydantic", "safetensors"]
+ABSENT += ["sklearn", "snakemake", "tables"]
+BARE = ["stars.tracks", "stars.population"]
+BARE += [f"spectra.{name}" for name in ("arms", "library", "kinematics", "continuum", "mocks")]
+
+
+def modules(root: Path) -> dict[str, Path]:
+    """Dotted name below `dioscuri` → file."""
+    package = root / "workflow/src/dioscuri"
+    files = sorted(package.rglob("*.py"))
+    return {".".join(path.relative_to(package).with_suffix("").parts): path for path in files}
+
+
+def imported(path: Path) -> set[str]:
+    """First part below `dioscuri` of everything that a module imports from the package when it runs."""
+    found = set()
+    tree = ast.parse(path.read_text())
+    for_types = {id(node) for block in ast.walk(tree) if _is_type_checking(block) for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if id(node) in for_types or not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{name}" for name in names]
+        found |= {name.split(".")[1] for name in names if name.startswith("dioscuri.")}
+    return found - {"__version__"}
+
+
+def _is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_looks_only_into_rooms_before_it(root, room):
+    for name, path in modules(root).items():
+        if name.split(".")[0] == room:
+            strangers = imported(path) - ROOMS[room] - {room}
+            assert not strangers, f"{name} imports {strangers}"
+
+
+def test_leaves_import_no_room(root):
+    files = modules(root)
+    for leaf in LEAVES:
+        assert imported(files[leaf]) <= LEAVES, leaf
+
+
+def test_every_module_has_a_place(root):
+    tops = {name.split(".")[0] for name in modules(root)} - {"__init__"}
+    assert tops <= LEAVES | set(ROOMS) | DOORS
+
+
+def test_every_module_says_its_one_job(root):
+    for name, path in modules(root).items():
+        docstring = ast.get_docstring(ast.parse(path.read_text()))
+        assert docstring, name
+
+
+def test_package_never_imports_snakemake(root):
+    for name, path in modules(root).items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+                assert not any(part.split(".")[0] == "snakemake" for part in names), name
+
+
+def python(code: str, root: Path) -> subprocess.CompletedProcess:
+    environment = {
+        "PYTHONPATH": str(root / "workflow/src"),
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(Path.home()),
+    }
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+
+
+def test_bare_gpu_path_needs_no_astronomy_and_no_workflow(root):
+    bare = [*BARE, *(name for name in modules(root) if name.startswith("learn."))]
+    code = f"""
+import importlib, sys
+for name in {ABSENT}:
+    sys.modules[name] = None  # importing it raises ModuleNotFoundError
+for name in {bare}:
+    importlib.import_module("dioscuri." + name)
+"""
+    done = python(code, root)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_importing_the_package_imports_nothing_heavy(root):
+    done = python("import sys, dioscuri; print(*sorted(sys.modules))", root)
+    assert done.returncode == 0, done.stderr
+    heavy = {"numpy", "torch", "astropy", "pandas", "h5py", "scipy", "numba"} & set(done.stdout.split())
+    assert heavy == set()
