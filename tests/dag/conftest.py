@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-Planner = Callable[..., Counter]
-
 # Stands in for every script but the one that shares files out: outputs appear, nothing is computed.
 STUB = """\
 from pathlib import Path
@@ -32,9 +30,8 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
-def jobs_to_run(folder: Path, *arguments: str) -> Counter:
-    """Rule → number of jobs that a run would start."""
-    done = snakemake(folder, "--dry-run", "--quiet", "rules", *arguments)
+def jobs_of(done: subprocess.CompletedProcess) -> Counter:
+    """Rule → number of jobs that a dry run announced."""
     assert done.returncode == 0, done.stderr[-3000:]
     text = done.stdout + done.stderr
     if "Nothing to be done" in text:
@@ -45,20 +42,26 @@ def jobs_to_run(folder: Path, *arguments: str) -> Counter:
 
 
 @pytest.fixture(scope="module")
-def plan(repository_copy: Path) -> Planner:
-    """What a run with these arguments would do in a fresh checkout."""
-    return lambda *arguments: jobs_to_run(repository_copy, *arguments)
-
-
-@pytest.fixture(scope="module")
 def run(repository_copy: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Snakemake in a fresh checkout."""
+    """Snakemake in a checkout of the module's own."""
     return lambda *arguments: snakemake(repository_copy, *arguments)
 
 
 @pytest.fixture(scope="module")
-def finished(repository_copy: Path) -> Path:
-    """A checkout in which the tiny preset has been run, by stubs, with files of the user's own to score."""
+def plan(run: Callable) -> Callable[..., Counter]:
+    """Rule → number of jobs that a run with these arguments would start."""
+    return lambda *arguments: jobs_of(run("--dry-run", "--quiet", "rules", *arguments))
+
+
+@pytest.fixture(scope="session")
+def read_plan() -> Callable[[subprocess.CompletedProcess], Counter]:
+    """The jobs that the output of a dry run announces."""
+    return jobs_of
+
+
+@pytest.fixture(scope="module")
+def stubbed(repository_copy: Path) -> Path:
+    """A checkout with stubs for scripts, and files of the user's own to score."""
     scripts = repository_copy / "workflow/scripts"
     for script in scripts.glob("*.py"):
         if script.name != "plan_shards.py":

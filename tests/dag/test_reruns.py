@@ -1,0 +1,127 @@
+"""What a change makes run again, and what it leaves alone: in a checkout that stubs have filled once."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+FIRST = {"seeds": [1], "spectra": ["observed/*.fits"], "arms": ["blue"]}
+EVALUATION = [
+    "summarise_models",
+    "plot_rates",
+    "plot_reliability",
+    "plot_penalty_shift",
+    "write_checks",
+    "judge_checks",
+]
+PER_MODEL = ["plot_learning_curves", "plot_detectability"]
+CATALOGUE = ["build_catalog", "select_candidates", "plot_candidates", "plot_probability"]
+
+
+@pytest.fixture(scope="module")
+def runs(stubbed: Path, run: Callable) -> Callable:
+    """Run the stubs with settings of lamost_mrs other than FIRST's; (returned process)."""
+
+    def start(*arguments: str, **settings: object):
+        block = {**FIRST, **settings}
+        own = ["--configfile", "tests/presets/tiny.yaml", "--config", f"lamost_mrs={block}"]
+        done = run("--quiet", "rules", *arguments, *own)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
+
+    start()
+    return start
+
+
+@pytest.fixture(scope="module")
+def plan_again(runs: Callable, read_plan: Callable) -> Callable[..., Counter]:
+    """Rule → jobs that a rerun with other settings would start; the summary rule `all` is left out."""
+
+    def planned(**settings: object) -> Counter:
+        jobs = read_plan(runs("--dry-run", **settings))
+        jobs.pop("all", None)
+        return jobs
+
+    return planned
+
+
+@contextmanager
+def edited(path: Path, text: str) -> Iterator[None]:
+    before = path.read_text()
+    path.write_text(before + text)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def once(*rules: str) -> Counter:
+    return Counter(rules)
+
+
+def test_nothing_to_do_after_a_run(plan_again):
+    assert plan_again() == {}
+
+
+def test_one_more_seed_adds_its_models_and_what_looks_at_all_models(plan_again):
+    jobs = plan_again(seeds=[1, 2])
+    assert jobs == {**once("train_model", "score_test", *EVALUATION, *PER_MODEL, *CATALOGUE), "infer_shard": 2}
+
+
+def test_another_learning_rate_leaves_mocks_and_shards_alone(plan_again):
+    jobs = plan_again(training={"learning_rate": 0.5})
+    assert jobs["train_model"] == 1
+    assert not {"make_mocks", "ingest_shard", "build_library"} & set(jobs)
+
+
+def test_more_draws_rerun_inference_but_no_training(plan_again):
+    assert plan_again(inference={"draws": 5}) == {**once("write_checks", "judge_checks", *CATALOGUE), "infer_shard": 2}
+
+
+def test_settings_of_the_catalogue_rerun_nothing_before_it(plan_again):
+    assert set(plan_again(catalog={"bprp0_max": None})) == {"select_candidates", "plot_candidates"}
+
+
+@pytest.mark.parametrize(
+    ("module", "first", "untouched"),
+    [
+        ("catalogs/selection.py", "select_candidates", {"build_catalog", "train_model"}),
+        ("learn/networks.py", "train_model", {"make_mocks", "build_library", "ingest_shard"}),
+        ("stars/population.py", "make_mocks", {"build_library", "build_tracks", "ingest_shard"}),
+        ("spectra/reduction.py", "ingest_shard", {"make_mocks", "train_model"}),
+        ("plots/style.py", "plot_rates", {"train_model", "build_catalog", "summarise_models"}),
+    ],
+)
+def test_editing_a_module_reruns_what_depends_on_it(plan_again, stubbed, module, first, untouched):
+    with edited(stubbed / "workflow/src/dioscuri" / module, "\nEDITED = True\n"):
+        jobs = plan_again()
+    assert jobs[first] >= 1
+    assert not untouched & set(jobs)
+
+
+def test_editing_a_leaf_reruns_nothing(plan_again, stubbed):
+    with edited(stubbed / "workflow/src/dioscuri/job.py", "\nEDITED = True\n"):
+        assert plan_again() == {}
+
+
+def test_new_files_make_a_new_shard_and_leave_old_ones_alone(runs, plan_again, stubbed):
+    shards = stubbed / "results/tiny/lamost_mrs/ingest"
+    before = {path.name: path.stat().st_mtime_ns for path in shards.glob("shard*.h5")}
+    assert len(before) == 2
+    (stubbed / "observed/night2-0.fits").write_text("")
+    assert plan_again()["plan_shards"] == 1
+    runs()
+    after = {path.name: path.stat().st_mtime_ns for path in shards.glob("shard*.h5")}
+    assert sorted(after) == ["shard0000.h5", "shard0001.h5", "shard0002.h5"]
+    assert {name: after[name] for name in before} == before
+    assert len(list((stubbed / "results/tiny/lamost_mrs/blue/inference").glob("shard*.parquet"))) == 3
+    assert plan_again() == {}
+
+
+def test_wrong_pattern_is_told_in_the_log_of_the_plan(runs, run, stubbed):
+    own = ["--configfile", "tests/presets/tiny.yaml", "--config", "lamost_mrs={spectra: [nowhere/*.fits]}"]
+    done = run("--show-failed-logs", *own, "--", "catalogs")
+    assert done.returncode == 1
+    assert "nowhere/*.fits: no file matches this pattern" in done.stdout + done.stderr
