@@ -81,7 +81,7 @@ def test_more_draws_rerun_inference_but_no_training(plan_again):
 
 
 def test_settings_of_the_catalogue_rerun_nothing_before_it(plan_again):
-    assert set(plan_again(catalog={"bprp0_max": None})) == {"select_candidates", "plot_candidates"}
+    assert set(plan_again(catalog={"bprp0_max": 1.5})) == {"select_candidates", "plot_candidates"}
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,29 @@
-# The models that `dioscuri predict` uses, packed from trained ones (config/release.yaml; `make release`).
+# Models in the form that `dioscuri predict` reads.
 
 
-rule pack_release:
-    """Pack all seeds of an arm into one small file, and the velocity templates of their library beside them."""
+rule pack_models:
+    """Pack the models of the released penalties, and the velocity templates that belong to them, for models/."""
     input:
-        models=models(penalties=[HEADLINE_PENALTY]),
+        models=models(penalties=mrs.inference.penalties),
         library="<library>/variant0.h5",
         code=code("release"),
     output:
-        models=expand("models/lamost_mrs/{arm}.safetensors", arm=mrs.arms),
-        templates="models/lamost_mrs/templates.h5",
+        expand("<results>/lamost_mrs/release/{arm}.safetensors", arm=mrs.arms),
+        "<results>/lamost_mrs/release/templates.h5",
     log:
-        "<logs>/pack_release.log",
+        "<logs>/pack_models.log",
     benchmark:
-        "<benchmarks>/pack_release.tsv"
-    conda:
-        "../../envs/environment.yaml"
+        "<benchmarks>/pack_models.tsv"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=15,
     params:
-        arms=arm_facts("lamost_mrs"),
+        arms={name: facts for name, facts in arm_facts("lamost_mrs").items() if name in mrs.arms},
+    conda:
+        "../../envs/environment.yaml"
     script:
-        "../scripts/pack_release.py"
+        "../scripts/pack_models.py"
+
+
+TARGETS["lamost_mrs"]["release"] = rules.pack_models.output
