@@ -37,7 +37,6 @@ include: "workflow/rules/infer.smk"
 include: "workflow/rules/catalog.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/release.smk"
-include: "workflow/rules/release.smk"
 include: "workflow/rules/bench.smk"
 
 
@@ -89,12 +88,6 @@ rule release:
     input:
         rules.pack_release.output,
         surveys_of("all"),
-
-
-rule release:
-    """Trained models, packed for `dioscuri predict` (copy them into models/)."""
-    input:
-        surveys_of("release"),
 
 
 rule bench:

@@ -1,29 +1,26 @@
-# Models in the form that `dioscuri predict` reads.
+# The models that `dioscuri predict` uses, packed from trained ones (config/release.yaml; `make release`).
 
 
-rule pack_models:
-    """Pack the models of the released penalties, and the velocity templates that belong to them, for models/."""
+rule pack_release:
+    """Pack all seeds of an arm into one small file, and the velocity templates of their library beside them."""
     input:
-        models=models(penalties=mrs.inference.penalties),
+        models=models(penalties=[HEADLINE_PENALTY]),
         library="<library>/variant0.h5",
         code=code("release"),
     output:
-        expand("<results>/lamost_mrs/release/{arm}.safetensors", arm=mrs.arms),
-        "<results>/lamost_mrs/release/templates.h5",
+        models=expand("models/lamost_mrs/{arm}.safetensors", arm=mrs.arms),
+        templates="models/lamost_mrs/templates.h5",
     log:
-        "<logs>/pack_models.log",
+        "<logs>/pack_release.log",
     benchmark:
-        "<benchmarks>/pack_models.tsv"
+        "<benchmarks>/pack_release.tsv"
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=15,
     params:
-        arms={name: facts for name, facts in arm_facts("lamost_mrs").items() if name in mrs.arms},
-    conda:
-        "../../envs/environment.yaml"
+        arms=arm_facts("lamost_mrs"),
     script:
-        "../scripts/pack_models.py"
-
-
-TARGETS["lamost_mrs"]["release"] = rules.pack_models.output
+        "../scripts/pack_release.py"

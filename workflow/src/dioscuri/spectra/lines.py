@@ -154,22 +154,26 @@ def _read_embedded() -> LineList:
     return atoms.merged(line_list(wave, np.full(n, MGH), np.zeros(n, int), excitation, log_gf, origin=source))
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _read_moog(path: Path, text: list[str]) -> LineList:
     rows: list[tuple[float, int, int, float, float]] = []
-    title_allowed = True
     for number, line in enumerate(text, start=1):
         fields = line.split("#")[0].split()
-        if not fields:
-            continue
+        if not fields or (not rows and not _is_number(fields[0])):
+            continue  # comments, and titles before the first line of numbers
         try:
             wave, species, excitation, log_gf = (float(field) for field in fields[:4])
         except ValueError:
-            if title_allowed and not rows:
-                title_allowed = False
-                continue
             raise LineListError(
                 f"line list {path}, line {number}: found {line.strip()[:60]!r}; "
-                "accepted: wavelength (air Å), species Z.i, excitation (eV), log gf"
+                "accepted (MOOG): wavelength (air Å), species Z.i, excitation (eV), log gf"
             ) from None
         z = int(species)
         ion = round((species - z) * 10) if z < 100 else 0  # the decimals of a molecule are its isotopes
