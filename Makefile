@@ -38,8 +38,8 @@ demo: $(READY)
 
 test: lint
 	mkdir -p $(TIMES)
-	pytest -n 2 --junitxml $(TIMES)/unit.xml tests/unit tests/real
-	pytest --junitxml $(TIMES)/workflow.xml tests/dag tests/slurm tests/workflow
+	pytest -n 2 --dist loadfile --junitxml $(TIMES)/unit.xml tests/unit tests/real tests/dag
+	pytest --junitxml $(TIMES)/workflow.xml tests/slurm tests/workflow
 	@python .ci/budget.py
 
 bench: $(READY)

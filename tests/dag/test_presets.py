@@ -87,6 +87,15 @@ def test_mistake_in_a_file_names_the_file(run, repository_copy):
     assert 'mine.yaml: lamost_mrs.arms.0: found "green"; accepted: blue or red' in done.stderr
 
 
+def test_spectra_that_are_not_there_are_named_before_anything_runs(run):
+    own = ["--config", "lamost_mrs={spectra: ['nowhere/*.fits.gz', typo.fits, 'config']}"]
+    done = run("--dry-run", "--configfile", "config/demo.yaml", *own)
+    assert done.returncode == 1
+    assert "lamost_mrs.spectra: nowhere/*.fits.gz: no such file or folder" in done.stderr
+    assert "lamost_mrs.spectra: typo.fits: no such file or folder" in done.stderr
+    assert "Traceback" not in done.stderr and "config:" not in done.stderr
+
+
 def test_unknown_survey_is_not_a_target(run):
     done = run("--dry-run", "--configfile", "config/demo.yaml", "--", "lamost_mr")
     assert done.returncode == 1

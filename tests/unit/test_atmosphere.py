@@ -1,4 +1,4 @@
-"""The equation of state, the continuous opacity and the scaled-solar atmospheres, against closed forms and textbooks."""
+"""Equation of state, continuous opacity and scaled-solar atmospheres, against closed forms and textbooks."""
 
 import numpy as np
 import pytest
@@ -110,7 +110,9 @@ def test_solar_structure_agrees_with_published_models():
     assert np.interp(np.log10(2 / 3), LOG_TAU, SOLAR_RATIO) == pytest.approx(1.0, abs=0.08)
 
 
-@pytest.mark.parametrize("labels", [(5777, 4.44, 0, 0), (4250, 1.5, -1.5, 0.4), (8000, 4.0, 0.0, 0.0), (4000, 5.0, 0.5, 0.0)])
+@pytest.mark.parametrize(
+    "labels", [(5777, 4.44, 0, 0), (4250, 1.5, -1.5, 0.4), (8000, 4.0, 0.0, 0.0), (4000, 5.0, 0.5, 0.0)]
+)
 def test_atmospheres_are_in_hydrostatic_equilibrium(labels):
     """P(τ₂) − P(τ₁) = g ∫ ρ/κ dτ."""
     star = model_atmosphere(*labels)
@@ -124,7 +126,7 @@ def test_atmospheres_are_in_hydrostatic_equilibrium(labels):
 
 @pytest.mark.parametrize("labels", [(4250, 1.5, -2.0, 0.4), (5000, 4.5, 0, 0), (5777, 4.44, 0, 0), (7000, 4.0, 0, 0)])
 def test_emergent_continuum_carries_the_effective_temperature(labels):
-    """Without lines the flux is a little more than σ T⁴. Scaling on τ5000 would make the cool giant 2.7 times too bright."""
+    """Without lines the flux is a little above σ T⁴; scaled on τ5000 the cool giant would be 2.7 times too bright."""
     star = model_atmosphere(*labels)
     wave = np.geomspace(2500.0, 100_000.0, 200)
     # Eddington-Barbier: F_λ = π B_λ(τ_λ = 2/3)

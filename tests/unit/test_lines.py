@@ -55,7 +55,13 @@ def test_every_embedded_line_says_where_its_strength_comes_from():
 
 @pytest.mark.parametrize(
     ("air", "z", "log_gf"),
-    [(5183.604, 12, -0.239), (5172.684, 12, -0.450), (5889.951, 11, 0.108), (6439.075, 20, 0.390), (5269.537, 26, -1.321)],
+    [
+        (5183.604, 12, -0.239),
+        (5172.684, 12, -0.450),
+        (5889.951, 11, 0.108),
+        (6439.075, 20, 0.390),
+        (5269.537, 26, -1.321),
+    ],
 )
 def test_strong_laboratory_lines(air, z, log_gf):
     lines = read_linelist()
@@ -142,9 +148,7 @@ def test_magnesium_hydride_heads_lie_where_they_are_seen():
     assert wave.max() == pytest.approx(air_to_vacuum(5211.0), abs=1.5)
     assert wave[hot & (log_gf > -1.5)].max() < air_to_vacuum(5212.0)
     # the strengths of a level's lines add up to its statistical weight, 2 (2N + 1), times f
-    expected = sum(
-        band.oscillator_strength * np.sum(2 * (2 * np.arange(1, band.n_max) + 1)) for band in BANDS
-    )
+    expected = sum(band.oscillator_strength * np.sum(2 * (2 * np.arange(1, band.n_max) + 1)) for band in BANDS)
     assert np.sum(10.0**log_gf) == pytest.approx(expected, rel=0.02)
 
 

@@ -178,14 +178,14 @@ def test_other_files_in_the_folder_do_not_matter(broken):
 
 def test_missing_folder_and_metallicity(broken, tmp_path):
     with pytest.raises(
-        mist.MistError, match=r"nowhere: found no such folder; expected .*feh_p0\.00.*tarballs_v1\.2"
+        mist.MistError, match=r"nowhere: found no such folder; expected .*feh_p0\.00.*download-mist --folder .*nowhere"
     ):
         load_tracks("mist", mist_dir=tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(mist.MistError, match="found a folder without any"):
         load_tracks("mist", mist_dir=tmp_path / "empty")
     with pytest.raises(
-        mist.MistError, match=r"\[Fe/H\] = -2 is not in .*found -0\.25, \+0\.00, \+0\.25; .*feh_m2\.00"
+        mist.MistError, match=r"\[Fe/H\] = -2 is not in .*found -0\.25, \+0\.00, \+0\.25; .*feh_m2\.00.*--feh -2`"
     ):
         load_tracks("mist", mist_dir=broken, feh=[-2.0, 0.0])
     with pytest.raises(mist.MistError, match="a grid needs two or more"):
@@ -226,4 +226,4 @@ def test_broken_files_are_named(broken, change, message):
     with pytest.raises(mist.MistError, match=message) as caught:
         load_tracks("mist", mist_dir=broken)
     assert str(path) in str(caught.value)
-    assert "feh_p0.00_afe_p0.0_vvcrit0.4_EEPS.txz again" in str(caught.value)
+    assert f"`dioscuri download-mist --folder {broken} --feh 0` unpacks it again" in str(caught.value)

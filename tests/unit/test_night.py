@@ -9,10 +9,9 @@ import pytest
 from dioscuri.flags import Refusal
 from dioscuri.spectra.arms import Arm
 from dioscuri.spectra.build import assemble
-from dioscuri.spectra.fitsbytes import RefusedFile
 from dioscuri.spectra.ingest import ingest_files
 from dioscuri.spectra.inputs import expand_inputs
-from dioscuri.spectra.lamost import COADD, read_mrs
+from dioscuri.spectra.lamost import COADD, RefusedFile, read_mrs
 from dioscuri.spectra.library import SpectralLibrary, log_grid, window_of
 from dioscuri.spectra.night import System, draw_system, simulate_night
 from dioscuri.spectra.telescope import DETECTORS, observe

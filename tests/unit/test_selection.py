@@ -7,6 +7,7 @@ import pytest
 
 from dioscuri.catalogs.selection import cut, select_candidates, summarise_sources
 from dioscuri.catalogs.tables import assemble, catalog_columns, read_catalog, write_parquet
+from dioscuri.flags import Quality
 
 ARMS = ("blue", "red")
 
@@ -32,11 +33,26 @@ def catalog_path(tmp_path, products):
 
 def test_each_cut_takes_what_it_should(catalog_path):
     chosen, counts = cut(read_catalog(catalog_path), ARMS, 16, 100, 2.5)
-    assert [row["spectra"] for row in counts] == [16, 15, 11, 10, 8]
-    assert [row["sources"] for row in counts] == [4, 4, 3, 3, 3]
+    assert [row["spectra"] for row in counts] == [16, 15, 11, 10, 8, 8]
+    assert [row["sources"] for row in counts] == [4, 4, 3, 3, 3, 3]
     assert counts[3]["paper_spectra"] == 8367 and counts[4]["paper_sources"] == 2198
     assert "(6 unknown)" in counts[4]["description"]
     assert chosen.sum() == 8
+
+
+@pytest.mark.parametrize("flag", [Quality.WEAK_CCF, Quality.VELOCITY_EDGE])
+def test_an_arm_with_a_guessed_velocity_is_no_candidate(catalog_path, flag):
+    catalog = read_catalog(catalog_path)
+    before, _ = cut(catalog, ARMS, 16, 100, 2.5)
+    row = np.flatnonzero(before)[0]
+    catalog["flags_R"][row] |= flag | Quality.TEFF_EDGE
+    chosen, counts = cut(catalog, ARMS, 16, 100, 2.5)
+    assert np.flatnonzero(before & ~chosen).tolist() == [row]
+    assert (counts[-1]["cut"], counts[-1]["spectra"], counts[-2]["spectra"]) == ("velocity", 7, 8)
+    assert counts[-1]["description"] == "without weak_ccf and velocity_edge in blue and red"
+    assert cut(catalog, ["blue"], 16, 100, 2.5)[0][row], "the arm that is not asked for does not count"
+    catalog["flags_R"][row] = Quality.TEFF_EDGE | Quality.MANY_BAD_PIXELS
+    assert cut(catalog, ARMS, 16, 100, 2.5)[0][row], "other flags stay"
 
 
 def test_without_colour_cut_or_with_one_arm(catalog_path):

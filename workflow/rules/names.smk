@@ -61,14 +61,20 @@ def models(arms=mrs.arms, penalties=mrs.penalties, file="model.ckpt"):
     )
 
 
+def places_of(pattern):
+    """The folders (or the file) that a pattern of spectra leads to."""
+    pattern = os.path.expanduser(pattern)
+    return glob((os.path.dirname(pattern) or ".") if has_magic(pattern) else pattern, recursive=True)
+
+
 def folders_seen(wildcards):
-    """Fingerprint of the folders that the patterns lead to: it changes when files come or go."""
+    """Fingerprint of the folders that hold the spectra: it changes when files come or go."""
     folders = set()
-    for pattern in map(os.path.expanduser, mrs.spectra):
-        if os.path.isdir(pattern):
-            folders.update(folder for folder, _, _ in os.walk(pattern))
-        elif has_magic(pattern):
-            folders.update(filter(os.path.isdir, glob(os.path.dirname(pattern) or ".", recursive=True)))
+    for pattern in mrs.spectra:
+        places = places_of(pattern)
+        folders.update(filter(os.path.isdir, places))
+        if not has_magic(pattern):  # a folder is read to the bottom
+            folders.update(folder for place in places for folder, _, _ in os.walk(place))
     return digest([[folder, os.stat(folder).st_mtime_ns] for folder in sorted(folders)])
 
 
@@ -82,4 +88,11 @@ def observed(pattern):
     """Files named by `pattern` for every shard of observations, known once plan_shards has run."""
     return lambda wildcards: expand(
         pattern, shard=sorted(planned(str(checkpoints.plan_shards.get().output.plan))), arm=mrs.arms
+    )
+
+
+if nowhere := [pattern for pattern in mrs.spectra if not places_of(pattern)]:
+    lines = [f"lamost_mrs.spectra: {pattern}: no such file or folder" for pattern in nowhere]
+    raise WorkflowError(
+        "\n  ".join(["spectra that are not there:", *lines, f"paths are relative to {os.getcwd()}"])
     )

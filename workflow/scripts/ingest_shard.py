@@ -18,7 +18,7 @@ with logged(snakemake.log[0]):
     params, library = snakemake.params, SpectralLibrary.load(snakemake.input.library)
     arms = [Arm(name, **facts) for name, facts in params.arms.items()]
     meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
-    limits = Limits(params.snr_min, npixbad_max=params.npixbad_max, teff=library.limits["teff"])
+    limits = Limits(params.snr_min, npixbad_max=params.npixbad_max)
     files = read_manifest(Path(snakemake.input.manifest))[int(snakemake.wildcards.shard)]
     ingested = ingest_files(files, arms, meters, limits=limits, coadds=params.coadds)
     settings = dict(params.items())

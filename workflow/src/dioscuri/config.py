@@ -46,7 +46,7 @@ class Axis(Settings):
 
 class Tracks(Settings):
     source: Literal["embedded", "mist", "auto"] = Field(
-        description="embedded: analytic tracks (Hurley, Pols & Tout 2000); mist: MIST v1.2 or an error; auto: MIST where found"
+        description="embedded: analytic tracks (Hurley, Pols & Tout 2000); mist: MIST v1.2; auto: MIST where found"
     )
     mist_dir: str | None = Field(
         None, description="folder that holds mist/tracks/MIST_v1.2_*_EEPS (ISOCHRONES)"
@@ -162,10 +162,10 @@ class MrsCatalog(Settings):
         2.5, description="mag; candidates: (BP−RP)0 below this where known; null: no cut"
     )
     zero_point: dict[ArmName, float] = Field(
-        default_factory=lambda: {"blue": 0.0, "red": 0.0}, description="km/s added to rv_obs to give rv_abs"
+        default_factory=lambda: dict.fromkeys(get_args(ArmName), 0.0), description="km/s added to rv_obs to give rv_abs"
     )
     zero_point_error: dict[ArmName, float] = Field(
-        default_factory=lambda: {"blue": 0.0, "red": 0.0}, description="km/s, added in quadrature"
+        default_factory=lambda: dict.fromkeys(get_args(ArmName), 0.0), description="km/s, added in quadrature"
     )
 
 

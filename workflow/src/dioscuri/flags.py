@@ -9,7 +9,7 @@ class Quality(IntFlag):
     LOW_SNR = 1  # S/N ≤ the survey's limit: the arm is masked, not scored (specflag False)
     MISSING_ARM = 2  # the file has no exposure of this arm
     WEAK_CCF = 4  # low CCF maximum: hot, emission-line or empty spectrum; the velocity is a guess
-    TEFF_EDGE = 8  # best template at the edge of, or outside, the library's validity in Teff
+    TEFF_EDGE = 8  # best template is the coolest or the hottest: the star may lie beyond the library
     MANY_BAD_PIXELS = 16  # npixbad above the catalogue's limit
     COADD = 32  # co-added spectrum, not a single exposure
     SHORT_COVERAGE = 64  # the rest-frame grid is not fully covered; the ends are extrapolated as continuum
@@ -18,7 +18,7 @@ class Quality(IntFlag):
     @classmethod
     def describe(cls, value: int) -> str:
         """The names of the bits set, joined by commas: `Quality.describe(5)` → 'low_snr,weak_ccf'."""
-        return ",".join(bit.name.lower() for bit in cls if value & bit)
+        return ",".join(name.lower() for name, bit in cls.__members__.items() if value & bit)
 
 
 class Refusal(StrEnum):

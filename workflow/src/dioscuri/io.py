@@ -146,7 +146,7 @@ def write_spectra_shard(
     arms: Mapping[str, tuple[np.ndarray, np.ndarray]],
     provenance: dict,
 ) -> None:
-    """Write observed spectra: `exposures/<column>` (N,) and `<arm>/flux`, `<arm>/sigma` (N, L), NaN rows where masked."""
+    """Write observed spectra: `exposures/<column>` (N,), `<arm>/flux`, `<arm>/sigma` (N, L), NaN rows where masked."""
     with atomic(path) as temporary, h5py.File(temporary, "w") as stream:
         stream.attrs["schema"] = SPECTRA_SCHEMA
         stream.attrs["provenance"] = json.dumps(provenance, default=_plain)

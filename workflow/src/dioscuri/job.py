@@ -46,7 +46,7 @@ def use_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
 
 
 def provenance(settings: Any = None, **sources: Any) -> dict[str, Any]:

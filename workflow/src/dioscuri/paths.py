@@ -31,5 +31,5 @@ def shard_names(total: int, size: int) -> list[str]:
 
 
 def models_folder() -> Path:
-    """Where the released models lie: $DIOSCURI_MODELS, or models/ of the checkout that this package is installed from."""
+    """Where the released models lie: $DIOSCURI_MODELS, or models/ of the checkout that this package comes from."""
     return Path(os.environ.get("DIOSCURI_MODELS", REPOSITORY / "models"))

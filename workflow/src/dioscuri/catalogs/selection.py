@@ -25,6 +25,9 @@ from dioscuri.paths import parse_number
 
 log = logging.getLogger(__name__)
 
+# With a velocity that is a guess, a spectrum is not at rest, and no network has seen the like.
+GUESSED_VELOCITY = Quality.WEAK_CCF | Quality.VELOCITY_EDGE
+
 SOURCE_COLUMNS = (
     Column("source_id", "A", "", "LAMOST designation of the source"),
     Column("ra", "D", "deg", "Right Ascension (J2000)"),
@@ -55,7 +58,8 @@ def select_candidates(
     """Write the SB2 candidates: extensions CANDIDATES (rows of the catalogue) and SOURCES (a row each).
 
     A spectrum is a candidate if, in every arm of `arms`, p0 at `penalty` exceeds 0.5 and npixbad is below
-    `npixbad_max`, and (BP − RP)0 is below `bprp0_max` [mag] where it is known (None: no cut).
+    `npixbad_max`, (BP − RP)0 is below `bprp0_max` [mag] where it is known (None: no cut), and the velocity of
+    no arm of `arms` is a guess (Quality.WEAK_CCF, VELOCITY_EDGE; our own cut, after the paper's).
     `counts_json`: what survives each cut, beside the paper's counts.
     """
     catalog = read_catalog(catalog_path)
@@ -112,6 +116,10 @@ def cut(
         unknown = int(np.isnan(colour[kept]).sum())
         said = f"(BP-RP)0 < {bprp0_max:g} mag where known ({unknown} unknown)"
         counts.append(_count(catalog, kept, "colour", said))
+    for arm in arms:
+        kept &= (np.asarray(catalog[f"flags_{SUFFIX[arm]}"], int) & GUESSED_VELOCITY) == 0
+    names_of_flags = _and(Quality.describe(GUESSED_VELOCITY).split(","))
+    counts.append(_count(catalog, kept, "velocity", f"without {names_of_flags} in {_and(arms)}"))
     return kept, counts
 
 

@@ -160,7 +160,7 @@ def _solar_ratio() -> np.ndarray:
     x = np.log10(rosseland_tau)
     slope = (np.log10(temperature[-1]) - np.log10(temperature[-5])) / (x[-1] - x[-5])
     ratio = np.interp(LOG_TAU, x, temperature) / SOLAR_TEFF
-    beyond = LOG_TAU > x[-1]
+    beyond = x[-1] < LOG_TAU
     ratio[beyond] *= 10.0 ** (slope * (LOG_TAU[beyond] - x[-1]))
     return ratio
 
@@ -179,6 +179,4 @@ def model_atmosphere(teff: float, logg: float, feh: float, afe: float) -> Atmosp
     temperature = teff * SOLAR_RATIO
     state = _integrate(tau, temperature, logg, ratios, 0.0)
     pressure, n_e, n_hi, n_h2, n_hei, n_h, kappa = np.ascontiguousarray(state.T)
-    return Atmosphere(
-        teff, logg, feh, afe, tau, temperature, pressure, n_e, n_hi, n_h2, n_hei, n_h, kappa, ratios
-    )
+    return Atmosphere(teff, logg, feh, afe, tau, temperature, pressure, n_e, n_hi, n_h2, n_hei, n_h, kappa, ratios)

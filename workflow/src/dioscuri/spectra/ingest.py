@@ -14,8 +14,7 @@ import numpy as np
 from dioscuri import io
 from dioscuri.flags import Quality, Refusal
 from dioscuri.spectra.arms import C_KMS, Arm
-from dioscuri.spectra.fitsbytes import RefusedFile
-from dioscuri.spectra.lamost import COADD, Exposure, MRSFile, barycentric_date, read_mrs
+from dioscuri.spectra.lamost import COADD, Exposure, MRSFile, RefusedFile, barycentric_date, read_mrs
 from dioscuri.spectra.reduction import Cleaned, Meter, RefusedSpectrum, clean, measure_velocities, rest_frame
 
 log = logging.getLogger(__name__)

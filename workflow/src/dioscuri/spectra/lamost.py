@@ -5,17 +5,22 @@ with λ in Å as float32 (DR9 and later). Either may be plain FITS or gzip data 
 vacuum and heliocentric as they come: the header key HELIO_RV has been applied and must not be applied again.
 """
 
+import gzip
+import io
 import math
 import re
 import warnings
+import zlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 
 from dioscuri.flags import Refusal
-from dioscuri.spectra.fitsbytes import HDU, RefusedFile, parse, read_bytes
 
 COADD = -1  # the `lmjm` of a co-added spectrum
 ARM_NAMES = {"B": "blue", "R": "red"}
@@ -37,6 +42,21 @@ LONGEST = 86400.0  # s; no exposure lasts a day
 MJD_ZERO = datetime(1858, 11, 17)
 # Catalogue identifiers of 18 or 19 digits are Gaia's; UCAC and TIC numbers, which also occur, are shorter.
 GAIA_DIGITS = (18, 19)
+GZIP_MAGIC = b"\x1f\x8b"
+# What astropy only warns of, though parts of the file are lost then.
+FATAL_WARNINGS = "File may have been truncated|Error validating header"
+# What astropy raises on headers and tables that damage has made inconsistent.
+DAMAGE = (fits.VerifyError, OSError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError)
+
+Unit: TypeAlias = fits.PrimaryHDU | fits.ImageHDU | fits.BinTableHDU | fits.TableHDU
+
+
+class RefusedFile(Exception):
+    """A file that cannot serve: `reason` is what users read, `detail` what was found."""
+
+    def __init__(self, reason: Refusal, detail: str):
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason, self.detail = reason, detail
 
 
 @dataclass(frozen=True)
@@ -97,33 +117,77 @@ class MRSFile:
 def read_mrs(path: str | Path) -> MRSFile:
     """Read a LAMOST MRS file of any layout. Every failure is a RefusedFile: its reason and what was found."""
     path = Path(path)
-    units = parse(read_bytes(path))
-    primary = units[0].header
-    spectra = [(match, unit) for unit in units[1:] if (match := EXPOSURE_NAME.fullmatch(unit.name))]
-    _check_is_mrs(primary, units, n_spectra=len(spectra))
+    content = _read_bytes(path)
+    with warnings.catch_warnings():
+        # Cards that break the standard matter only where they are used, and are refused there.
+        warnings.simplefilter("ignore", AstropyWarning)
+        warnings.filterwarnings("error", FATAL_WARNINGS, AstropyWarning)
+        units = _read_units(content)
+        try:
+            primary = units[0].header
+            spectra = [(match, unit) for unit in units[1:] if (match := EXPOSURE_NAME.fullmatch(_name(unit)))]
+            _check_is_mrs(primary, units, n_spectra=len(spectra))
+            singles = [_exposure(match, unit) for match, unit in spectra if match["single"]]
+            coadds = [_coadd(match, unit, singles) for match, unit in spectra if match["coadd"]]
+            exposures = sorted(singles, key=lambda e: (e.lmjm, e.arm)) + sorted(coadds, key=lambda e: e.arm)
+            return MRSFile(path=path, exposures=tuple(exposures), **_object_facts(primary))
+        except DAMAGE as error:
+            raise RefusedFile(Refusal.UNREADABLE, f"not as LAMOST writes it: {error!r}") from error
+
+
+def _read_bytes(path: Path) -> bytes:
+    """The bytes of a file, decompressed where they are gzip data, whatever the file is called."""
     try:
-        singles = [_exposure(match, unit) for match, unit in spectra if match["single"]]
-        coadds = [_coadd(match, unit, singles) for match, unit in spectra if match["coadd"]]
-        exposures = sorted(singles, key=lambda e: (e.lmjm, e.arm)) + sorted(coadds, key=lambda e: e.arm)
-        return MRSFile(path=path, exposures=tuple(exposures), **_object_facts(primary))
-    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
-        raise RefusedFile(Refusal.UNREADABLE, f"not as LAMOST writes it: {error!r}") from error
+        content = path.read_bytes()
+    except OSError as error:
+        raise RefusedFile(Refusal.UNREADABLE, f"{error.strerror or error}") from error
+    if content[:2] != GZIP_MAGIC:
+        return content
+    try:
+        return gzip.decompress(content)
+    except EOFError as error:
+        raise RefusedFile(Refusal.TRUNCATED, f"gzip data end early, after {len(content)} bytes") from error
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise RefusedFile(Refusal.TRUNCATED, f"gzip data are corrupt: {error}") from error
 
 
-def _check_is_mrs(primary: dict, units: list[HDU], n_spectra: int) -> None:
+def _read_units(content: bytes) -> list[Unit]:
+    """All HDUs of a FITS file in memory. Raises RefusedFile: not FITS at all, a header or data cut short."""
+    if not content:
+        raise RefusedFile(Refusal.TRUNCATED, "the file is empty")
+    if content[:9] != b"SIMPLE  =":
+        raise RefusedFile(Refusal.NOT_FITS, f"begins with {content[:16]!r}, a FITS file with 'SIMPLE  ='")
+    units: list[Unit] = []
+    try:
+        # Astropy finds the next HDU behind the last one: one that claims a negative size would come for ever.
+        for unit in fits.open(io.BytesIO(content), memmap=False, lazy_load_hdus=True):
+            if not isinstance(unit, Unit) or unit.fileinfo()["datSpan"] < 0:
+                raise RefusedFile(Refusal.TRUNCATED, f"the header of HDU {len(units)} is corrupt")
+            units.append(unit)
+    except (AstropyWarning, *DAMAGE) as error:
+        raise RefusedFile(Refusal.TRUNCATED, f"HDU {len(units)}: {' '.join(str(error).split())}") from error
+    return units
+
+
+def _name(unit: Unit) -> str:
+    """EXTNAME in upper case, '' where there is none."""
+    return str(unit.header.get("EXTNAME", "")).strip().upper()
+
+
+def _check_is_mrs(primary: fits.Header, units: list[Unit], n_spectra: int) -> None:
     telescope = str(primary.get("TELESCOP", "")).strip()
     if "LAMOST" not in telescope.upper():
         found = f"TELESCOP = '{telescope}'" if telescope else "no TELESCOP in its header"
         raise RefusedFile(Refusal.FOREIGN, f"{found}; accepted are LAMOST medium-resolution spectra")
     if n_spectra:
         return
-    if (len(units) == 1 and primary.get("NAXIS") == 2) or any(unit.name == "COADD" for unit in units):
+    if (len(units) == 1 and primary.get("NAXIS") == 2) or any(_name(unit) == "COADD" for unit in units):
         raise RefusedFile(Refusal.FOREIGN, "a LAMOST low-resolution spectrum: give it to survey lamost_lrs")
-    names = ", ".join(unit.name or "(unnamed)" for unit in units[1:]) or "no extension"
+    names = ", ".join(_name(unit) or "(unnamed)" for unit in units[1:]) or "no extension"
     raise RefusedFile(Refusal.NO_EXPOSURE, f"expected COADD_B, B-<LMJM>, R-<LMJM> …; found {names}")
 
 
-def _object_facts(primary: dict) -> dict:
+def _object_facts(primary: fits.Header) -> dict:
     """The facts of MRSFile from a primary header; keywords renamed in DR9 are looked up under both names."""
     text = {
         key: str(primary.get(key, "")).strip() for key in ("DESIG", "OBJNAME", "PLANID", "OBJTYPE", "DATA_V")
@@ -159,7 +223,7 @@ def _object_facts(primary: dict) -> dict:
     }
 
 
-def _exposure(match: re.Match, unit: HDU) -> Exposure:
+def _exposure(match: re.Match, unit: fits.BinTableHDU) -> Exposure:
     lmjm, exptime = int(match["lmjm"]), float(unit.header.get("EXPTIME", math.nan))
     if not 0 <= exptime <= LONGEST:
         exptime = math.nan
@@ -172,30 +236,32 @@ def _exposure(match: re.Match, unit: HDU) -> Exposure:
         start = beginning
     mjd_mid = start - BEIJING_TIME + 0.5 * exptime / 86400.0
     arm = ARM_NAMES[match["single"]]
-    return Exposure(unit.name, arm, lmjm, mjd_mid, exptime, **_pixels(unit, "PIXMASK"))
+    return Exposure(_name(unit), arm, lmjm, mjd_mid, exptime, **_pixels(unit, "PIXMASK"))
 
 
-def _coadd(match: re.Match, unit: HDU, singles: list[Exposure]) -> Exposure:
+def _coadd(match: re.Match, unit: fits.BinTableHDU, singles: list[Exposure]) -> Exposure:
     arm = ARM_NAMES[match["coadd"]]
     parts = [exposure for exposure in singles if exposure.arm == arm]
     mjd_mid = float(np.mean([part.mjd_mid for part in parts])) if parts else math.nan
     exptime = float(sum(part.exptime for part in parts))
-    return Exposure(unit.name, arm, COADD, mjd_mid, exptime, **_pixels(unit, "ANDMASK"))
+    return Exposure(_name(unit), arm, COADD, mjd_mid, exptime, **_pixels(unit, "ANDMASK"))
 
 
-def _pixels(unit: HDU, mask_column: str) -> dict:
+def _pixels(unit: fits.BinTableHDU, mask_column: str) -> dict:
     """Pixels in ascending wavelength, and the S/N; pixels without a wavelength are dropped."""
+    if unit.columns.dtype.itemsize != unit.header["NAXIS1"]:
+        raise ValueError(f"the columns of {_name(unit)} do not fill its rows")
     # Damaged pixels can hold signalling NaN and absurd exponents; they are dropped or masked further on.
     with np.errstate(over="ignore", invalid="ignore"):
-        if "LOGLAM" in unit.columns:
-            wave = 10.0 ** unit.column("LOGLAM").astype(float)
+        if "LOGLAM" in unit.columns.names:
+            wave = 10.0 ** _column(unit, "LOGLAM")
         else:
-            wave = unit.column("WAVELENGTH").astype(float)
-        flux, ivar = unit.column("FLUX").astype(float), unit.column("IVAR").astype(float)
-    mask = unit.column(mask_column) != 0
+            wave = _column(unit, "WAVELENGTH")
+        flux, ivar = _column(unit, "FLUX"), _column(unit, "IVAR")
+        mask = _column(unit, mask_column) != 0
     if not len(wave) == len(flux) == len(ivar) == len(mask):
         raise ValueError(
-            f"columns of {unit.name} have {len(wave)}, {len(flux)}, {len(ivar)} and {len(mask)} pixels"
+            f"columns of {_name(unit)} have {len(wave)}, {len(flux)}, {len(ivar)} and {len(mask)} pixels"
         )
     if not (np.all(np.isfinite(wave)) and np.all(np.diff(wave) > 0)):
         known = np.flatnonzero(np.isfinite(wave) & (wave > 0))
@@ -206,6 +272,11 @@ def _pixels(unit: HDU, mask_column: str) -> dict:
         good = np.isfinite(flux) & (ivar > 0)
         snr = float(np.median(flux[good] * np.sqrt(ivar[good]))) if good.any() else 0.0
     return {"snr": snr, "wave": wave, "flux": flux, "ivar": ivar, "mask": mask}
+
+
+def _column(unit: fits.BinTableHDU, name: str) -> np.ndarray:
+    """A column as one float64 array: one row of arrays and one row per pixel read alike."""
+    return np.ravel(unit.data[name]).astype(float)
 
 
 def parse_date(text: object) -> float | None:

@@ -9,10 +9,10 @@ import numpy as np
 from astropy.io import fits
 
 from dioscuri import io
-from dioscuri.spectra.fitsbytes import BLOCK
 from dioscuri.spectra.lamost import ARM_NAMES, BEIJING_TIME, MJD_ZERO, XINGLONG, Exposure, MRSFile
 
 LAYOUTS = ("loglam", "wavelength")
+BLOCK = 2880  # bytes; every header and every data unit of a FITS file fills whole blocks
 LETTERS = {name: letter for letter, name in ARM_NAMES.items()}
 NOT_NORMALISED = -9999.0
 UNKNOWN_MAGNITUDE = 99.0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -31,9 +32,7 @@ class LineList:
     ion: np.ndarray  # (N,) int, 0 neutral, 1 once ionised
     excitation: np.ndarray  # (N,) eV, lower level
     log_gf: np.ndarray  # (N,)
-    abo_sigma: (
-        np.ndarray
-    )  # (N,) collision cross-section with H at 10 km/s, a0²; 0 where unknown (Unsöld is used)
+    abo_sigma: np.ndarray  # (N,) collision cross-section with H at 10 km/s, a0²; 0 where unknown (Unsöld is used)
     abo_alpha: np.ndarray  # (N,) its velocity exponent (Anstee, Barklem & O'Mara)
     origin: np.ndarray  # (N,) str
     name: str  # file name or "embedded"
@@ -47,8 +46,10 @@ class LineList:
 
     def merged(self, other: "LineList") -> "LineList":
         """The lines of both lists, in order of wavelength; the name is this one's."""
-        joined = {column: np.concatenate([getattr(self, column), getattr(other, column)]) for column in COLUMNS}
-        both = LineList(**joined, name=self.name)
+        joined: dict[str, Any] = {
+            column: np.concatenate([getattr(self, column), getattr(other, column)]) for column in COLUMNS
+        }
+        both = replace(self, **joined)
         return both.select(np.lexsort((both.excitation, both.ion, both.z, both.wave)))
 
     def window(self, wave_min: float, wave_max: float) -> "LineList":
@@ -93,7 +94,7 @@ def line_list(
     origin: Sequence[str] | np.ndarray | None = None,
     name: str = "given",
 ) -> LineList:
-    """A `LineList` from columns (vacuum Å), sorted; elements and stages that the atmosphere does not know are left out."""
+    """A `LineList` from columns (vacuum Å), sorted; elements and stages unknown to the atmosphere are left out."""
     wave, excitation, log_gf = (np.asarray(column, float) for column in (wave, excitation, log_gf))
     z, ion = np.asarray(z, int), np.asarray(ion, int)
     zeros = np.zeros(len(wave))
@@ -104,13 +105,14 @@ def line_list(
     order = np.lexsort((excitation, ion, z, wave))
     order = order[known[order]]
     columns = (wave, z, ion, excitation, log_gf, sigma, alpha, source)
-    return LineList(*(column[order] for column in columns), name=name)
+    ordered: dict[str, Any] = {key: column[order] for key, column in zip(COLUMNS, columns)}
+    return LineList(name=name, **ordered)
 
 
 def read_linelist(path: str | Path | None = None) -> LineList:
     """The embedded list (`path` None), or a MOOG- or VALD-format file (plain or gzip), told apart by content.
 
-    MOOG: wavelength (air Å), species Z.i, excitation (eV), log gf, further columns ignored; a title line may come first.
+    MOOG: wavelength (air Å), species Z.i, excitation (eV), log gf, further columns ignored; title lines may come first.
     VALD: "extract all" or "extract stellar", short or long; units and medium are read from the column header.
     """
     if path is None:
@@ -127,9 +129,7 @@ def read_linelist(path: str | Path | None = None) -> LineList:
     reader = _read_vald if any(line.lstrip().startswith("'") for line in text[:20]) else _read_moog
     lines = reader(path, text)
     if not len(lines):
-        raise LineListError(
-            f"line list {path}: no atomic line of a known element found in {len(text)} lines of text"
-        )
+        raise LineListError(f"line list {path}: no atomic line of a known element found in {len(text)} lines of text")
     return lines
 
 
@@ -194,7 +194,7 @@ def _read_vald(path: Path, text: list[str]) -> LineList:
     energy = EV_PER_CM1 if "cm^-1" in header or "cm-1" in header else 1.0
     # stellar short: species, wavelength, E_low, Vmic, log gf, ...; otherwise: species, wavelength, log gf, E_low, ...
     e_column, gf_column = (2, 4) if stellar else (3, 2)
-    symbols = {symbol: z for symbol, z in zip(ELEMENTS.symbol, ELEMENTS.z)}
+    symbols = dict(zip(ELEMENTS.symbol, ELEMENTS.z))
     rows: list[tuple[float, int, int, float, float]] = []
     for number, line in enumerate(text, start=1):
         stripped = line.strip()
@@ -212,13 +212,9 @@ def _read_vald(path: Path, text: list[str]) -> LineList:
                 "'extract stellar' transitions ('El ion', wavelength, ...)"
             ) from None
         if species[0] in symbols:
-            rows.append(
-                (wave * factor, int(symbols[species[0]]), int(species[1]) - 1, excitation * energy, log_gf)
-            )
+            rows.append((wave * factor, int(symbols[species[0]]), int(species[1]) - 1, excitation * energy, log_gf))
     if not rows:
-        raise LineListError(
-            f"line list {path}: looks like VALD, but no transition of a known element was found"
-        )
+        raise LineListError(f"line list {path}: looks like VALD, but no transition of a known element was found")
     wave, z, ion, excitation, log_gf = (np.array(column) for column in zip(*rows))
     wave = _checked_wavelengths(path, wave)
     return line_list(wave if vacuum else air_to_vacuum(wave), z, ion, excitation, log_gf, name=path.name)

@@ -30,7 +30,7 @@ class Band:
 
 
 # X: Shayesteh & Bernath (2011, J. Chem. Phys. 135, 094308). A: B and D start from Huber & Herzberg (1979) and, with the
-# origin, are fitted to the HARPS Sun and the FERRE 5750 K node; both bands are then found, unshifted, in PHOENIX at 5000 K.
+# origin, are fitted to the HARPS Sun and the FERRE 5750 K node; both bands then show, unshifted, in PHOENIX at 5000 K.
 # f(0-0) is fitted too, and 0.2 dex below the 0.161 of Henneker & Popkie (1971); f(1-1) keeps their ratio. Beyond n_max
 # the constants no longer place the lines well (the Sun's spectrum shows no trace of them), so they are left out.
 BANDS = (
@@ -78,9 +78,7 @@ def magnesium_hydride_lines() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.concatenate(wave), np.concatenate(excitation), np.concatenate(log_gf)
 
 
-def magnesium_hydride_population(
-    temperature: np.ndarray, magnesium: np.ndarray, hydrogen: np.ndarray
-) -> np.ndarray:
+def magnesium_hydride_population(temperature: np.ndarray, magnesium: np.ndarray, hydrogen: np.ndarray) -> np.ndarray:
     """n(MgH) / U(MgH) [cm⁻³] from n/U of Mg I and H I, in dissociation equilibrium; the loss of Mg is negligible.
 
     The molecule's own partition function cancels.

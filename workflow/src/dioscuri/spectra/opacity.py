@@ -39,13 +39,7 @@ def continuous_opacity(wave, temperature, n_e, n_hi, n_h2, n_hei):
         for n in range(5, -1, -1):
             series = series * root + _BOUND_FREE[n]
         cross_section = 1e-18 * micron**3 * x * root * series
-        h_minus += (
-            0.750
-            * temperature**-2.5
-            * np.exp(_HC_OVER_K / (1.6419 * temperature))
-            * stimulated
-            * cross_section
-        )
+        h_minus += 0.750 * temperature**-2.5 * np.exp(_HC_OVER_K / (1.6419 * temperature)) * stimulated * cross_section
     red = max(micron, 0.3645)
     inverse = 1.0 / red
     power = theta**1.5

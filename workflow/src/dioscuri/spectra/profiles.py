@@ -27,7 +27,7 @@ WAALS_SLOPE = 0.08
 
 @numba.njit(cache=True, inline="always")
 def voigt(a, v):
-    """H(a, v) for v ≥ 0, relative error below 1e-4 (Humlíček 1982, W4)."""
+    """H(a, v) for v ≥ 0, to 0.3 % (Humlíček 1982, W4)."""
     s = v + a
     t = complex(a, -v)
     if s > 15.0:
@@ -40,8 +40,7 @@ def voigt(a, v):
         lower = 16.4955 + t * (38.82363 + t * (39.27121 + t * (21.69274 + t * (6.699398 + t))))
         return (upper / lower).real
     upper = t * (
-        36183.31
-        - u * (3321.9905 - u * (1540.787 - u * (219.0313 - u * (35.76683 - u * (1.320522 - u * 0.56419)))))
+        36183.31 - u * (3321.9905 - u * (1540.787 - u * (219.0313 - u * (35.76683 - u * (1.320522 - u * 0.56419)))))
     )
     lower = 32066.6 - u * (
         24322.84 - u * (9022.228 - u * (2186.181 - u * (364.2191 - u * (61.57037 - u * (1.841439 - u)))))
@@ -67,9 +66,7 @@ def line_parameters(
     beta = ELECTRONVOLT / (BOLTZMANN * t)
     stimulated = 1.0 - np.exp(-PLANCK * nu[:, None] / (BOLTZMANN * t))
     strength = (CLASSICAL * 10.0**lines.log_gf / (SQRT_PI * nu))[:, None]
-    opacity = (
-        strength * (population_of / width_of)[which] * np.exp(-lines.excitation[:, None] * beta) * stimulated
-    )
+    opacity = strength * (population_of / width_of)[which] * np.exp(-lines.excitation[:, None] * beta) * stimulated
 
     # effective quantum numbers squared of both levels, from the ionisation energy of the stage
     charge = lines.ion + 1.0
@@ -82,11 +79,7 @@ def line_parameters(
     enhancement = 10.0 ** (WAALS_SLOPE * lines.excitation)
     waals = enhancement * 4.5e-9 * np.maximum(2.5 * ((n2_upper / charge) ** 2 - (n2_lower / charge) ** 2), 0.1) ** 0.4
     perturbers = atmosphere.n_hi + 0.42 * atmosphere.n_hei + 0.85 * atmosphere.n_h2
-    damping = (
-        radiative[:, None]
-        + stark[:, None] * atmosphere.n_e
-        + waals[:, None] * ((t / 1e4) ** 0.3 * perturbers)
-    )
+    damping = radiative[:, None] + stark[:, None] * atmosphere.n_e + waals[:, None] * ((t / 1e4) ** 0.3 * perturbers)
     for k in np.flatnonzero(lines.abo_sigma > 0):
         rate = abo_rate(lines.abo_sigma[k], lines.abo_alpha[k], weight[k], t)
         damping[k] = radiative[k] + stark[k] * atmosphere.n_e + rate * perturbers
@@ -209,7 +202,9 @@ def add_balmer(
         opacity = CLASSICAL * strength * level * stimulated * per_angstrom
         wing = STARK_SCALE * 2.0 * stark * atmosphere.n_e
         near = slice(first, last)
-        _add_hydrogen(total[:, near], deficit[:, near], wave[near], centre, opacity, doppler, lorentz, wing, lack, CORE_REACH)
+        _add_hydrogen(
+            total[:, near], deficit[:, near], wave[near], centre, opacity, doppler, lorentz, wing, lack, CORE_REACH
+        )
 
 
 @numba.njit(cache=True, fastmath=True)

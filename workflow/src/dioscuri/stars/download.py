@@ -22,12 +22,10 @@ from typing import IO
 
 from dioscuri import __version__
 from dioscuri.io import atomic
-from dioscuri.stars.mist import folder_name
+from dioscuri.stars.mist import BASE_URL, folder_name
 
 log = logging.getLogger(__name__)
 
-# The MIST project's site (Choi et al. 2016, Dotter 2016); until 2025 at https://waps.cfa.harvard.edu/MIST.
-BASE_URL = "https://mist.science/data/tarballs_v1.2"
 METALLICITIES = (
     -4.0, -3.5, -3.0, -2.5, -2.0, -1.75, -1.5, -1.25, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5
 )  # fmt: skip

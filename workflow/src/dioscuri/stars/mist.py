@@ -14,7 +14,8 @@ from dioscuri.io import digest
 
 log = logging.getLogger(__name__)
 
-URL = "http://waps.cfa.harvard.edu/MIST/data/tarballs_v1.2/{name}.txz"
+# The MIST project's site (Choi et al. 2016, Dotter 2016); until 2025 at https://waps.cfa.harvard.edu/MIST.
+BASE_URL = "https://mist.science/data/tarballs_v1.2"
 LAST_EEP = 605  # tip of the red giant branch: nothing later is wanted
 _TREE = Path("mist", "tracks")  # where isochrones keeps them, below $ISOCHRONES
 _FOLDER = re.compile(r"MIST_v1\.2_feh_([mp])(\d\.\d\d)_afe_p0\.0_vvcrit0\.4_EEPS")
@@ -45,17 +46,20 @@ def tracks_folder(mist_dir: str | os.PathLike | None = None) -> Path:
             return folder
     found = "a folder without any" if given.is_dir() else "a file" if given.exists() else "no such folder"
     named_by = "mist_dir" if mist_dir is not None else "$ISOCHRONES (or its default)"
-    example = folder_name(0.0)
     raise MistError(
-        f"MIST tracks: {named_by} is {given}: found {found}; expected folders as {example} in it, or in its "
-        f"{_TREE}. Each [Fe/H] has an archive, as {URL.format(name=example)}: unpack it there; "
-        "or set tracks.source to embedded"
+        f"MIST tracks: {named_by} is {given}: found {found}; expected folders as {folder_name(0.0)} in it, or in "
+        f"its {_TREE}. {_command(given)} fetches them from {BASE_URL}; or set tracks.source to embedded"
     )
 
 
 def folder_name(feh: float) -> str:
     """The published name of the folder (and archive) of one [Fe/H]: v/vcrit = 0.4, [α/Fe] = 0."""
     return f"MIST_v1.2_feh_{'m' if feh < 0 else 'p'}{abs(feh):.2f}_afe_p0.0_vvcrit0.4_EEPS"
+
+
+def _command(folder: Path, feh: float | None = None) -> str:
+    """What fetches the tracks of one [Fe/H] (None: all) into `folder`."""
+    return f"`dioscuri download-mist --folder {folder}{'' if feh is None else f' --feh {feh:g}'}`"
 
 
 def fingerprint(folder: Path, feh: Sequence[float] | None = None, mass_max: float = 2.2) -> str:
@@ -124,8 +128,14 @@ def _metallicities(folder: Path) -> dict[float, Path]:
     """[Fe/H] → folder, of those that are there."""
     if not folder.is_dir():
         return {}
-    names = {path: _FOLDER.fullmatch(path.name) for path in sorted(folder.iterdir()) if path.is_dir()}
-    return {(-1 if m[1] == "m" else 1) * float(m[2]): path for path, m in names.items() if m}
+    nodes = {path: _node(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    return {node: path for path, node in nodes.items() if node is not None}
+
+
+def _node(folder: Path) -> float | None:
+    """[Fe/H] from a folder's name; None for other folders."""
+    match = _FOLDER.fullmatch(folder.name)
+    return (-1 if match[1] == "m" else 1) * float(match[2]) if match else None
 
 
 def _selection(folder: Path, feh: Sequence[float] | None, mass_max: float) -> dict[float, list[Path]]:
@@ -134,15 +144,15 @@ def _selection(folder: Path, feh: Sequence[float] | None, mass_max: float) -> di
     wanted = sorted(there if feh is None else {float(f) for f in feh})
     for node in wanted:
         if node not in there:
-            name = folder_name(node)
             raise MistError(
                 f"MIST tracks: [Fe/H] = {node:g} is not in {folder}: found {_listed(there)}; "
-                f"expected {name}, from {URL.format(name=name)} (nodes: −4 … −2 by 0.5 and −2 … +0.5 by 0.25)"
+                f"expected {folder_name(node)}. {_command(folder, node)} fetches it, where MIST has it "
+                "(nodes: −4 … −2 by 0.5 and −2 … +0.5 by 0.25)"
             )
     if len(wanted) < 2:
         raise MistError(
             f"MIST tracks: {len(wanted)} [Fe/H] selected in {folder} (there: {_listed(there)}); "
-            f"a grid needs two or more. Each has an archive, as {URL.format(name=folder_name(0.25))}"
+            f"a grid needs two or more. {_command(folder)} fetches those from −2 to +0.5"
         )
     selection = {}
     for node in wanted:
@@ -150,7 +160,7 @@ def _selection(folder: Path, feh: Sequence[float] | None, mass_max: float) -> di
         if not files:
             raise MistError(
                 f"MIST tracks: {there[node]} has no track of {mass_max:g} M☉ or less; expected files as "
-                f"00100M.track.eep. Unpack {URL.format(name=folder_name(node))} again"
+                f"00100M.track.eep. Delete the folder, and {_command(folder, node)} unpacks it again"
             )
         selection[node] = files
     return selection
@@ -171,7 +181,8 @@ def _read_track(path: Path) -> Any:
     import pandas as pd
 
     def broken(what: str) -> MistError:
-        return MistError(f"{path}: {what}. Unpack {URL.format(name=path.parent.name)} again")
+        command = _command(path.parent.parent, _node(path.parent))
+        return MistError(f"{path}: {what}. Delete its folder, and {command} unpacks it again")
 
     with open(path, encoding="latin-1") as stream:
         header = [stream.readline() for _ in range(_HEADER_LINES)]
