@@ -42,9 +42,7 @@ def rows() -> list[dict]:
             ),
             "largest difference": difference,
         },
-        row(
-            "continuum, the same tuned (banded Cholesky)", ours, N_PUBLISHED / seconds["banded"], "spectra/s"
-        ),
+        row("continuum, the same tuned (banded Cholesky)", ours, N_PUBLISHED / seconds["banded"], "spectra/s"),
     ]
 
 
@@ -75,20 +73,14 @@ def _smooth(x: np.ndarray, y: np.ndarray, bends) -> np.ndarray:
     third = np.concatenate([[0.0], np.diff(u) / step, [0.0]])
     spline = CubicSpline(x, y - 6 * (1 - P) * np.diff(third), bc_type="natural")
     inside = spline(np.clip(WAVE, x[0], x[-1]))
-    return (
-        inside + spline(x[0], 1) * np.minimum(WAVE - x[0], 0) + spline(x[-1], 1) * np.maximum(WAVE - x[-1], 0)
-    )
+    return inside + spline(x[0], 1) * np.minimum(WAVE - x[0], 0) + spline(x[-1], 1) * np.maximum(WAVE - x[-1], 0)
 
 
 def _sparse_bends(step: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Second derivatives over 6p by the general sparse solver, as in laspec."""
     n, per = len(right), 1 / step
-    r = scipy.sparse.diags_array(
-        [step[1:-1], 2 * (step[1:] + step[:-1]), step[1:-1]], offsets=(-1, 0, 1), shape=(n, n)
-    )
-    q = scipy.sparse.diags_array(
-        [per[:-1], -(per[:-1] + per[1:]), per[1:]], offsets=(0, -1, -2), shape=(n + 2, n)
-    )
+    r = scipy.sparse.diags_array([step[1:-1], 2 * (step[1:] + step[:-1]), step[1:-1]], offsets=(-1, 0, 1), shape=(n, n))
+    q = scipy.sparse.diags_array([per[:-1], -(per[:-1] + per[1:]), per[1:]], offsets=(0, -1, -2), shape=(n + 2, n))
     return scipy.sparse.linalg.spsolve((6 * (1 - P) * (q.T @ q) + P * r).tocsc(), right)
 
 

@@ -34,9 +34,7 @@ def rows() -> list[dict]:
     seconds = median_seconds(
         {
             "ours": lambda: move(tensor, vsini, rv),
-            "direct": lambda: [
-                observed_directly(wave, flux, vsini[i], rv[i], BLUE.wave, np.convolve) for i in numbers
-            ],
+            "direct": lambda: [observed_directly(wave, flux, vsini[i], rv[i], BLUE.wave, np.convolve) for i in numbers],
             "fft": lambda: [observed_directly(wave, flux, vsini[i], rv[i], BLUE.wave) for i in numbers],
         },
         repeats=5,
@@ -44,9 +42,7 @@ def rows() -> list[dict]:
     rate = N_SPECTRA / seconds["ours"]
     return [
         {
-            **row(
-                "kinematics, against direct convolution", rate, N_PUBLISHED / seconds["direct"], "spectra/s"
-            ),
+            **row("kinematics, against direct convolution", rate, N_PUBLISHED / seconds["direct"], "spectra/s"),
             "largest difference": float(np.abs(ours - direct).max()),
         },
         row("kinematics, against fftconvolve per kernel", rate, N_PUBLISHED / seconds["fft"], "spectra/s"),

@@ -55,9 +55,7 @@ def test_every_exposure_is_kept_or_refused_with_its_reason(ingested, labels):
 def test_velocities_of_kic_8098300(ingested, labels):
     """Resolved exposures give the brighter star's velocity; within the night both arms repeat to 5 km/s."""
     resolved = [
-        row
-        for row in rows(ingested)
-        if labels.get((row["file"], row["exposure"]), {}).get("label") == "resolved_SB2"
+        row for row in rows(ingested) if labels.get((row["file"], row["exposure"]), {}).get("label") == "resolved_SB2"
     ]
     assert len(resolved) == 4
     for row in resolved:
@@ -99,8 +97,6 @@ def test_what_is_scored_is_finite_and_normalised(ingested):
         assert np.all(np.isfinite(flux[scored])) and np.all(np.isfinite(sigma[scored]))
         assert np.all(np.isnan(flux[~scored]))
         assert np.all(np.abs(np.percentile(flux[scored], 75, axis=1)) < 0.05)
-        ratio = (
-            np.median(1 / sigma[scored], axis=1) / ingested.exposures[f"snr_{arm.name[0].upper()}"][scored]
-        )
+        ratio = np.median(1 / sigma[scored], axis=1) / ingested.exposures[f"snr_{arm.name[0].upper()}"][scored]
         assert np.all((ratio > 0.8) & (ratio < 1.4)), "errors agree with the header's S/N"
         assert flux[scored].min() > -1.05 and flux[scored].max() < 0.6

@@ -41,14 +41,10 @@ def meter(real_data):
 def exposures(real_data, meter):
     """Rows of the table of expected velocities with S/N above 5, with what is measured here beside them."""
     lines = (real_data / "kic8098300_mrs_expected.csv").read_text().splitlines()
-    rows = [
-        row for row in csv.DictReader(line for line in lines if line[0] != "#") if float(row["snr_B"]) > 5
-    ]
+    rows = [row for row in csv.DictReader(line for line in lines if line[0] != "#") if float(row["snr_B"]) > 5]
     files = {row["file"]: read_mrs(real_data / "lamost_mrs" / row["file"]) for row in rows}
     for row in rows:
-        (exposure,) = (
-            e for e in files[row["file"]].exposures if e.arm == "blue" and e.lmjm == int(row["lmjm"])
-        )
+        (exposure,) = (e for e in files[row["file"]].exposures if e.arm == "blue" and e.lmjm == int(row["lmjm"]))
         used = (exposure.ivar > 0) & ~exposure.mask & (np.abs(exposure.wave - 5150) < 165)
         wave, flux = exposure.wave[used], exposure.flux[used]
         normalised, _, _ = normalise(wave, flux)

@@ -108,9 +108,7 @@ def _write_settings(root: Path) -> None:
         + (f" Gres=gpu:fake:{GPUS}" if node == "g1" else "")
         for index, node in enumerate(NODES)
     ]
-    (root / "slurm.conf").write_text(
-        SLURM_CONF.format(root=root, host=host, port=PORT, nodes="\n".join(nodes))
-    )
+    (root / "slurm.conf").write_text(SLURM_CONF.format(root=root, host=host, port=PORT, nodes="\n".join(nodes)))
     for index in range(GPUS):
         _null_device(root / f"dev/gpu{index}")
     (root / "gres.conf").write_text(f"NodeName=g1 Name=gpu Type=fake File={root}/dev/gpu[0-{GPUS - 1}]\n")

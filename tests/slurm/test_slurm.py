@@ -83,9 +83,7 @@ def workflow(checkout: Path, environment: dict[str, str]) -> Iterator[subprocess
 
 def witnesses(checkout: Path) -> list[tuple[str, dict]]:
     """(rule, what its job saw) of all jobs so far."""
-    return [
-        (path.name.split(".")[0], json.loads(path.read_text())) for path in (checkout / "witness").iterdir()
-    ]
+    return [(path.name.split(".")[0], json.loads(path.read_text())) for path in (checkout / "witness").iterdir()]
 
 
 def job_of(rule: str, checkout: Path, run: subprocess.Popen, seconds: float = 120) -> str:

@@ -13,9 +13,7 @@ from dioscuri.stars import analytic
 from dioscuri.stars.hurley import Formulae
 from dioscuri.stars.tracks import COLUMNS, LOG_AGE, LOG_LUMINOSITY, LOG_RADIUS, LOG_TEFF, LOGG, TrackGrid
 
-MASSES = np.array(
-    [0.1, 0.2, 0.4, 0.55, 0.62, 0.8, 0.95, 1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.7, 1.95, 2.05, 2.2]
-)
+MASSES = np.array([0.1, 0.2, 0.4, 0.55, 0.62, 0.8, 0.95, 1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.7, 1.95, 2.05, 2.2])
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +162,7 @@ def test_grid_is_complete_and_ages_grow(grid):
 
 def test_columns_obey_stefan_boltzmann_and_newton(grid):
     ok = np.isfinite(grid.values[..., LOG_AGE])
-    log_t, logg, log_r, log_l, mass = (
-        grid.values[..., c][ok] for c in (LOG_TEFF, LOGG, LOG_RADIUS, LOG_LUMINOSITY, 5)
-    )
+    log_t, logg, log_r, log_l, mass = (grid.values[..., c][ok] for c in (LOG_TEFF, LOGG, LOG_RADIUS, LOG_LUMINOSITY, 5))
     np.testing.assert_allclose(log_l, 2 * log_r + 4 * (log_t - np.log10(5772)), atol=1e-9)
     np.testing.assert_allclose(logg, 4.438 + np.log10(mass) - 2 * log_r, atol=1e-9)
 

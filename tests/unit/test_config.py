@@ -57,9 +57,7 @@ def test_later_files_win_key_by_key_and_lists_whole(base, tmp_path):
 
 
 def test_all_mistakes_are_told_at_once_a_line_each(mistakes):
-    lines = mistakes(
-        {"seed": -1, "tracks": {"sorce": "mist"}, "lamost_mrs": {"network": "vgg", "seeds": [1, 1]}}
-    )
+    lines = mistakes({"seed": -1, "tracks": {"sorce": "mist"}, "lamost_mrs": {"network": "vgg", "seeds": [1, 1]}})
     assert lines[0] == "3 mistakes in the settings:"
     assert len(lines) == 4
     assert all(line.startswith("mine.yaml: ") for line in lines[1:])

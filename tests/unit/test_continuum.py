@@ -46,9 +46,7 @@ def published_continuum(wave, flux, p=1e-6, q=0.5, clip=(-1.0, 3.0), half_width=
         spline = smoothing_spline_by_least_squares(wave[good], flux[good], p)
         first, last = wave[good][0], wave[good][-1]
         inside = spline(np.clip(wave, first, last))
-        beyond = (wave < first) * (wave - first) * spline(first, 1) + (wave > last) * (wave - last) * spline(
-            last, 1
-        )
+        beyond = (wave < first) * (wave - first) * spline(first, 1) + (wave > last) * (wave - last) * spline(last, 1)
         return inside + beyond
 
     finite = np.isfinite(flux)

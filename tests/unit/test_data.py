@@ -12,9 +12,7 @@ from dioscuri.learn.data import Batches, PairedSpectra, epoch_order
 N_PIXELS = 30
 
 
-def write_shard(
-    path: Path, n: int, first: int, arm: str = "blue", n_pixels: int = N_PIXELS, bad: bool = False
-) -> Path:
+def write_shard(path: Path, n: int, first: int, arm: str = "blue", n_pixels: int = N_PIXELS, bad: bool = False) -> Path:
     """Pair k has single flux k and binary flux k + 0.5 in every pixel."""
     k = np.arange(first, first + n, dtype=np.float64)[:, None] + np.zeros(n_pixels)
     if bad:
@@ -26,10 +24,7 @@ def write_shard(
 
 @pytest.fixture
 def shards(tmp_path: Path) -> list[Path]:
-    return [
-        write_shard(tmp_path / f"shard{i}.h5", n, first)
-        for i, (n, first) in enumerate([(5, 0), (8, 5), (2, 13)])
-    ]
+    return [write_shard(tmp_path / f"shard{i}.h5", n, first) for i, (n, first) in enumerate([(5, 0), (8, 5), (2, 13)])]
 
 
 @pytest.mark.parametrize("memory_limit", [1e9, 0.0], ids=["memory", "mapped"])
@@ -70,9 +65,7 @@ def test_bad_input_is_named(shards: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"shard0.h5: no 'red' arm in this shard; arms found: blue"):
         PairedSpectra(shards, "red")
     short = write_shard(tmp_path / "short.h5", 2, 0, n_pixels=20)
-    with pytest.raises(
-        ValueError, match=r"differ in their number of pixels: 30 in .*shard2.h5; 20 in .*short.h5"
-    ):
+    with pytest.raises(ValueError, match=r"differ in their number of pixels: 30 in .*shard2.h5; 20 in .*short.h5"):
         PairedSpectra([*shards, short], "blue")
     broken = write_shard(tmp_path / "broken.h5", 2, 0, bad=True)
     with pytest.raises(ValueError, match=r"broken.h5: blue/single has non-finite fluxes"):

@@ -69,9 +69,7 @@ def test_table_3_is_as_printed():
         assert len(tpr) == 10
         assert (np.diff(tpr) < 0).all() and (np.diff(fpr) < 0).all()
         # Every printed rate is a count of five models on 40,000 spectra.
-        assert np.allclose(
-            np.array([tpr, fpr]) * 200_000, np.round(np.array([tpr, fpr]) * 200_000), atol=1e-6
-        )
+        assert np.allclose(np.array([tpr, fpr]) * 200_000, np.round(np.array([tpr, fpr]) * 200_000), atol=1e-6)
 
 
 def test_rates_and_auc_of_known_logits(summary):
@@ -119,9 +117,7 @@ def test_a_penalty_shifts_the_logits_by_its_logarithm(summary):
     assert entry["median"] == pytest.approx(-np.log(16), abs=1e-5)
     assert entry["scatter"] < 1e-5
     assert entry["tpr_shifted"] == entry["tpr_trained"] and entry["fpr_shifted"] == entry["fpr_trained"]
-    assert shift["seed_scatter"] == pytest.approx(
-        2 * np.sqrt(2), rel=0.2
-    )  # independent seeds, σ = 2 within a class
+    assert shift["seed_scatter"] == pytest.approx(2 * np.sqrt(2), rel=0.2)  # independent seeds, σ = 2 within a class
 
 
 def test_tables_of_different_pairs_are_not_averaged(tmp_path, labels):

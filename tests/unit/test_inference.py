@@ -59,10 +59,7 @@ def test_percentiles_equal_the_formulae_written_out(models: list, spectra: tuple
     for penalty, table in result.items():
         nets = [net for net, info in models if info["penalty"] == penalty]
         for s in range(0, 45, 9):
-            p = [
-                torch.sigmoid(net(torch.from_numpy(flux[s].astype(np.float32) + sigma[s] * draws[s])))
-                for net in nets
-            ]
+            p = [torch.sigmoid(net(torch.from_numpy(flux[s].astype(np.float32) + sigma[s] * draws[s]))) for net in nets]
             expected = np.percentile(torch.stack(p).detach().numpy(), [0, 16, 50, 84, 100])
             np.testing.assert_allclose(table[s], expected, atol=2e-6)
     assert 0.05 < np.median(result[8.0][:, 2]) < 0.95  # the comparison is not made of zeros and ones

@@ -192,9 +192,7 @@ def test_bad_pixels_outside_the_grid_do_not_count(tmp_path):
     inside = (exposure.wave > 5000 * (1 + RV / C_KMS)) & (exposure.wave < 5001)
     exposure.mask[inside | (exposure.wave < 5000)] = True
     table = ingest_files([put(tmp_path, exposure)], ARMS[:1], METERS).exposures
-    assert table["npixbad_B"][0] == pytest.approx(inside.sum(), abs=1), (
-        "the edge is where the velocity puts it"
-    )
+    assert table["npixbad_B"][0] == pytest.approx(inside.sum(), abs=1), "the edge is where the velocity puts it"
 
 
 @pytest.mark.parametrize("facts", [{"fiber_type": "Sky"}, {"object_type": "GALAXY"}])
@@ -250,10 +248,7 @@ def test_nothing_usable_makes_an_empty_shard_with_all_columns(tmp_path):
 
 
 def test_same_bytes_whatever_the_order(tmp_path, monkeypatch):
-    paths = [
-        put(tmp_path, *(spectrum(arm, LMJM + i, rv=10.0 * i) for arm in SPANS), obsid=100 - i)
-        for i in range(5)
-    ]
+    paths = [put(tmp_path, *(spectrum(arm, LMJM + i, rv=10.0 * i) for arm in SPANS), obsid=100 - i) for i in range(5)]
     (wreck := tmp_path / "wreck.fits").write_text("x")
     contents = []
     for i, order in enumerate((paths + [wreck], [wreck] + paths[::-1] + paths)):

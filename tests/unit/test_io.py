@@ -58,9 +58,7 @@ def test_killed_writer_leaves_no_file_under_the_final_name(tmp_path):
 
 
 def test_json_of_numpy_values(tmp_path):
-    io.write_json(
-        tmp_path / "a.json", {"n": np.int64(3), "x": np.float32(0.5), "v": np.arange(2), "p": tmp_path}
-    )
+    io.write_json(tmp_path / "a.json", {"n": np.int64(3), "x": np.float32(0.5), "v": np.arange(2), "p": tmp_path})
     assert json.loads((tmp_path / "a.json").read_text()) == {
         "n": 3,
         "x": 0.5,
@@ -132,9 +130,7 @@ def test_observed_shard_gives_back_columns_masks_and_text(tmp_path):
         "obsid": np.array([1, 2]),
         "snr_B": [30.0, 4.0],
     }
-    io.write_spectra_shard(
-        tmp_path / "shard.h5", exposures, {"blue": (flux, flux + 1)}, {"files": ["a.fits"]}
-    )
+    io.write_spectra_shard(tmp_path / "shard.h5", exposures, {"blue": (flux, flux + 1)}, {"files": ["a.fits"]})
     columns = io.read_exposures(tmp_path / "shard.h5")
     assert columns["source_id"].tolist() == ["J0634+1832", "η Car"]
     assert columns["obsid"].tolist() == [1, 2]

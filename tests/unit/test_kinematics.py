@@ -19,9 +19,7 @@ def line_spectrum(wave: np.ndarray, lines: np.ndarray = LINES, depths: np.ndarra
     """A sloping continuum with Gaussian lines of the library's own resolution, in velocity."""
     sigma = C_KMS / NATIVE / FWHM_PER_SIGMA
     velocity = C_KMS * np.log(wave[:, None] / lines)
-    return (1 + 0.2 * np.log(wave / 5150) * 10) * (
-        1 - (depths * np.exp(-0.5 * (velocity / sigma) ** 2)).sum(1)
-    )
+    return (1 + 0.2 * np.log(wave / 5150) * 10) * (1 - (depths * np.exp(-0.5 * (velocity / sigma) ** 2)).sum(1))
 
 
 def rotation_profile(velocity: np.ndarray, vsini: float, epsilon: float = 0.6) -> np.ndarray:
@@ -91,9 +89,7 @@ def test_line_moves_by_rv_and_keeps_its_equivalent_width(kinematics, library_wav
 
 def test_rotation_profile_has_grays_shape(library_wave):
     # No line spread beyond the native one: a line much narrower than vsini shows the profile itself.
-    out = (
-        1 - Kinematics(library_wave, ARM.wave, NATIVE)(isolated(library_wave), 200.0, 0.0, NATIVE)[0].numpy()
-    )
+    out = 1 - Kinematics(library_wave, ARM.wave, NATIVE)(isolated(library_wave), 200.0, 0.0, NATIVE)[0].numpy()
     velocity = C_KMS * np.log(ARM.wave / 5150.0)
     expected = 0.5 * np.sqrt(2 * np.pi) * 6.366 * rotation_profile(velocity, 200.0)
     away_from_limb = np.abs(np.abs(velocity) - 200) > 25

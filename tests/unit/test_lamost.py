@@ -299,16 +299,10 @@ def test_barycentric_dates_follow_the_earth_around_the_sun():
     """To the ecliptic pole light takes as long all year; in the plane it leads and lags by 499 s (1 au)."""
     mjd = 58119.0 + np.arange(0.0, 365.25, 5.0)
     # UTC to TDB: 37 leap seconds, 32.184 s, and less than 2 ms of relativity
-    pole = (
-        barycentric_date(mjd, np.full_like(mjd, 270.0), np.full_like(mjd, 66.56071)) - 2400000.5 - mjd
-    ) * 86400
+    pole = (barycentric_date(mjd, np.full_like(mjd, 270.0), np.full_like(mjd, 66.56071)) - 2400000.5 - mjd) * 86400
     plane = (barycentric_date(mjd, np.full_like(mjd, 0.0), np.full_like(mjd, 0.0)) - 2400000.5 - mjd) * 86400
-    assert np.abs(pole - 69.184).max() < 6.0, (
-        "the Sun's own wobble about the barycentre, and the Earth's radius"
-    )
+    assert np.abs(pole - 69.184).max() < 6.0, "the Sun's own wobble about the barycentre, and the Earth's radius"
     assert plane.max() - 69.184 == pytest.approx(499, abs=8)
     assert plane.min() - 69.184 == pytest.approx(-499, abs=8)
-    assert mjd[plane.argmax()] == pytest.approx(58119 + 265, abs=6), (
-        "the Earth passes under RA 0 in late September"
-    )
+    assert mjd[plane.argmax()] == pytest.approx(58119 + 265, abs=6), "the Earth passes under RA 0 in late September"
     assert np.isnan(barycentric_date(np.array([np.nan]), np.zeros(1), np.zeros(1)))[0]

@@ -53,9 +53,7 @@ def library() -> SpectralLibrary:
 
 def random_labels(n: int) -> np.ndarray:
     rng = np.random.default_rng(1)
-    return np.column_stack(
-        [rng.uniform(4000, 7000, n), rng.uniform(3, 5, n), rng.uniform(-0.5, 0.5, n), np.zeros(n)]
-    )
+    return np.column_stack([rng.uniform(4000, 7000, n), rng.uniform(3, 5, n), rng.uniform(-0.5, 0.5, n), np.zeros(n)])
 
 
 def test_quadratic_functions_are_interpolated_exactly(library):
@@ -89,9 +87,7 @@ def test_never_extrapolates(library, label, words):
 def test_holes_are_masked_where_a_stencil_needs_them():
     hole = node_number(AXES, (7000.0, 5.0, 0.5, 0.0))
     library = analytic_library(holes=(hole,))
-    labels = np.array(
-        [(6800, 4.5, 0.2, 0), (6800, 4.5, -0.5, 0), (5100, 3.5, 0.2, 0), (7000, 5, 0.5, 0)], float
-    )
+    labels = np.array([(6800, 4.5, 0.2, 0), (6800, 4.5, -0.5, 0), (5100, 3.5, 0.2, 0), (7000, 5, 0.5, 0)], float)
     # The second lies on the plane of feh = −0.5, to which the hole does not belong.
     assert library.covered(labels).tolist() == [False, True, True, False]
     with pytest.raises(LibraryRangeError, match="hole near teff = 6800"):
@@ -176,8 +172,7 @@ def test_embedded_library_does_not_depend_on_workers_and_jitter_is_seeded():
     table = alone.windows["blue"].log_flux
     assert torch.equal(table, build_embedded(one_axis, NARROW, workers=2).windows["blue"].log_flux)
     first, again, second = (
-        build_embedded(one_axis, NARROW, loggf_jitter=0.25, seed=seed).windows["blue"].log_flux
-        for seed in (1, 1, 2)
+        build_embedded(one_axis, NARROW, loggf_jitter=0.25, seed=seed).windows["blue"].log_flux for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, second) and not torch.equal(first, table)

@@ -102,9 +102,7 @@ def isochrones_home(tmp_path_factory, embedded) -> Path:
         folder = home / "mist" / "tracks" / mist.folder_name(feh)
         folder.mkdir(parents=True)
         for mass in MASS:
-            write_track(
-                folder / f"{round(mass * 100):05d}M.track.eep", feh, mass, mist_rows(embedded, feh, mass)
-            )
+            write_track(folder / f"{round(mass * 100):05d}M.track.eep", feh, mass, mist_rows(embedded, feh, mass))
     return home
 
 

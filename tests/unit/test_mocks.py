@@ -106,9 +106,7 @@ def test_noise_is_white_gaussian_of_the_stated_snr():
     for snr in (5.0, 30.0, 100.0):
         single, binary = collect(make_mocks(columns(64, snr=snr), [featureless], [BLUE], seed=1))
         # The clipping lifts the continuum of noisy spectra (5 % at S/N 5): take the mean flux as the scale.
-        single, binary = (
-            made / made.mean() - 1 for made in (single.astype(float) + 1, binary.astype(float) + 1)
-        )
+        single, binary = (made / made.mean() - 1 for made in (single.astype(float) + 1, binary.astype(float) + 1))
         for made in (single, binary):
             assert made.std() * snr == pytest.approx(1.0, rel=0.02)
             assert abs((made[:, 1:] * made[:, :-1]).mean() / made.var()) < 0.01

@@ -52,9 +52,7 @@ def test_convolution_runs_along_the_spectrum() -> None:
     x = flux[:, None]
     for convolution, norm, leak in zip(*[iter(net.convolutions)] * 3):
         x = nn.functional.conv1d(x, convolution.weight[:, :, 0], convolution.bias, convolution.stride[1])
-        x = nn.functional.batch_norm(
-            x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps
-        )
+        x = nn.functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps)
         x = nn.functional.leaky_relu(x, leak.negative_slope)
     expected = net.dense(x.transpose(1, 2).flatten(1))[:, 0]
     torch.testing.assert_close(net(flux), expected, rtol=1e-5, atol=1e-5)
@@ -77,9 +75,7 @@ def test_folding_leaves_the_original_alone() -> None:
 
 
 def test_exhausted_spectrum_is_explained() -> None:
-    with pytest.raises(
-        ValueError, match=r"convolution 3 has a kernel of 7 pixels, but only 3 .* 64 are left"
-    ):
+    with pytest.raises(ValueError, match=r"convolution 3 has a kernel of 7 pixels, but only 3 .* 64 are left"):
         networks.SpectrumCNN(64)
 
 
@@ -113,8 +109,4 @@ def test_first_training_steps_fit_a_line_depth() -> None:
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.1 * losses[0]
-    assert all(
-        p.grad is not None and p.grad.abs().sum() > 0
-        for name, p in net.named_parameters()
-        if "weight" in name
-    )
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for name, p in net.named_parameters() if "weight" in name)

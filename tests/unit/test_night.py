@@ -76,8 +76,7 @@ def test_stars_are_ingested_and_wrecks_refused(night):
     assert set(table["file"]) == by_kind["sb2"] | by_kind["single"]
     assert len(table["file"]) == 4 * (N_SB2 + N_SINGLE)
     reasons = {
-        kind: {r["reason"] for r in night.found.rejected if r["file"] in files}
-        for kind, files in by_kind.items()
+        kind: {r["reason"] for r in night.found.rejected if r["file"] in files} for kind, files in by_kind.items()
     }
     assert reasons["nan"] == {Refusal.NOT_FINITE}
     assert reasons["truncated"] == {Refusal.TRUNCATED}
@@ -126,9 +125,7 @@ def test_pixels_and_grids_are_genuine(night):
             log_step = np.diff(np.log10(coadd.wave))
             assert np.median(log_step) == pytest.approx(1e-5, rel=0.05)
             assert coadd.ivar[0] == coadd.ivar[-1] == 0
-            assert coadd.snr == pytest.approx(
-                np.sqrt(3) * singles[0 if coadd.arm == "blue" else 1].snr, rel=0.05
-            )
+            assert coadd.snr == pytest.approx(np.sqrt(3) * singles[0 if coadd.arm == "blue" else 1].snr, rel=0.05)
 
 
 def test_same_seed_same_bytes_whatever_else_is_drawn(night, library, tmp_path):

@@ -46,9 +46,7 @@ def test_values_follow_from_the_counter_words() -> None:
     words = [(word >> 8) + 0.5 for word in KNOWN[0][2]]
     u = np.array(words) / 2**24
     radius = np.sqrt(-2 * np.log(u[[0, 2]]))
-    expected = np.stack(
-        [radius * np.cos(2 * np.pi * u[[1, 3]]), radius * np.sin(2 * np.pi * u[[1, 3]])], 1
-    ).ravel()
+    expected = np.stack([radius * np.cos(2 * np.pi * u[[1, 3]]), radius * np.sin(2 * np.pi * u[[1, 3]])], 1).ravel()
     np.testing.assert_allclose(noise.normals(np.array([0]), 1, 4, seed=0)[0, 0], expected, atol=2e-6)
 
 

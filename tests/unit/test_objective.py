@@ -22,9 +22,7 @@ def test_equals_equation_7(penalty: float) -> None:
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 def test_optimum_is_a_shift_by_ln_penalty(share: float, penalty: float) -> None:
     y = torch.tensor(np.arange(1000) < 1000 * share, dtype=torch.float64)
-    best = minimize_scalar(
-        lambda z: weighted_bce(torch.full_like(y, z), y, penalty).item(), bracket=(-5, 5)
-    ).x
+    best = minimize_scalar(lambda z: weighted_bce(torch.full_like(y, z), y, penalty).item(), bracket=(-5, 5)).x
     assert best == pytest.approx(np.log(share / (1 - share)) - np.log(penalty), abs=1e-5)
 
 

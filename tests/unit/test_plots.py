@@ -103,16 +103,13 @@ def night(tmp_path_factory, products):
     source = np.repeat(np.arange(5), 4)
     p = np.where(source < 3, 0.9, 0.05)[:, None] * np.array([0.9, 0.95, 1.0, 1.02, 1.05])
     scores = {
-        arm: {"key": columns["key"], **{f"pb_pct_{penalty:g}": p for penalty in PENALTIES}}
-        for arm in ("blue", "red")
+        arm: {"key": columns["key"], **{f"pb_pct_{penalty:g}": p for penalty in PENALTIES}} for arm in ("blue", "red")
     }
     table = assemble(columns, scores, PENALTIES, {}, {})
     write_fits([("SB2_PROBABILITY", catalog_columns(PENALTIES), table)], folder / "catalog.fits")
     lines = ["file,exposure,kind,dv"]
     for k, exposure in zip(source, columns["exposure"]):
-        lines.append(
-            f"med-{k:03d}.fits.gz,{exposure},{'sb2' if k < 3 else 'single'},{120 if k < 3 else 'nan'}"
-        )
+        lines.append(f"med-{k:03d}.fits.gz,{exposure},{'sb2' if k < 3 else 'single'},{120 if k < 3 else 'nan'}")
     (folder / "truth.csv").write_text("\n".join(lines) + "\n")
     select_candidates(folder / "catalog.fits", folder / "candidates.fits", folder / "counts.json")
     products.write_spectra(folder / "shard.h5", columns)
@@ -161,9 +158,7 @@ def test_detectability_follows_the_label_that_decides(scores, tmp_path, drawn):
     blue = q_axes.containers[0].lines[0].get_xydata()
     assert (blue[blue[:, 0] < 0.69, 1] < 0.05).all()
     assert (blue[blue[:, 0] > 0.71, 1] > 0.6).all()
-    assert any("km s" in text for text in axis_labels(drawn[0])) and any(
-        "[K]" in t for t in axis_labels(drawn[0])
-    )
+    assert any("km s" in text for text in axis_labels(drawn[0])) and any("[K]" in t for t in axis_labels(drawn[0]))
 
 
 def test_detectability_without_such_a_penalty_says_so(scores, tmp_path, drawn):
@@ -186,9 +181,7 @@ def test_learning_curves(tmp_path, products, drawn):
     mrs_models.learning_curves(folders, tmp_path / "f.png")
     assert_picture(tmp_path / "f.png", style.PAGE)
     assert [axes.get_title(loc="left") for axes in drawn[0].axes] == ["blue arm", "red arm"]
-    assert drawn[0].axes[0].lines[2].get_xydata().tolist() == [
-        [4, 0.55]
-    ]  # the model kept: least validation loss
+    assert drawn[0].axes[0].lines[2].get_xydata().tolist() == [[4, 0.55]]  # the model kept: least validation loss
 
 
 def test_twin_binaries(tmp_path, drawn):
@@ -238,9 +231,7 @@ def test_hr_diagram_shows_hot_stars_on_the_left(tmp_path, products, drawn):
 
 
 def test_probability_against_snr_is_normalised_in_each_bin(night, tmp_path, drawn):
-    mrs_catalog.probability_vs_snr(
-        night / "catalog.fits", tmp_path / "f.png", arm="blue", penalties=PENALTIES
-    )
+    mrs_catalog.probability_vs_snr(night / "catalog.fits", tmp_path / "f.png", arm="blue", penalties=PENALTIES)
     mesh = drawn[0].axes[0].collections[0]
     columns = mesh.get_array().sum(axis=0)
     assert np.allclose(columns.compressed() if np.ma.isMaskedArray(columns) else columns, 1)

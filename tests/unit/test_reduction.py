@@ -30,9 +30,7 @@ def observed(flux: np.ndarray, *, snr: float = SNR, seed: int = 1, wave: np.ndar
     blaze = 1000 * (1.4 - ((wave - 5130) / 260) ** 2)
     sigma = np.full(len(wave), 1000 / snr)
     counts = flux * blaze + rng.normal(size=len(wave)) * sigma
-    return Exposure(
-        "B-1", "blue", 1, 58000.0, 1200.0, snr, wave, counts, sigma**-2.0, np.zeros(len(wave), bool)
-    )
+    return Exposure("B-1", "blue", 1, 58000.0, 1200.0, snr, wave, counts, sigma**-2.0, np.zeros(len(wave), bool))
 
 
 def changed(exposure: Exposure, **values) -> Exposure:

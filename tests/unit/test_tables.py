@@ -49,9 +49,7 @@ def build(products, folder, parts, name):
             paths.append(folder / f"{name}{k}_{arm}.parquet")
             write_scores(paths[-1], columns, arm, percentiles(columns, arm))
     out = folder / f"{name}.fits", folder / f"{name}.parquet"
-    make_catalog(
-        shards, scores, *out, penalties=PENALTIES, zero_point=ZERO, zero_point_error=ERROR, settings={"a": 1}
-    )
+    make_catalog(shards, scores, *out, penalties=PENALTIES, zero_point=ZERO, zero_point_error=ERROR, settings={"a": 1})
     return out
 
 
@@ -72,9 +70,7 @@ def test_columns_are_table_4_to_the_letter(files):
     assert [(column.name, column.format, column.unit) for column in paper_columns()] == wanted
     with fits.open(files[0]) as hdus:
         columns = hdus["SB2_PROBABILITY"].columns[:34]
-        found = [
-            (c.name, c.format[-1] if c.format.endswith("A") else c.format, c.unit or "") for c in columns
-        ]
+        found = [(c.name, c.format[-1] if c.format.endswith("A") else c.format, c.unit or "") for c in columns]
         assert found == wanted
 
 
@@ -103,9 +99,7 @@ def test_an_independent_reader_sees_the_same_numbers(files):
     table, ours = fitsio.read(files[0], ext=1), read_catalog(files[0])
     for name in ("obsid", "ra", "rv_abs_B", "pb_pct_R_16", "specflag_R", "npixbad_B"):
         assert np.array_equal(table[name], np.ma.filled(ours[name], -9999), equal_nan=True)
-    assert [text.decode() if isinstance(text, bytes) else text for text in table["file"]] == list(
-        ours["file"]
-    )
+    assert [text.decode() if isinstance(text, bytes) else text for text in table["file"]] == list(ours["file"])
 
 
 def test_fits_and_parquet_hold_the_same_table(files):
@@ -116,8 +110,7 @@ def test_fits_and_parquet_hold_the_same_table(files):
         assert first[name].description == second[name].description
         assert np.array_equal(np.ma.getmaskarray(first[name]), np.ma.getmaskarray(second[name]))
         a, b = (
-            np.ma.filled(table[name]) if np.ma.isMaskedArray(table[name]) else table[name]
-            for table in (first, second)
+            np.ma.filled(table[name]) if np.ma.isMaskedArray(table[name]) else table[name] for table in (first, second)
         )
         assert np.array_equal(np.asarray(a), np.asarray(b), equal_nan=np.asarray(a).dtype.kind == "f")
 

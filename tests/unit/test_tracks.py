@@ -76,9 +76,7 @@ def test_ended_tracks_give_nothing_but_weigh_nothing_at_a_node(grid):
     shorter = TrackGrid(FEH, MASS, EEP, values)
     assert np.isfinite(shorter.evaluate(0.3, 221.0, 0.0)).all()  # the last EEP that both neighbours reach
     assert np.isnan(shorter.evaluate(0.3, 221.5, 0.0)).all()
-    assert np.isfinite(
-        shorter.evaluate(0.5, 261.0, 0.0)
-    ).all()  # on the node, the ended neighbour does not count
+    assert np.isfinite(shorter.evaluate(0.5, 261.0, 0.0)).all()  # on the node, the ended neighbour does not count
     assert np.isnan(shorter.eep_at_age(0.3, 12.0, 0.0)).all()
 
 
@@ -125,9 +123,7 @@ def test_pairs_share_age_and_metallicity(embedded):
     assert np.isfinite(pairs.primary[ok]).all()
     assert np.isfinite(pairs.secondary[ok]).all()
     assert np.isnan(pairs.secondary[~ok]).all()
-    np.testing.assert_array_equal(
-        pairs.primary[ok], np.column_stack([embedded.evaluate(m1, eep1, feh), eep1])[ok]
-    )
+    np.testing.assert_array_equal(pairs.primary[ok], np.column_stack([embedded.evaluate(m1, eep1, feh), eep1])[ok])
     np.testing.assert_allclose(pairs.secondary[ok, LOG_AGE], pairs.primary[ok, LOG_AGE], atol=1e-12)
     again = embedded.evaluate(m1 * q, pairs.secondary[:, -1], feh)
     np.testing.assert_allclose(again[ok], pairs.secondary[ok, :-1], rtol=1e-10, atol=1e-10)

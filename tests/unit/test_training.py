@@ -129,9 +129,7 @@ def test_walltime_signal_stops_and_resuming_equals_an_uninterrupted_run(
     handler = signal.getsignal(number)
     with monkeypatch.context() as patched:
         interrupt_at_step(patched, 22, lambda: signal.raise_signal(number))  # 9 steps an epoch: in the third
-        with pytest.raises(
-            training.Unfinished, match=f"signal {number.name}.* after 2 epochs: rerun to continue"
-        ):
+        with pytest.raises(training.Unfinished, match=f"signal {number.name}.* after 2 epochs: rerun to continue"):
             run(mocks, tmp_path)
     assert signal.getsignal(number) == handler
     assert (tmp_path / "resume" / "last.ckpt").exists()

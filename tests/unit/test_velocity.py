@@ -100,9 +100,7 @@ def test_ccf_is_the_correlation_coefficient(meter, templates):
 
 def test_agrees_on_finer_and_coarser_velocity_steps(templates):
     flux = np.stack([line_spectrum(s, BLUE.wave, 123.4) for s in range(3)])
-    fine, coarse = (
-        VelocityMeter(templates, BLUE, step_kms=step).measure(BLUE.wave, flux).rv for step in (1.0, 8.0)
-    )
+    fine, coarse = (VelocityMeter(templates, BLUE, step_kms=step).measure(BLUE.wave, flux).rv for step in (1.0, 8.0))
     np.testing.assert_allclose(coarse, fine, atol=0.3)
 
 
@@ -186,9 +184,7 @@ def test_templates_of_a_library_are_at_rest_and_normalised():
     n = len(templates.teff) // 2
     np.testing.assert_array_equal(templates.teff[:n], templates.teff[n:])
     assert np.quantile(templates.flux, 0.95, axis=1) == pytest.approx(1.0, abs=0.03)
-    assert np.all(
-        templates.flux[:n].min(axis=1) < templates.flux[n:].min(axis=1)
-    )  # rotation makes lines shallower
+    assert np.all(templates.flux[:n].min(axis=1) < templates.flux[n:].min(axis=1))  # rotation makes lines shallower
     seen = np.sqrt(SIGMA_KMS**2 + 6.0**2)
     found = VelocityMeter(templates, BLUE).measure(BLUE.wave, line_spectrum(9, BLUE.wave, 0.0, seen)[None])
     assert abs(found.rv[0]) < 0.2
@@ -214,9 +210,7 @@ def test_double_peak_finds_a_shoulder_and_nothing_in_nothing():
     velocity = np.arange(-600, 601, 4.0)
     one, other = (np.exp(-0.5 * ((velocity - v) / 25.0) ** 2) for v in (-30.0, 30.0))
     blend = one + 0.5 * other
-    assert (
-        np.sum((np.diff(blend)[:-1] > 0) & (np.diff(blend)[1:] < 0)) == 1
-    )  # a single maximum: only a shoulder
+    assert np.sum((np.diff(blend)[:-1] > 0) & (np.diff(blend)[1:] < 0)) == 1  # a single maximum: only a shoulder
     found = double_peak(velocity, np.stack([blend, np.zeros_like(blend)]))
     assert found.velocity1[0] == pytest.approx(-30, abs=8) and found.velocity2[0] == pytest.approx(30, abs=12)
     assert found.statistic[0] > 0.2

@@ -102,12 +102,12 @@ def test_more_penalty_means_fewer_binaries(catalog):
 
 
 def test_velocities_of_single_stars_are_right(scored):
-    """At S/N ≥ 10 a slowly rotating dwarf's velocity is good to a km/s, and never wrong by a line's width."""
+    """Slowly rotating dwarfs above S/N 10: half a km/s is 1/80 of the resolution element, 5 km/s an eighth."""
     slow = scored[(scored["kind"] == "single") & (scored["snr_B"] > 10) & (scored["vsini1"] < 40)]
     assert len(slow) >= 10
     error = (slow["rv_obs_B"] - slow["v1"]).abs()
-    assert error.median() < 1.0
-    assert error.max() < 10.0
+    assert error.median() < 0.5
+    assert error.max() < 5.0
 
 
 def test_resolved_binaries_stand_out(scored):

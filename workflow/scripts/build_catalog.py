@@ -11,8 +11,7 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     settings = dict(snakemake.params.items())
     scores = {
-        arm: [path for path in snakemake.input.scores if f"/{arm}/inference/" in path]
-        for arm in settings["arms"]
+        arm: [path for path in snakemake.input.scores if f"/{arm}/inference/" in path] for arm in settings["arms"]
     }
     make_catalog(
         snakemake.input.shards,

@@ -11,6 +11,4 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     arm = Arm(snakemake.wildcards.arm, **snakemake.params.grid)
-    score_pairs(
-        snakemake.input.test, snakemake.input.library, arm, snakemake.output[0], threads=snakemake.threads
-    )
+    score_pairs(snakemake.input.test, snakemake.input.library, arm, snakemake.output[0], threads=snakemake.threads)

@@ -34,9 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--survey", required=True, help="which survey's files these are: lamost_mrs")
     verb.add_argument("-o", "--output", type=Path, help="table to write: .csv, .fits or .parquet")
     verb.add_argument("--plot", type=Path, help="figure to write: .png or .pdf")
-    verb.add_argument(
-        "--arm", action="append", choices=("blue", "red"), help="only this arm (may be repeated)"
-    )
+    verb.add_argument("--arm", action="append", choices=("blue", "red"), help="only this arm (may be repeated)")
     verb.add_argument("--penalty", type=float, default=16.0, help="Λ of the paper's eq. 7 (default 16)")
     verb.add_argument("--draws", type=int, default=20, help="Monte-Carlo noise draws (default 20)")
     verb.add_argument("--coadds", action="store_true", help="score co-added spectra too")
@@ -65,9 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("wave-max", 5300.0, "Å in vacuum"),
     ):
         verb.add_argument(f"--{name}", type=float, default=default, required=default is None, help=meaning)
-    verb.add_argument(
-        "--linelist", type=Path, help="MOOG- or VALD-format line list instead of the embedded one"
-    )
+    verb.add_argument("--linelist", type=Path, help="MOOG- or VALD-format line list instead of the embedded one")
     verb.set_defaults(run=_spectrum)
 
     verb = verbs.add_parser("download-mist", help="fetch the MIST v1.2 evolutionary tracks")

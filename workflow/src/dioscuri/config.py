@@ -48,9 +48,7 @@ class Tracks(Settings):
     source: Literal["embedded", "mist", "auto"] = Field(
         description="embedded: analytic tracks (Hurley, Pols & Tout 2000); mist: MIST v1.2; auto: MIST where found"
     )
-    mist_dir: str | None = Field(
-        None, description="folder that holds mist/tracks/MIST_v1.2_*_EEPS (ISOCHRONES)"
-    )
+    mist_dir: str | None = Field(None, description="folder that holds mist/tracks/MIST_v1.2_*_EEPS (ISOCHRONES)")
     mass_max: PositiveFloat = Field(2.2, description="Msun; heavier tracks are left out")
 
 
@@ -58,12 +56,8 @@ class Library(Settings):
     source: Literal["embedded", "ferre", "table"] = Field(
         description="embedded: our LTE synthesizer; ferre: FERRE grid files; table: labels and paths of spectra"
     )
-    files: list[str] = Field(
-        default_factory=list, description="FERRE files, or one table (CSV, ECSV, Parquet)"
-    )
-    linelist: str | None = Field(
-        None, description="MOOG- or VALD-format line list instead of the embedded one"
-    )
+    files: list[str] = Field(default_factory=list, description="FERRE files, or one table (CSV, ECSV, Parquet)")
+    linelist: str | None = Field(None, description="MOOG- or VALD-format line list instead of the embedded one")
     teff: Axis = Field(description="K")
     logg: Axis = Field(description="dex (cgs)")
     feh: Axis = Field(description="[Fe/H], dex")
@@ -88,13 +82,9 @@ class Population(Settings):
     law: Literal["paper", "survey", "realistic"] = Field(
         description="paper: Table 1 of Zhang et al. 2022; survey: slow rotators too; realistic: the field's"
     )
-    slow_rotator_fraction: Fraction = Field(
-        0.5, description="survey law: share of pairs with exponential vsini"
-    )
+    slow_rotator_fraction: Fraction = Field(0.5, description="survey law: share of pairs with exponential vsini")
     slow_rotator_scale: PositiveFloat = Field(15.0, description="km/s, scale of that exponential")
-    max_age_gyr: PositiveFloat | None = Field(
-        None, description="Gyr; null: no cut, as printed (realistic law: 13.8)"
-    )
+    max_age_gyr: PositiveFloat | None = Field(None, description="Gyr; null: no cut, as printed (realistic law: 13.8)")
     snr_median: PositiveFloat = Field(30.0, description="realistic law: median S/N per pixel")
 
 
@@ -131,9 +121,7 @@ class Training(Settings):
         description="literal: lr/5 after any rise of the validation loss, stop after 10 rises in a row (paper, §3.2)"
     )
     patience: Positive = Field(1, description="patience schedule: epochs without improvement before lr/5")
-    stop_patience: Positive = Field(
-        5, description="patience schedule: epochs without improvement before the stop"
-    )
+    stop_patience: Positive = Field(5, description="patience schedule: epochs without improvement before the stop")
     max_epochs: Positive = Field(description="epochs at most")
 
 
@@ -158,9 +146,7 @@ class Night(Settings):
 
 class MrsCatalog(Settings):
     npixbad_max: Positive = Field(100, description="candidates: bad pixels below this in both arms")
-    bprp0_max: float | None = Field(
-        2.5, description="mag; candidates: (BP−RP)0 below this where known; null: no cut"
-    )
+    bprp0_max: float | None = Field(2.5, description="mag; candidates: (BP−RP)0 below this where known; null: no cut")
     zero_point: dict[ArmName, float] = Field(
         default_factory=lambda: dict.fromkeys(get_args(ArmName), 0.0), description="km/s added to rv_obs to give rv_abs"
     )
@@ -179,9 +165,7 @@ class LamostMrs(Settings):
     mocks: Mocks
     networks: dict[str, Network] = Field(description="known networks by name")
     network: str = Field(description="the network to train")
-    penalties: Annotated[list[PositiveFloat], Field(min_length=1)] = Field(
-        description="Λ of eq. 7, one model each"
-    )
+    penalties: Annotated[list[PositiveFloat], Field(min_length=1)] = Field(description="Λ of eq. 7, one model each")
     seeds: Annotated[list[Count], Field(min_length=1)] = Field(description="initialisations, one model each")
     training: Training
     inference: Inference
@@ -357,9 +341,7 @@ def _model_at(location: tuple) -> type[BaseModel]:
     for part in location:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None
-        inner = [
-            a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
-        ]
+        inner = [a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)]
         if inner:
             model = inner[0]
     return model

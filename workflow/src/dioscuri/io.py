@@ -102,9 +102,7 @@ class MockShardWriter:
             for kind in ("single", "binary"):
                 stream.create_dataset(f"{arm}/{kind}", (n_pairs, n_pixels), FLUX_DTYPE)
 
-    def append(
-        self, labels: Mapping[str, np.ndarray], spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]
-    ) -> None:
+    def append(self, labels: Mapping[str, np.ndarray], spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
         """Append a batch: `labels[name]` (B,) and `spectra[arm] = (single, binary)`, each (B, L), flux − 1."""
         size = len(labels["pair_id"])
         rows = slice(self.filled, self.filled + size)
@@ -153,9 +151,7 @@ def write_spectra_shard(
         for name, values in exposures.items():
             values = np.asarray(values)
             if values.dtype.kind in "OU":
-                stream.create_dataset(
-                    f"exposures/{name}", data=values.astype(object), dtype=h5py.string_dtype()
-                )
+                stream.create_dataset(f"exposures/{name}", data=values.astype(object), dtype=h5py.string_dtype())
             else:
                 stream.create_dataset(f"exposures/{name}", data=values)
         for arm, (flux, sigma) in arms.items():
@@ -185,9 +181,7 @@ def open_shard(path: str | os.PathLike, schema: str) -> h5py.File:
     found = stream.attrs.get("schema", "none")
     if found != schema:
         stream.close()
-        raise ValueError(
-            f"{path}: expected schema '{schema}', found '{found}'; make it again with this version"
-        )
+        raise ValueError(f"{path}: expected schema '{schema}', found '{found}'; make it again with this version")
     return stream
 
 

@@ -21,9 +21,7 @@ def logged(path: str | os.PathLike | None = None, level: int = logging.INFO) -> 
     log = logging.getLogger("dioscuri")
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handler: logging.Handler = (
-        logging.FileHandler(path, mode="w") if path else logging.StreamHandler(sys.stderr)
-    )
+    handler: logging.Handler = logging.FileHandler(path, mode="w") if path else logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(level)

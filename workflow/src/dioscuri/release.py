@@ -63,9 +63,7 @@ def load_templates(path: str | os.PathLike, arms: Sequence[str]) -> dict[str, tu
     from dioscuri.spectra.velocity import Templates
 
     if not Path(path).is_file():
-        raise ValueError(
-            f"{path}: no velocity templates there; give --models a folder made by `make release`"
-        )
+        raise ValueError(f"{path}: no velocity templates there; give --models a folder made by `make release`")
     with open_shard(path, TEMPLATE_SCHEMA) as stream:
         unknown = [name for name in arms if name not in stream]
         if unknown:
@@ -73,9 +71,7 @@ def load_templates(path: str | os.PathLike, arms: Sequence[str]) -> dict[str, tu
         found = {}
         for name in arms:
             group = stream[name]
-            facts = {
-                key: group.attrs[key].item() for key in ("wave_min", "wave_max", "n_pixels", "resolution")
-            }
+            facts = {key: group.attrs[key].item() for key in ("wave_min", "wave_max", "n_pixels", "resolution")}
             found[name] = (
                 Arm(name, **facts),
                 Templates(group["wave"][:], group["flux"][:], group["teff"][:]),

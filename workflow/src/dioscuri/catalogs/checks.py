@@ -92,34 +92,24 @@ def judge(checks_json: str | os.PathLike, strict: bool) -> None:
         len(checks) - bounded,
     )
     lines = [
-        f"{c['name']} = {_said(c['value'])} ± {_said(c['error'])} {c['unit']}, promised {c['bound']}"
-        for c in failed
+        f"{c['name']} = {_said(c['value'])} ± {_said(c['error'])} {c['unit']}, promised {c['bound']}" for c in failed
     ]
     for line in lines:
         log.warning("check failed: %s", line)
     if strict and failed:
         raise ChecksFailed(
-            f"{len(failed)} of {bounded} checks failed; all numbers are in {checks_json}:\n  "
-            + "\n  ".join(lines)
+            f"{len(failed)} of {bounded} checks failed; all numbers are in {checks_json}:\n  " + "\n  ".join(lines)
         )
 
 
-def at_least(
-    name: str, value: float, error: float, least: float, unit: str = "", paper: float | None = None
-) -> Check:
+def at_least(name: str, value: float, error: float, least: float, unit: str = "", paper: float | None = None) -> Check:
     """A check that `value` reaches `least`, within its error."""
-    return Check(
-        name, _finite(value), _finite(error), unit, _finite(paper), f">= {least:.4g}", value + error >= least
-    )
+    return Check(name, _finite(value), _finite(error), unit, _finite(paper), f">= {least:.4g}", value + error >= least)
 
 
-def at_most(
-    name: str, value: float, error: float, most: float, unit: str = "", paper: float | None = None
-) -> Check:
+def at_most(name: str, value: float, error: float, most: float, unit: str = "", paper: float | None = None) -> Check:
     """A check that `value` stays below `most`, within its error."""
-    return Check(
-        name, _finite(value), _finite(error), unit, _finite(paper), f"<= {most:.4g}", value - error <= most
-    )
+    return Check(name, _finite(value), _finite(error), unit, _finite(paper), f"<= {most:.4g}", value - error <= most)
 
 
 def unbounded(name: str, value: float, error: float, unit: str = "", paper: float | None = None) -> Check:
@@ -147,9 +137,7 @@ def _rate_checks(rates_csv: str | os.PathLike) -> Iterator[Check]:
         error = auc_error(float(row["auc"]), int(row["n_pairs"]))
         yield at_least(f"{stem}.auc", float(row["auc"]), error, AUC_LEAST)
         if math.isfinite(tpr_paper):
-            yield unbounded(
-                f"{stem}.tpr_at_paper_fpr", float(row["tpr_at_paper_fpr"]), tpr_error, paper=tpr_paper
-            )
+            yield unbounded(f"{stem}.tpr_at_paper_fpr", float(row["tpr_at_paper_fpr"]), tpr_error, paper=tpr_paper)
         if math.isfinite(float(row["tpr_classical"])):
             yield unbounded(f"{stem}.tpr_classical_ccf_at_our_fpr", float(row["tpr_classical"]), tpr_error)
 
@@ -166,9 +154,7 @@ def _shift_checks(calibration_json: str | os.PathLike) -> Iterator[Check]:
             bound = f"{expected:.2f} ± {SHIFT_TOLERANCE:g}"
             yield Check(name, value, error, "logit", None, bound, passed)
         for curve in content["reliability"]:
-            yield unbounded(
-                f"{arm}.lambda{curve['penalty']:g}.calibration_error", curve["expected_error"], math.nan
-            )
+            yield unbounded(f"{arm}.lambda{curve['penalty']:g}.calibration_error", curve["expected_error"], math.nan)
 
 
 def _night_checks(known: KnownScores) -> Iterator[Check]:

@@ -60,9 +60,7 @@ def _logits(net: Any, fluxes: Any) -> np.ndarray:
     import torch
 
     with torch.inference_mode():
-        blocks = [
-            net(torch.from_numpy(fluxes[k : k + BLOCK]).float()).numpy() for k in range(0, len(fluxes), BLOCK)
-        ]
+        blocks = [net(torch.from_numpy(fluxes[k : k + BLOCK]).float()).numpy() for k in range(0, len(fluxes), BLOCK)]
     return np.concatenate(blocks)
 
 
@@ -167,12 +165,8 @@ def _same_pairs(members: Sequence[Mapping[str, np.ndarray]], paths: Sequence) ->
     """The classes of the rows, which must be the same pairs in every table."""
     first = members[0]
     for member, path in zip(members, paths):
-        if not (
-            np.array_equal(member["pair_id"], first["pair_id"]) and np.array_equal(member["y"], first["y"])
-        ):
-            raise ValueError(
-                f"{path} was made from other test pairs than {paths[0]}: evaluate both on the same shards"
-            )
+        if not (np.array_equal(member["pair_id"], first["pair_id"]) and np.array_equal(member["y"], first["y"])):
+            raise ValueError(f"{path} was made from other test pairs than {paths[0]}: evaluate both on the same shards")
     return first["y"]
 
 

@@ -65,9 +65,7 @@ def read_truth(path: str | os.PathLike) -> dict[tuple[str, int], tuple[bool, flo
             if row["kind"] in ("sb2", "single")
         }
     except KeyError as error:
-        raise ValueError(
-            f"{path}: no column {error}; a truth table has file, exposure, kind and dv"
-        ) from None
+        raise ValueError(f"{path}: no column {error}; a truth table has file, exposure, kind and dv") from None
 
 
 def _separation(row: dict[str, str]) -> float:

@@ -68,9 +68,7 @@ def select_candidates(
     candidates = {name: _plain(catalog[name][chosen]) for name in catalog.colnames}
     columns = catalog_columns(_penalties(catalog))
     extensions = [("CANDIDATES", columns, candidates), ("SOURCES", SOURCE_COLUMNS, sources)]
-    remarks = [
-        f"{row['spectra']} spectra of {row['sources']} sources: {row['description']}" for row in counts
-    ]
+    remarks = [f"{row['spectra']} spectra of {row['sources']} sources: {row['description']}" for row in counts]
     write_fits(
         extensions,
         candidates_fits,
@@ -107,9 +105,7 @@ def cut(
     counts.append(_count(catalog, kept, "probability", f"p0 > 0.5 at penalty {penalty:g} in {_and(arms)}"))
     for arm in arms:
         kept &= np.ma.filled(catalog[f"npixbad_{SUFFIX[arm]}"], npixbad_max) < npixbad_max
-    counts.append(
-        _count(catalog, kept, "probability and bad pixels", f"npixbad < {npixbad_max} in {_and(arms)}")
-    )
+    counts.append(_count(catalog, kept, "probability and bad pixels", f"npixbad < {npixbad_max} in {_and(arms)}"))
     if bprp0_max is not None:
         colour = np.asarray(catalog["bprp0"], float)
         kept &= ~(colour >= bprp0_max)  # an unknown colour (NaN) is kept
@@ -152,9 +148,7 @@ def summarise_sources(catalog: Table, chosen: np.ndarray, penalty: float = 16) -
     for arm, end in SUFFIX.items():
         velocity = np.asarray(catalog[f"rv_obs_{end}"], float)
         single = ~coadd & np.asarray(catalog[f"specflag_{end}"], bool)
-        table[f"p0_max_{end}"] = extreme(
-            np.asarray(catalog[probability_column(arm, penalty)], float)[:, 0], every
-        )
+        table[f"p0_max_{end}"] = extreme(np.asarray(catalog[probability_column(arm, penalty)], float)[:, 0], every)
         table[f"rv_range_{end}"] = extreme(velocity, single) + extreme(-velocity, single)
         table[f"snr_max_{end}"] = extreme(np.asarray(catalog[f"snr_{end}"], float), every)
     order = np.lexsort((names, -table["n_flagged"]))

@@ -179,8 +179,7 @@ def _match(wanted: np.ndarray, keys: np.ndarray, arm: str) -> np.ndarray:
     missing = int(np.count_nonzero(keys[rows] != wanted)) if len(keys) else len(wanted)
     if missing:
         raise ValueError(
-            f"{missing} of {len(wanted)} exposures have no score in the {arm} arm: "
-            "score all shards that are catalogued"
+            f"{missing} of {len(wanted)} exposures have no score in the {arm} arm: score all shards that are catalogued"
         )
     return rows
 
@@ -259,9 +258,7 @@ def _fits_column(column: Column, values: np.ndarray) -> fits.Column:
         form = f"{max(values.dtype.itemsize, 1)}A"
     elif integer:
         values = np.ma.filled(values, NULL)
-    return fits.Column(
-        column.name, form, unit=column.unit or None, null=NULL if integer else None, array=values
-    )
+    return fits.Column(column.name, form, unit=column.unit or None, null=NULL if integer else None, array=values)
 
 
 def write_parquet(
@@ -277,9 +274,7 @@ def write_parquet(
     metadata = {"provenance": json.dumps(provenance(settings), sort_keys=True, default=str)}
     metadata["flags"] = json.dumps({bit.name: bit.value for bit in Quality})
     with atomic(path) as temporary:
-        pq.write_table(
-            pa.table(arrays, schema=pa.schema(fields, metadata=metadata)), temporary, compression="zstd"
-        )
+        pq.write_table(pa.table(arrays, schema=pa.schema(fields, metadata=metadata)), temporary, compression="zstd")
 
 
 def _arrow(column: Column, values: np.ndarray) -> pa.Array:
@@ -319,9 +314,7 @@ def _read_parquet(path: str | os.PathLike) -> Table:
         described = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
         options = {"unit": described.get("unit") or None, "description": described.get("description")}
         if pa.types.is_fixed_size_list(field.type):
-            table[field.name] = (
-                array.flatten().to_numpy(zero_copy_only=False).reshape(-1, field.type.list_size)
-            )
+            table[field.name] = array.flatten().to_numpy(zero_copy_only=False).reshape(-1, field.type.list_size)
         elif pa.types.is_string(field.type):
             table[field.name] = np.asarray(array.to_pylist(), dtype=str)
         elif pa.types.is_integer(field.type):

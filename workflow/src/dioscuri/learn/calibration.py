@@ -32,9 +32,7 @@ def reliability(p: np.ndarray, y: np.ndarray, penalty: float = 1.0, n_bins: int 
     weights = np.where(positive, 1.0, penalty)
     total = np.bincount(which, weights, n_bins)
     predicted, observed = (
-        np.divide(
-            np.bincount(which, weights * values, n_bins), total, out=np.full(n_bins, np.nan), where=total > 0
-        )
+        np.divide(np.bincount(which, weights * values, n_bins), total, out=np.full(n_bins, np.nan), where=total > 0)
         for values in (p, positive)
     )
     filled = total > 0

@@ -65,9 +65,7 @@ class PairedSpectra:
                     rows = block[first : first + size]
                     stream[f"{self.arm}/{kind}"].read_direct(rows)
                     if not np.isfinite(rows).all():
-                        raise ValueError(
-                            f"{path}: {self.arm}/{kind} has non-finite fluxes; make these mocks again"
-                        )
+                        raise ValueError(f"{path}: {self.arm}/{kind} has non-finite fluxes; make these mocks again")
             first += size
         return torch.from_numpy(flux.reshape(2 * self.n_pairs, self.n_pixels))
 

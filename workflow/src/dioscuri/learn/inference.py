@@ -50,9 +50,7 @@ def load_model(path: str | PathLike, arm: str | None = None) -> Model:
     _check(path, info, MODEL_SCHEMA, arm)
     net = build(info["network"], info["grid"]["n_pixels"])
     prefix = "net."
-    net.load_state_dict(
-        {name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()}
-    )
+    net.load_state_dict({name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()})
     return net.eval(), info
 
 
@@ -177,16 +175,13 @@ class Ensemble:
         """
         self._check_pixels(flux)
         if sigma.shape != flux.shape or len(keys) != len(flux):
-            raise ValueError(
-                f"flux {flux.shape}, sigma {sigma.shape} and keys {np.shape(keys)} do not belong together"
-            )
+            raise ValueError(f"flux {flux.shape}, sigma {sigma.shape} and keys {np.shape(keys)} do not belong together")
         sources = self._sources(self.penalties if penalties is None else penalties, shift_from)
         keys = np.asarray(keys, np.int64)
         usable = np.flatnonzero(np.isfinite(flux).all(axis=1) & np.isfinite(sigma).all(axis=1))
         nets = {source: self._nets[source] for source in set(sources.values())}
         logits = {
-            source: np.empty((len(usable), len(members) * n_draws), np.float32)
-            for source, members in nets.items()
+            source: np.empty((len(usable), len(members) * n_draws), np.float32) for source, members in nets.items()
         }
         spectra_per_pass = max(1, ROWS_PER_PASS[self.device.type] // n_draws)
         with _exact_arithmetic():
@@ -213,10 +208,7 @@ class Ensemble:
         """
         self._check_pixels(flux)
         usable = np.flatnonzero(np.isfinite(flux).all(axis=1))
-        result = {
-            penalty: np.full((len(flux), len(nets)), np.nan, np.float32)
-            for penalty, nets in self._nets.items()
-        }
+        result = {penalty: np.full((len(flux), len(nets)), np.nan, np.float32) for penalty, nets in self._nets.items()}
         rows = ROWS_PER_PASS[self.device.type]
         with _exact_arithmetic():
             for here, chosen in _passes(usable, rows, progress):
@@ -233,9 +225,7 @@ class Ensemble:
         """flux + sigma × normal, (B·D, L) float32 on the device."""
         mean, error = (torch.from_numpy(array).to(self.device).float()[:, None] for array in (flux, sigma))
         if self.device.type == "cuda":
-            draws = noise.torch_normals(
-                torch.from_numpy(keys).to(self.device), n_draws, self.n_pixels, seed, stream
-            )
+            draws = noise.torch_normals(torch.from_numpy(keys).to(self.device), n_draws, self.n_pixels, seed, stream)
         else:
             draws = torch.from_numpy(noise.normals(keys, n_draws, self.n_pixels, seed, stream))
         return torch.addcmul(mean, error, draws).flatten(0, 1)
@@ -244,9 +234,7 @@ class Ensemble:
         """Wanted penalty → the trained penalty whose logits serve it."""
         trained = ", ".join(f"{penalty:g}" for penalty in self.penalties)
         if shift_from is not None and float(shift_from) not in self._nets:
-            raise ValueError(
-                f"no models of penalty {shift_from:g} to shift from; trained penalties: {trained}"
-            )
+            raise ValueError(f"no models of penalty {shift_from:g} to shift from; trained penalties: {trained}")
         sources = {}
         for penalty in map(float, penalties):
             if penalty <= 0:

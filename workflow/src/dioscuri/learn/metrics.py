@@ -111,9 +111,7 @@ def binned_recall(
 def _checked(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     p, y = np.asarray(p, float), np.asarray(y)
     if p.shape != y.shape or p.ndim != 1:
-        raise ValueError(
-            f"probabilities and classes must be two vectors of one length, found {p.shape} and {y.shape}"
-        )
+        raise ValueError(f"probabilities and classes must be two vectors of one length, found {p.shape} and {y.shape}")
     if not np.isfinite(p).all():
         raise ValueError(
             f"{int((~np.isfinite(p)).sum())} of {len(p)} probabilities are not finite: leave those rows out"

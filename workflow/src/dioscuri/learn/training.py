@@ -276,9 +276,7 @@ class Keeper(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Classifier) -> None:  # type: ignore[override]
         # The best model first: killed between the two, the epoch is run again and gives the same one.
         if module.improved:
-            _save(
-                self.resume_dir / "best.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=True)
-            )
+            _save(self.resume_dir / "best.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=True))
         _save(self.resume_dir / "last.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=False))
         row = module.history[-1]
         log.info(
@@ -345,26 +343,18 @@ def _write_results(
     return info
 
 
-def _refuse_overlap(
-    train_shards: Sequence[str | PathLike], validation_shards: Sequence[str | PathLike]
-) -> None:
-    both = {os.path.realpath(path) for path in train_shards} & {
-        os.path.realpath(path) for path in validation_shards
-    }
+def _refuse_overlap(train_shards: Sequence[str | PathLike], validation_shards: Sequence[str | PathLike]) -> None:
+    both = {os.path.realpath(path) for path in train_shards} & {os.path.realpath(path) for path in validation_shards}
     if both:
         raise ValueError(f"shards given for training and for validation: {', '.join(sorted(both))}")
 
 
-def _checked_grid(
-    grid: dict[str, Any] | None, training: PairedSpectra, validation: PairedSpectra
-) -> dict[str, Any]:
+def _checked_grid(grid: dict[str, Any] | None, training: PairedSpectra, validation: PairedSpectra) -> dict[str, Any]:
     grid = {"n_pixels": training.n_pixels} if grid is None else dict(grid)
     found = {"training mocks": training.n_pixels, "validation mocks": validation.n_pixels}
     for where, n_pixels in found.items():
         if n_pixels != grid["n_pixels"]:
-            raise ValueError(
-                f"{where} of the {training.arm} arm have {n_pixels} pixels, the grid {grid['n_pixels']}"
-            )
+            raise ValueError(f"{where} of the {training.arm} arm have {n_pixels} pixels, the grid {grid['n_pixels']}")
     return grid
 
 

@@ -48,9 +48,7 @@ def probability_vs_snr(
     scored = np.asarray(catalog[f"specflag_{SUFFIX[arm]}"], bool) & (snr > 0)
     few = scored.sum() < FEW
     edges = np.geomspace(5, 200, 9 if few else 31), np.linspace(0, 1, 11 if few else 41)
-    with figure(
-        out, min(PAGE, 2.6 * len(penalties) + 1.6), 1.9 * len(percentiles) + 0.8, settings
-    ) as drawing:
+    with figure(out, min(PAGE, 2.6 * len(penalties) + 1.6), 1.9 * len(percentiles) + 0.8, settings) as drawing:
         panels = drawing.subplots(len(percentiles), len(penalties), sharex=True, sharey=True, squeeze=False)
         image = None
         for row, percentile in zip(panels, percentiles):
@@ -137,16 +135,12 @@ def night_recall(
         )
         right.set_xticks([5, 10, 20, 40, 100, 200], ["5", "10", "20", "40", "100", "200"])
         right.minorticks_off()
-        drawing.legend(
-            handles=[_night_label(scores) for scores in known], loc="outside lower center", ncols=2
-        )
+        drawing.legend(handles=[_night_label(scores) for scores in known], loc="outside lower center", ncols=2)
 
 
 def _night_label(scores: KnownScores) -> Line2D:
     false, singles = int((scores.p[~scores.binary] > 0.5).sum()), int((~scores.binary).sum())
-    exposures = (
-        f"{int(scores.binary.sum())} exposures of SB2s; {false} of {singles} of single stars above 0.5 (open)"
-    )
+    exposures = f"{int(scores.binary.sum())} exposures of SB2s; {false} of {singles} of single stars above 0.5 (open)"
     label = f"{scores.arm} arm: {exposures}"
     return Line2D([], [], ls="", marker=ARM_MARKER[scores.arm], color=ARM_COLOUR[scores.arm], label=label)
 
@@ -174,9 +168,7 @@ def draw_candidates(
             empty(drawing.subplots(), "no SB2 candidate in this catalogue")
             return
         ratios = [2.0] * len(arms) + [1.6]
-        panels = drawing.subplots(
-            len(candidates), len(arms) + 1, sharex="col", squeeze=False, width_ratios=ratios
-        )
+        panels = drawing.subplots(len(candidates), len(arms) + 1, sharex="col", squeeze=False, width_ratios=ratios)
         for row, candidate in zip(panels, candidates):
             for axes, arm in zip(row, arms):
                 flux = candidate.flux.get(arm.name)
@@ -215,9 +207,7 @@ def candidates(
     Best: the highest product of p0 over the arms, then of S/N. `shards`: the observed shards that hold them.
     """
     table = read_catalog(candidates_fits, "CANDIDATES")
-    draw_candidates(
-        _best_candidates(table, shards, library_path, arms, n_shown, penalty), arms, out, settings
-    )
+    draw_candidates(_best_candidates(table, shards, library_path, arms, n_shown, penalty), arms, out, settings)
 
 
 def _best_candidates(
@@ -238,9 +228,7 @@ def _best_candidates(
     chosen = [table[int(order[position])] for position in np.sort(first)[:n_shown]]
     if not chosen:
         return []
-    wanted = {
-        (int(row["obsid"]), -1 if np.ma.is_masked(row["lmjm"]) else int(row["lmjm"])): row for row in chosen
-    }
+    wanted = {(int(row["obsid"]), -1 if np.ma.is_masked(row["lmjm"]) else int(row["lmjm"])): row for row in chosen}
     spectra = _spectra_of(wanted, shards, arms)
     library = SpectralLibrary.load(library_path)
     meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
@@ -265,9 +253,7 @@ def _spectra_of(
     spectra: dict[tuple[int, int], dict[str, np.ndarray]] = {key: {} for key in wanted}
     for shard in map(Path, shards):
         exposures = read_exposures(shard)
-        rows = {
-            key: i for i, key in enumerate(zip(exposures["obsid"].tolist(), exposures["exposure"].tolist()))
-        }
+        rows = {key: i for i, key in enumerate(zip(exposures["obsid"].tolist(), exposures["exposure"].tolist()))}
         for key in wanted.keys() & rows.keys():
             for arm in arms:
                 spectra[key][arm.name] = read_spectra(shard, arm.name)[0][rows[key]].astype(float) + 1.0

@@ -42,8 +42,7 @@ def mock_pair(
     with open_shard(shard, MOCK_SCHEMA) as stream:
         shown = [arm for arm in arms if arm.name in stream]
         spectra = {
-            arm.name: [stream[f"{arm.name}/{kind}"][pair] + 1.0 for kind in ("single", "binary")]
-            for arm in shown
+            arm.name: [stream[f"{arm.name}/{kind}"][pair] + 1.0 for kind in ("single", "binary")] for arm in shown
         }
     library = SpectralLibrary.load(library_path)
     with figure(out, PAGE, 5.4, settings) as drawing:
@@ -75,9 +74,7 @@ def example_pair(labels: Mapping[str, np.ndarray]) -> int:
     return int(np.argmin(distance + 100.0 * (labels["snr"] < EXAMPLE_SNR)))
 
 
-def component_fluxes(
-    row: Mapping[str, float], library: SpectralLibrary, arm: Arm
-) -> tuple[np.ndarray, np.ndarray]:
+def component_fluxes(row: Mapping[str, float], library: SpectralLibrary, arm: Arm) -> tuple[np.ndarray, np.ndarray]:
     """F₁R₁² and F₂R₂² (eq. 4) of the pair with labels `row`, each (L,), noise-free, on the arm's grid."""
     move = Kinematics(library.grid(arm.name), arm.wave, library.resolution)
     stars = np.array([[row[f"teff{k}"], row[f"logg{k}"], row["feh"], row["afe"]] for k in (1, 2)])
@@ -115,9 +112,7 @@ def hr_diagram(
     labels: dict[str, np.ndarray] = {}
     for path in shards:
         part = read_mock_labels(path)
-        labels = {
-            name: np.concatenate([labels.get(name, values[:0]), values]) for name, values in part.items()
-        }
+        labels = {name: np.concatenate([labels.get(name, values[:0]), values]) for name, values in part.items()}
         if len(labels["q"]) >= n_pairs:
             break
     labels = {name: values[:n_pairs] for name, values in labels.items()}
@@ -139,9 +134,7 @@ def hr_diagram(
             )
             axes.set(title=f"{name} stars, {len(ratio)} pairs", xlabel="$T_{\\rm eff}$ [K]")
         panels[0].set_ylabel("log g [cm s$^{-2}$]")
-        panels[0].set(
-            xlim=(max(8200.0, labels["teff1"].max() + 100), min(3800.0, labels["teff2"].min() - 100))
-        )
+        panels[0].set(xlim=(max(8200.0, labels["teff1"].max() + 100), min(3800.0, labels["teff2"].min() - 100)))
         panels[0].set(ylim=(5.3, min(0.8, labels["logg1"].min() - 0.2)))
         drawing.colorbar(points, ax=panels, label="log$_{10}$ L$_2$/L$_1$", extend="both", pad=0.01)
         if tracks_path is not None:
@@ -155,6 +148,4 @@ def _isochrones(axes: Any, tracks: TrackGrid) -> None:
     for age, line in zip((1.0, 3.0, 10.0), (":", "--", "-")):
         eep = tracks.eep_at_age(mass, np.full_like(mass, np.log10(age * 1e9)), solar)
         state = tracks.evaluate(mass, eep, solar)
-        axes.plot(
-            10 ** state[:, 1], state[:, 2], line, color=FAINT, lw=1.2, zorder=0, label=f"{age:g} Gyr, solar"
-        )
+        axes.plot(10 ** state[:, 1], state[:, 2], line, color=FAINT, lw=1.2, zorder=0, label=f"{age:g} Gyr, solar")

@@ -33,14 +33,9 @@ from dioscuri.plots.style import (
 DODGE = {"blue": 0.97, "red": 1.03}  # arms stand side by side on the axis of Λ, so that both are seen
 
 
-def learning_curves(
-    model_dirs: Sequence[str | os.PathLike], out: str | os.PathLike, settings: Any = None
-) -> None:
+def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathLike, settings: Any = None) -> None:
     """Training and validation loss per epoch: a panel per arm, a colour per Λ, a dot at the model kept."""
-    models = [
-        (json.loads((Path(d) / "model.json").read_text()), _history(Path(d) / "history.csv"))
-        for d in model_dirs
-    ]
+    models = [(json.loads((Path(d) / "model.json").read_text()), _history(Path(d) / "history.csv")) for d in model_dirs]
     arms = sorted({model["arm"] for model, _ in models})
     colour = shades([model["penalty"] for model, _ in models])
     with figure(out, PAGE if len(arms) > 1 else COLUMN, 3.6, settings) as drawing:
@@ -94,9 +89,7 @@ def rates_vs_penalty(rates_csv: str | os.PathLike, out: str | os.PathLike, setti
         )
         if np.isfinite(table["tpr_classical"]).any():
             label = "double-peaked CCF\nat our FPR"
-            handles.append(
-                Line2D([], [], color=CLASSICAL, marker="o", mfc="white", ls=":", lw=0.8, label=label)
-            )
+            handles.append(Line2D([], [], color=CLASSICAL, marker="o", mfc="white", ls=":", lw=0.8, label=label))
         drawing.legend(handles=handles, loc="outside right center")
 
 
@@ -179,9 +172,7 @@ def reliability(calibration_json: str | os.PathLike, out: str | os.PathLike, set
             colour = shades([curve["penalty"] for curve in content["reliability"]])
             for curve in content["reliability"]:
                 filled = np.array(curve["weight"]) >= FEWEST
-                predicted, observed = (
-                    np.array(curve[key], float)[filled] for key in ("predicted", "observed")
-                )
+                predicted, observed = (np.array(curve[key], float)[filled] for key in ("predicted", "observed"))
                 axes.plot(predicted, observed, marker="o", ms=3.5, color=colour[curve["penalty"]])
             axes.set(title=f"{arm} arm", xlabel="predicted probability", xlim=(-0.02, 1.02), aspect="equal")
             fraction_axis(axes, "observed share of binaries (negatives × Λ)")
@@ -194,9 +185,7 @@ def penalty_shift(calibration_json: str | os.PathLike, out: str | os.PathLike, s
     arms = json.loads(Path(calibration_json).read_text())["arms"]
     with figure(out, COLUMN, 3.6, settings) as drawing:
         axes = drawing.subplots()
-        penalties = sorted(
-            {entry["penalty"] for content in arms.values() for entry in content["shift"]["to"]}
-        )
+        penalties = sorted({entry["penalty"] for content in arms.values() for entry in content["shift"]["to"]})
         if not penalties:
             empty(axes, "only one penalty was trained")
             return

@@ -36,9 +36,7 @@ class Recipe:
     """
 
     # the star's lines
-    line_noise: float = (
-        0.0  # largest amplitude of the correlated error of line depths; each pair draws U(0, this)
-    )
+    line_noise: float = 0.0  # largest amplitude of the correlated error of line depths; each pair draws U(0, this)
     line_noise_scale: float = 32.0  # its correlation length, km/s
     depth_scatter: float = 0.0  # scatter of a common factor on all line depths
     balmer_core: float = 0.0  # scatter of the depth of the Hα core, which LTE does not predict
@@ -47,9 +45,7 @@ class Recipe:
     resolution_spread: float = 0.0  # resolving power ~ nominal × U(1 − this, 1 + this)
     velocity_offset: float = 0.0  # common shift of the exposure, km/s (1 σ)
     tilt: tuple[float, ...] = ()  # scatter of the first Legendre terms of a smooth false continuum
-    native_step: float = (
-        0.0  # detector sampling in km/s, from which pixels are resampled linearly; 0: white noise
-    )
+    native_step: float = 0.0  # detector sampling in km/s, from which pixels are resampled linearly; 0: white noise
     snr_scatter: float = 0.0  # scatter of true over stated S/N
     bad_fraction: float = 0.0  # fraction of spectra with 1–5 bad-pixel events
     # the sky
@@ -117,9 +113,7 @@ class Draws:
 # --- the star's lines ---------------------------------------------------------------------------------------
 
 
-def line_errors(
-    recipe: Recipe, draws: Draws, wave: np.ndarray
-) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+def line_errors(recipe: Recipe, draws: Draws, wave: np.ndarray) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Errors of the library's line depths, one draw per pair on `wave` (Lg,) uniform in ln λ.
 
     Returns f(flux, continuum) → flux, each (S, Lg); both stars of a pair get the same errors.

@@ -36,8 +36,7 @@ def assemble(
     present = np.zeros(n_nodes, bool)
     flux = {name: np.zeros((n_nodes, len(wave)), np.float32) for name, wave in windows.items()}
     continuum = {
-        name: np.zeros((n_nodes, len(continuum_knots(len(wave)))), np.float32)
-        for name, wave in windows.items()
+        name: np.zeros((n_nodes, len(continuum_knots(len(wave)))), np.float32) for name, wave in windows.items()
     }
     for node, pieces in spectra:
         if not all(np.all(np.isfinite(f)) and f.min() >= 0 and f.max() > 0 for f, _ in pieces.values()):
@@ -49,9 +48,7 @@ def assemble(
             flux[name][node] = np.log(np.maximum(values, 1e-3 * level))
             continuum[name][node] = np.log(level[continuum_knots(len(values))])
     if not present.any():
-        raise ValueError(
-            "no usable spectrum was given to the library: all fluxes are missing, negative or not finite"
-        )
+        raise ValueError("no usable spectrum was given to the library: all fluxes are missing, negative or not finite")
     built = {
         name: Window(np.asarray(wave, float), torch.from_numpy(flux[name]), torch.from_numpy(continuum[name]))
         for name, wave in windows.items()
@@ -65,9 +62,7 @@ def upper_envelope(flux: np.ndarray, degree: int = 3, n_iterations: int = 10) ->
     y = np.log(np.maximum(flux, 1e-6 * flux.max()))
     keep = np.ones(len(flux), bool)
     for _ in range(n_iterations):
-        residual = y - np.polynomial.chebyshev.chebval(
-            x, np.polynomial.chebyshev.chebfit(x[keep], y[keep], degree)
-        )
+        residual = y - np.polynomial.chebyshev.chebval(x, np.polynomial.chebyshev.chebfit(x[keep], y[keep], degree))
         scatter = residual[keep].std()
         tighter = keep & (residual > -0.5 * scatter)
         if scatter < 1e-4 or tighter.sum() < len(flux) // 20 or tighter.sum() == keep.sum():
@@ -97,9 +92,7 @@ def with_progress(items: Iterable, total: int, name: str, progress: bool | None)
         return iter(items)
     from tqdm import tqdm
 
-    return iter(
-        tqdm(items, total=total, desc=name, unit="spectrum", disable=None if progress is None else False)
-    )
+    return iter(tqdm(items, total=total, desc=name, unit="spectrum", disable=None if progress is None else False))
 
 
 # The sampling of the embedded grid: 2754 nodes, quadratic interpolation rms ~1e-3 of the continuum.
@@ -209,9 +202,7 @@ def _no_main_module() -> Iterator[None]:
         main.__dict__.update(hidden)
 
 
-def onto_grid(
-    wave: np.ndarray, flux: np.ndarray, native: float, grid: np.ndarray, resolution: float
-) -> np.ndarray:
+def onto_grid(wave: np.ndarray, flux: np.ndarray, native: float, grid: np.ndarray, resolution: float) -> np.ndarray:
     """A spectrum of resolving power `native` at `resolution` ≤ `native`, on the ln-λ wavelengths `grid` (L,).
 
     `wave` (Lw,) ascending, vacuum Å, any spacing that samples the spectrum; `flux` (Lw,).
@@ -224,9 +215,7 @@ def onto_grid(
     variance = (C_KMS / resolution) ** 2 - (C_KMS / native) ** 2
     sigma_kms = np.sqrt(max(variance, 0.0)) / FWHM_PER_SIGMA
     margin = 1 + 6 * sigma_kms / C_KMS
-    near = slice(
-        max(np.searchsorted(wave, grid[0] / margin) - 8, 0), np.searchsorted(wave, grid[-1] * margin) + 8
-    )
+    near = slice(max(np.searchsorted(wave, grid[0] / margin) - 8, 0), np.searchsorted(wave, grid[-1] * margin) + 8)
     spline = make_interp_spline(np.log(wave[near]), flux[near], k=5)
     step_kms = C_KMS * np.log(grid[1] / grid[0])
     if sigma_kms < 0.1 * step_kms:
@@ -234,9 +223,7 @@ def onto_grid(
     # Convolve on a grid fine enough for the sharper of the two; its first pixel is 6 σ before the library's.
     fine = max(1, int(np.ceil(2.5 * step_kms * native / C_KMS)))
     reach = int(np.ceil(6 * sigma_kms / step_kms)) * fine
-    ln_wave = (
-        np.log(grid[0]) + np.arange(-reach, (len(grid) - 1) * fine + reach + 1) * step_kms / fine / C_KMS
-    )
+    ln_wave = np.log(grid[0]) + np.arange(-reach, (len(grid) - 1) * fine + reach + 1) * step_kms / fine / C_KMS
     sampled = spline(np.clip(ln_wave, np.log(wave[0]), np.log(wave[-1])))
     smooth = gaussian_filter1d(sampled, sigma_kms * fine / step_kms, mode="nearest", truncate=6.0)
     return smooth[reach : reach + (len(grid) - 1) * fine + 1 : fine]

@@ -60,17 +60,8 @@ def fit_continuum(
             f"continuum: wave {wave.shape} and flux {shape} do not match; accepted: (L,) and (S, L) or (L,)"
         )
     if not np.all(np.isfinite(wave)) or not np.all(np.diff(wave) > 0):
-        raise ValueError(
-            "continuum: wave must be finite and strictly ascending; sort the spectrum by wavelength first"
-        )
-    if not (
-        0 < p < 1
-        and 0 <= q <= 1
-        and clip[0] < clip[1]
-        and half_width > 0
-        and n_iterations >= 0
-        and threads >= 1
-    ):
+        raise ValueError("continuum: wave must be finite and strictly ascending; sort the spectrum by wavelength first")
+    if not (0 < p < 1 and 0 <= q <= 1 and clip[0] < clip[1] and half_width > 0 and n_iterations >= 0 and threads >= 1):
         raise ValueError(
             f"continuum: found {p=}, {q=}, {clip=}, {half_width=}, {n_iterations=}, {threads=}; "
             "accepted: 0 < p < 1, 0 ≤ q ≤ 1, clip[0] < clip[1], half_width > 0, n_iterations ≥ 0, threads ≥ 1"

@@ -74,9 +74,7 @@ def read_ferre(
         raise FerreError("no FERRE file was given; list at least one in library.files")
     headers = [_header_of(path, air) for path in paths]
     axes = {
-        name: np.unique(
-            np.concatenate([_nodes_of(path, header, name) for path, header in zip(paths, headers)])
-        )
+        name: np.unique(np.concatenate([_nodes_of(path, header, name) for path, header in zip(paths, headers)]))
         for name in AXES
     }
     native = _native_resolution(paths, headers, resolution)
@@ -147,9 +145,7 @@ def read_header(stream: TextIO, name: str, air: bool | None = None) -> FerreHead
     )
     declared = _integers(block, "NPIX", name)[0] if "NPIX" in block else header.n_pixels
     if declared != header.n_pixels:
-        raise FerreError(
-            f"{name}: NPIX = {declared}, but the {n_segments} segments add up to {header.n_pixels}"
-        )
+        raise FerreError(f"{name}: NPIX = {declared}, but the {n_segments} segments add up to {header.n_pixels}")
     return header
 
 
@@ -157,9 +153,7 @@ def _block(stream: TextIO, name: str) -> dict[str, str]:
     """One `&SYNTH … /` block as key → text of its value; a value may run over several lines."""
     first = next((line for line in stream if line.strip()), "")
     if not first.strip().upper().startswith("&SYNTH"):
-        raise FerreError(
-            f"{name}: expected '&SYNTH' at the start of a FERRE header, found {first.strip()[:40]!r}"
-        )
+        raise FerreError(f"{name}: expected '&SYNTH' at the start of a FERRE header, found {first.strip()[:40]!r}")
     entries: dict[str, str] = {}
     key = ""
     for line in stream:
@@ -201,16 +195,12 @@ def _wavelengths(own: Mapping[str, str], block: Mapping[str, str], name: str, ai
     wave = _floats(block, "WAVE", name)
     scale = _integers(block, "LOGW", name)[0] if "LOGW" in block else 0
     if len(wave) != 2 or scale not in (0, 1, 2):
-        raise FerreError(
-            f"{name}: expected WAVE = x0 dx and LOGW = 0, 1 or 2, found WAVE = {wave}, LOGW = {scale}"
-        )
+        raise FerreError(f"{name}: expected WAVE = x0 dx and LOGW = 0, 1 or 2, found WAVE = {wave}, LOGW = {scale}")
     values = wave[0] + wave[1] * np.arange(n_pixels)
     if scale > 0:
         values = 10.0**values if scale == 1 else np.exp(values)
     if wave[1] <= 0 or values[0] < 500:
-        raise FerreError(
-            f"{name}: WAVE = {wave} with LOGW = {scale} starts at {values[0]:g}, which is not in Å"
-        )
+        raise FerreError(f"{name}: WAVE = {wave} with LOGW = {scale} starts at {values[0]:g}, which is not in Å")
     vacuum = bool(_integers(block, "VACUUM", name)[0]) if "VACUUM" in block else False
     in_air = not vacuum if air is None else air
     return air_to_vacuum(values) if in_air else values
@@ -245,9 +235,7 @@ def _rows(
         for number in range(header.n_spectra):
             line = stream.readline()
             if not line.strip():
-                raise FerreError(
-                    f"{path}: the file ends after {number} of {header.n_spectra} spectra; it is truncated"
-                )
+                raise FerreError(f"{path}: the file ends after {number} of {header.n_spectra} spectra; it is truncated")
             index = np.unravel_index(number, sizes)
             if any(index[dimension] != node for dimension, node in wanted.items()):
                 continue
@@ -293,9 +281,7 @@ def _other_dimensions(
             )
         nearest = int(np.argmin(np.abs(nodes - fixed[label])))
         if abs(nodes[nearest] - fixed[label]) > 1e-6:
-            raise FerreError(
-                f"{path}: '{label}' = {fixed[label]:g} is not a node; the nodes are {nodes.tolist()}"
-            )
+            raise FerreError(f"{path}: '{label}' = {fixed[label]:g} is not a node; the nodes are {nodes.tolist()}")
         wanted[dimension] = nearest
     return wanted
 
@@ -313,7 +299,5 @@ def _native_resolution(paths: list[Path], headers: list[FerreHeader], stated: fl
     values = [header.resolution or stated for header in headers]
     if any(value is None for value in values):
         missing = paths[values.index(None)]
-        raise FerreError(
-            f"{missing}: no RESOLUTION in the header; state the resolving power in the configuration"
-        )
+        raise FerreError(f"{missing}: no RESOLUTION in the header; state the resolving power in the configuration")
     return float(min(value for value in values if value is not None))

@@ -1,5 +1,6 @@
 """LAMOST MRS files to normalised rest-frame spectra: repair, radial velocity, common grid, continuum, flags.
- What happens to the pixels is in `reduction`; here files become observations, observations rows with flags,
+
+What happens to the pixels is in `reduction`; here files become observations, observations rows with flags,
 and whatever cannot serve a row of the rejected table.
 """
 
@@ -163,9 +164,7 @@ def write(ingested: Ingested, shard: str | Path, rejected: str | Path, provenanc
 # --- from files to observations -----------------------------------------------------------------------------
 
 
-def _read(
-    paths: Sequence[Path], arms: Sequence[Arm], coadds: bool, rejected: list[dict]
-) -> list[Observation]:
+def _read(paths: Sequence[Path], arms: Sequence[Arm], coadds: bool, rejected: list[dict]) -> list[Observation]:
     """The observations of `paths`; files that cannot serve go to `rejected`."""
     observations = []
     for path in paths:

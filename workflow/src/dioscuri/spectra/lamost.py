@@ -1,5 +1,6 @@
 """LAMOST medium-resolution files, every layout since DR6, as sorted vacuum spectra.
- Two layouts are told apart by content, never by name or release: LOGLAM, one table row per pixel with log10 λ
+
+Two layouts are told apart by content, never by name or release: LOGLAM, one table row per pixel with log10 λ
 as float32 (DR6 to DR8; single red exposures run from red to blue), and WAVELENGTH, one row of array columns
 with λ in Å as float32 (DR9 and later). Either may be plain FITS or gzip data under any name. Wavelengths are
 vacuum and heliocentric as they come: the header key HELIO_RV has been applied and must not be applied again.
@@ -189,9 +190,7 @@ def _check_is_mrs(primary: fits.Header, units: list[Unit], n_spectra: int) -> No
 
 def _object_facts(primary: fits.Header) -> dict:
     """The facts of MRSFile from a primary header; keywords renamed in DR9 are looked up under both names."""
-    text = {
-        key: str(primary.get(key, "")).strip() for key in ("DESIG", "OBJNAME", "PLANID", "OBJTYPE", "DATA_V")
-    }
+    text = {key: str(primary.get(key, "")).strip() for key in ("DESIG", "OBJNAME", "PLANID", "OBJTYPE", "DATA_V")}
     gaia = str(primary.get("GAIA_ID", text["OBJNAME"])).strip()
     # DR9 names its magnitudes (MAG_BP). Before, MAGTYPE names them, one letter each ('ugrizjh') or a single
     # one ('Kp').
@@ -217,9 +216,7 @@ def _object_facts(primary: fits.Header) -> dict:
         "object_type": text["OBJTYPE"],
         "data_version": text["DATA_V"],
         "helio_rv": float(primary.get("HELIO_RV", math.nan)),
-        "magnitudes": {
-            k: float(v) for k, v in magnitudes.items() if float(v) not in (UNKNOWN_MAGNITUDE, -9999.0)
-        },
+        "magnitudes": {k: float(v) for k, v in magnitudes.items() if float(v) not in (UNKNOWN_MAGNITUDE, -9999.0)},
     }
 
 
@@ -230,9 +227,7 @@ def _exposure(match: re.Match, unit: fits.BinTableHDU) -> Exposure:
     # LMJM is cut to the minute. From DR9 each exposure has its own local start to 0.1 s; take it where it
     # agrees.
     start = lmjm / 1440.0
-    if (beginning := parse_date(unit.header.get("DATE-BEG"))) is not None and abs(
-        beginning - start
-    ) < 2 / 1440.0:
+    if (beginning := parse_date(unit.header.get("DATE-BEG"))) is not None and abs(beginning - start) < 2 / 1440.0:
         start = beginning
     mjd_mid = start - BEIJING_TIME + 0.5 * exptime / 86400.0
     arm = ARM_NAMES[match["single"]]
@@ -260,9 +255,7 @@ def _pixels(unit: fits.BinTableHDU, mask_column: str) -> dict:
         flux, ivar = _column(unit, "FLUX"), _column(unit, "IVAR")
         mask = _column(unit, mask_column) != 0
     if not len(wave) == len(flux) == len(ivar) == len(mask):
-        raise ValueError(
-            f"columns of {_name(unit)} have {len(wave)}, {len(flux)}, {len(ivar)} and {len(mask)} pixels"
-        )
+        raise ValueError(f"columns of {_name(unit)} have {len(wave)}, {len(flux)}, {len(ivar)} and {len(mask)} pixels")
     if not (np.all(np.isfinite(wave)) and np.all(np.diff(wave) > 0)):
         known = np.flatnonzero(np.isfinite(wave) & (wave > 0))
         wave, order = np.unique(wave[known], return_index=True)

@@ -18,9 +18,7 @@ NOT_NORMALISED = -9999.0
 UNKNOWN_MAGNITUDE = 99.0
 
 
-def write_mrs_file(
-    path: str | Path, file: MRSFile, layout: str = "loglam", *, compress: bool | None = None
-) -> None:
+def write_mrs_file(path: str | Path, file: MRSFile, layout: str = "loglam", *, compress: bool | None = None) -> None:
     """Write `file` as LAMOST does: keywords, HDU names and order, columns and their types.
 
     `layout` 'loglam' (DR6 to DR8: a row per pixel, single red exposures from red to blue) or 'wavelength'

@@ -155,9 +155,7 @@ class SpectralLibrary:
         """Open a saved library. Spectra are mapped, not read: processes of one machine share their memory."""
         with io.open_shard(path, LIBRARY_SCHEMA) as stream:
             windows = {
-                name: Window(
-                    group["wave"][:], _mapped(path, group["log_flux"]), _mapped(path, group["log_continuum"])
-                )
+                name: Window(group["wave"][:], _mapped(path, group["log_flux"]), _mapped(path, group["log_continuum"]))
                 for name, group in stream["windows"].items()
             }
             axes = {name: stream[f"axes/{name}"][:] for name in AXES}
@@ -167,9 +165,7 @@ class SpectralLibrary:
     def _window(self, arm_name: str) -> Window:
         if arm_name not in self.windows:
             known = ", ".join(self.windows)
-            raise ValueError(
-                f"library has no window '{arm_name}', only {known}; build it again with that arm"
-            )
+            raise ValueError(f"library has no window '{arm_name}', only {known}; build it again with that arm")
         return self.windows[arm_name]
 
     def _interpolate(self, table: torch.Tensor, labels: np.ndarray) -> torch.Tensor:
@@ -211,9 +207,7 @@ class SpectralLibrary:
                     f"{UNITS[name]} and is never extrapolated ({missing})"
                 )
         place = ", ".join(f"{name} = {value:g}" for name, value in zip(AXES, labels[first]))
-        raise LibraryRangeError(
-            f"the library has a hole near {place} ({missing}); select with `covered` first"
-        )
+        raise LibraryRangeError(f"the library has a hole near {place} ({missing}); select with `covered` first")
 
 
 def _as_labels(labels: np.ndarray) -> np.ndarray:

@@ -236,9 +236,7 @@ class _ArmMaker:
         )
         self.grid = libraries[0].grid(arm.name)
         for library in libraries[1:]:
-            if library.resolution != libraries[0].resolution or not np.array_equal(
-                library.grid(arm.name), self.grid
-            ):
+            if library.resolution != libraries[0].resolution or not np.array_equal(library.grid(arm.name), self.grid):
                 raise ValueError(f"the libraries differ in resolution or wavelengths in the {arm.name} arm")
         self.kinematics = Kinematics(self.grid, arm.wave, libraries[0].resolution)
 
@@ -252,9 +250,7 @@ class _ArmMaker:
         packed = []
         for kind, flux in ((SINGLE, first), (BINARY, first + second)):
             clean = flux / flux.mean(1, keepdims=True) + emission
-            packed.append(
-                self._observe(clean * distortion, snr, Draws(self.seed, pair_ids, self.arm.name, kind))
-            )
+            packed.append(self._observe(clean * distortion, snr, Draws(self.seed, pair_ids, self.arm.name, kind)))
         return packed[0], packed[1]
 
     def _resolution(self, shared: Draws, size: int) -> np.ndarray:
@@ -279,9 +275,7 @@ class _ArmMaker:
         distort = augment.line_errors(self.recipe, shared, self.grid) if any(errors) else None
         stars = []
         for star, rv in ((1, labels["v1"]), (2, labels["v1"] + labels["dv"])):
-            flux, continuum = self._interpolate(
-                _labels_of(labels, star), which, need_continuum=distort is not None
-            )
+            flux, continuum = self._interpolate(_labels_of(labels, star), which, need_continuum=distort is not None)
             if distort is not None:
                 flux = distort(flux, continuum)
             moved = self.kinematics(flux, labels[f"vsini{star}"], rv + offset, resolution).double().numpy()
@@ -304,9 +298,7 @@ class _ArmMaker:
     def _exposure(self, shared: Draws, resolution: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """False continuum and water vapour (a factor) and nebular emission (added) of a pair."""
         shape = (len(resolution), self.arm.n_pixels)
-        distortion = (
-            augment.false_continuum(self.recipe, shared, shape[1]) if self.recipe.tilt else np.ones(shape)
-        )
+        distortion = augment.false_continuum(self.recipe, shared, shape[1]) if self.recipe.tilt else np.ones(shape)
         if self.recipe.telluric_depth > 0:
             distortion = distortion * augment.telluric_water(self.recipe, shared, self.arm.wave, resolution)
         if self.recipe.emission_fraction > 0:
@@ -327,7 +319,5 @@ class _ArmMaker:
         normalised = flux / fit_continuum(self.arm.wave, flux, **self.continuum)
         if not np.isfinite(normalised).all():
             bad = draws.pair_ids[~np.isfinite(normalised).all(1)]
-            raise ValueError(
-                f"{self.arm.name} arm: mock spectra of pairs {np.unique(bad)[:5]} are not finite"
-            )
+            raise ValueError(f"{self.arm.name} arm: mock spectra of pairs {np.unique(bad)[:5]} are not finite")
         return np.clip(normalised - 1, -FLUX_CLIP, FLUX_CLIP).astype(io.FLUX_DTYPE)

@@ -137,9 +137,7 @@ def simulate_night(
 # --- stars and orbits ---------------------------------------------------------------------------------------
 
 
-def draw_system(
-    kind: str, rng: np.random.Generator, library: SpectralLibrary, snr: tuple[float, float]
-) -> System:
+def draw_system(kind: str, rng: np.random.Generator, library: SpectralLibrary, snr: tuple[float, float]) -> System:
     """A binary or single star whose spectra the library holds; at most 200 attempts.
 
     Dwarfs: R ∝ M^0.9, Teff = 5772 K · M^0.55. Binaries: 0.8–1.4 M☉ primary, q ∈ (0.7, 1), circular orbit of
@@ -249,9 +247,7 @@ def _write_object(
             temporary.write_bytes(content[: int(0.6 * len(content))])
         return [Truth(path.name, obsid, 0, kind, layout)]
     dates = {exposure.lmjm: exposure.mjd_mid for exposure in exposures}
-    return [
-        _truth(path, obsid, lmjm, kind, layout, system, dates[lmjm], n_exposures) for lmjm in sorted(dates)
-    ]
+    return [_truth(path, obsid, lmjm, kind, layout, system, dates[lmjm], n_exposures) for lmjm in sorted(dates)]
 
 
 def _expose(
@@ -265,9 +261,7 @@ def _expose(
         for k in range(n_exposures):
             lmjm, mjd_mid = exposure_times(k)
             counts = model.spectrum(system, system.velocities(mjd_mid), wave)
-            flux, ivar, mask, without_rays = observe(
-                counts, model.detector, system.snr * model.detector.snr, rng
-            )
+            flux, ivar, mask, without_rays = observe(counts, model.detector, system.snr * model.detector.snr, rng)
             # LAMOST's own S/N: the median over all pixels, 0 where it is negative
             level = max(0.0, float(np.median(flux * np.sqrt(ivar))))
             label = f"{LETTERS[name]}-{lmjm}"

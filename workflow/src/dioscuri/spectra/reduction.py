@@ -167,9 +167,7 @@ def measure_velocities(spectra: Sequence[Cleaned], arm: Arm, meter: Meter) -> Ve
     return meter.measure([spectrum.wave for spectrum in spectra], normalised)
 
 
-def rest_frame(
-    spectra: Sequence[Cleaned], rv: np.ndarray, arm: Arm
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rest_frame(spectra: Sequence[Cleaned], rv: np.ndarray, arm: Arm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shift S spectra by −`rv` (S,) [km/s], bring them to the arm's grid and divide by their continuum.
 
     Returns flux − 1 and its error, (S, L) float16, and whether each spectrum covers the whole grid, (S,)

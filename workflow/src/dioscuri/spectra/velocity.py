@@ -38,9 +38,7 @@ TEMPLATE_LABELS = (
 )
 TEMPLATE_STEP_KMS = 4.0  # a tenth of the resolution element at R = 7500
 TEMPLATE_REACH_KMS = 700.0  # how far templates go beyond the arm: the velocities searched and a little more
-BATCH = (
-    32  # spectra in one Fourier transform; always this many, so that a result never depends on its company
-)
+BATCH = 32  # spectra in one Fourier transform; always this many, so that a result never depends on its company
 FEWEST_PIXELS = 100  # with fewer finite pixels in the arm there is no velocity
 
 
@@ -82,9 +80,7 @@ class Templates:
             chosen = np.unique(np.clip(TEMPLATE_LABELS, low, high), axis=0)
             chosen = chosen[library.covered(chosen)]
             if not len(chosen):
-                raise ValueError(
-                    "velocity: the library has holes at all default templates; give `labels` it covers"
-                )
+                raise ValueError("velocity: the library has holes at all default templates; give `labels` it covers")
         else:
             chosen = np.atleast_2d(np.asarray(labels, float))
         grid = library.grid(arm.name)
@@ -126,9 +122,7 @@ class VelocityMeter:
     interpolated template.
     """
 
-    def __init__(
-        self, templates: Templates, arm: Arm, velocity_max: float = 600.0, step_kms: float = 4.0
-    ) -> None:
+    def __init__(self, templates: Templates, arm: Arm, velocity_max: float = 600.0, step_kms: float = 4.0) -> None:
         if not (templates.wave[0] <= arm.wave_min and templates.wave[-1] >= arm.wave_max):
             raise ValueError(
                 f"velocity: the templates span {templates.wave[0]:.1f}–{templates.wave[-1]:.1f} Å, "
@@ -150,9 +144,7 @@ class VelocityMeter:
         self._transforms = scipy.fft.rfft(self._templates, self._n_fft).astype(np.complex64)
         self._norms = self._template_norms()
 
-    def measure(
-        self, wave: np.ndarray | Sequence[np.ndarray], flux: np.ndarray | Sequence[np.ndarray]
-    ) -> Velocities:
+    def measure(self, wave: np.ndarray | Sequence[np.ndarray], flux: np.ndarray | Sequence[np.ndarray]) -> Velocities:
         """Velocities of S spectra from the highest peak over all templates.
 
         `wave` [vacuum Å, ascending, as observed] and normalised `flux` are (L,) and (S, L), or two lists of S
@@ -348,6 +340,4 @@ def double_peak(velocity: np.ndarray, ccf: np.ndarray, smoothing_kms: float = 12
     first, second = np.take_along_axis(heights, order, axis=1).T
     statistic = np.divide(second, first, out=np.zeros_like(first), where=first > 0)
     at = velocity[1:-1][order]
-    return DoublePeaks(
-        statistic, np.where(first > 0, at[:, 0], np.nan), np.where(second > 0, at[:, 1], np.nan)
-    )
+    return DoublePeaks(statistic, np.where(first > 0, at[:, 0], np.nan), np.where(second > 0, at[:, 1], np.nan))

@@ -43,9 +43,7 @@ class Formulae:
         z, zeta, sigma = self.z, self.zeta, float(np.log10(self.z))
         a[11] *= a[14]
         a[12] *= a[14]
-        a[17] = 10 ** max(
-            0.097 - 0.1072 * (sigma + 3), max(0.097, min(0.1461, 0.1461 + 0.1237 * (sigma + 2)))
-        )
+        a[17] = 10 ** max(0.097 - 0.1072 * (sigma + 3), max(0.097, min(0.1461, 0.1461 + 0.1237 * (sigma + 2))))
         a[18] *= a[20]
         a[19] *= a[20]
         a[29] **= a[32]
@@ -105,9 +103,7 @@ class Formulae:
     def zams_radius(self, mass: np.ndarray) -> np.ndarray:
         """Radius [R☉] on the zero-age main sequence (Tout et al. eq. 2)."""
         m = np.asarray(mass, float)
-        theta, iota, kappa, lambda_, mu, nu, xi, omicron, pi = (
-            _polynomial(r, self.zeta) for r in ZAMS_RADIUS
-        )
+        theta, iota, kappa, lambda_, mu, nu, xi, omicron, pi = (_polynomial(r, self.zeta) for r in ZAMS_RADIUS)
         above = theta * m**2.5 + iota * m**6.5 + kappa * m**11 + lambda_ * m**19 + mu * m**19.5
         return above / (nu + xi * m**2 + omicron * m**8.5 + m**18.5 + pi * m**19.5)
 
@@ -251,9 +247,7 @@ class Formulae:
         eta = np.interp(m, (1.0, 1.1), (10.0, 20.0)) if self.z <= 0.0009 else 10.0
         alpha, beta = self._alpha_luminosity(m), self._beta_luminosity(m)
         rest = np.log10(self.terminal_luminosity(m) / luminosity_0) - alpha - beta
-        log_l = (
-            alpha * tau + beta * tau**eta + rest * tau**2 - self._luminosity_hook(m) * (tau_1**2 - tau_2**2)
-        )
+        log_l = alpha * tau + beta * tau**eta + rest * tau**2 - self._luminosity_hook(m) * (tau_1**2 - tau_2**2)
 
         alpha, beta, gamma = self._alpha_radius(m), self._beta_radius(m), self._gamma(m)
         rest = np.log10(self.terminal_radius(m) / radius_0) - alpha - beta - gamma
@@ -261,9 +255,7 @@ class Formulae:
         log_r = alpha * tau + beta * tau_10 + gamma * tau_10**4 + rest * tau**3
         log_r -= self._radius_hook(m) * (tau_1**3 - tau_2**3)
         hydrogen = 0.76 - 3.0 * self.z
-        degenerate = (
-            0.0258 * (1.0 + hydrogen) ** (5.0 / 3.0) * m ** (-1.0 / 3.0)
-        )  # floor for low masses, eq. 24
+        degenerate = 0.0258 * (1.0 + hydrogen) ** (5.0 / 3.0) * m ** (-1.0 / 3.0)  # floor for low masses, eq. 24
         return luminosity_0 * 10**log_l, np.maximum(radius_0 * 10**log_r, degenerate)
 
     # --- subgiant and giant branch ------------------------------------------------------------------------
@@ -349,8 +341,7 @@ class _GiantBranch:
     def luminosity(self, age: np.ndarray) -> np.ndarray:
         """Luminosity [L☉] at `age` [Myr] (eqs. 37, 39)."""
         branches = [
-            factor
-            * np.maximum((power - 1) * self.rate * factor * (end - age), 1e-300) ** (power / (1 - power))
+            factor * np.maximum((power - 1) * self.rate * factor * (end - age), 1e-300) ** (power / (1 - power))
             for power, factor, end in self._laws
         ]
         return np.where(age <= self.age_cross, *branches)

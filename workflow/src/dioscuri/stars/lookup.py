@@ -56,16 +56,12 @@ def _blend(corner_00, corner_01, corner_10, corner_11, y, x):
 
 @njit(cache=True, inline="always")
 def _age(log_age, i, j, y, x, k):
-    return _blend(
-        log_age[i, j, k], log_age[i, j + 1, k], log_age[i + 1, j, k], log_age[i + 1, j + 1, k], y, x
-    )
+    return _blend(log_age[i, j, k], log_age[i, j + 1, k], log_age[i + 1, j, k], log_age[i + 1, j + 1, k], y, x)
 
 
 @njit(cache=True, inline="always")
 def _column(values, i, j, y, x, k, c):
-    return _blend(
-        values[i, j, k, c], values[i, j + 1, k, c], values[i + 1, j, k, c], values[i + 1, j + 1, k, c], y, x
-    )
+    return _blend(values[i, j, k, c], values[i, j + 1, k, c], values[i + 1, j, k, c], values[i + 1, j + 1, k, c], y, x)
 
 
 @njit(cache=True, inline="always")

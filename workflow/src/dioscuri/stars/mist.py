@@ -97,9 +97,7 @@ def build(
             table["mass"],
         ]
     )
-    index_feh, index_mass, index_eep = (
-        table.index.get_level_values(level).to_numpy(float) for level in range(3)
-    )
+    index_feh, index_mass, index_eep = (table.index.get_level_values(level).to_numpy(float) for level in range(3))
     values = np.full((nodes.size, mass.size, eep.size, columns.shape[1]), np.nan)
     rows = (
         np.searchsorted(nodes, index_feh),
@@ -197,9 +195,7 @@ def _read_track(path: Path) -> Any:
     try:
         n_rows, first = int(header[7].split()[2]), int(header[8].split()[2])
     except (IndexError, ValueError) as error:
-        raise broken(
-            f"expected N_pts and EEPs in lines 8 and 9 of the header, found neither ({error})"
-        ) from error
+        raise broken(f"expected N_pts and EEPs in lines 8 and 9 of the header, found neither ({error})") from error
     expected = min(n_rows, LAST_EEP - first + 1)
     try:
         frame = pd.read_csv(
@@ -216,8 +212,7 @@ def _read_track(path: Path) -> Any:
     whole = np.isfinite(frame.apply(pd.to_numeric, errors="coerce").to_numpy(float)).all(axis=1)
     if len(frame) < expected or not whole.all():
         raise broken(
-            f"truncated or corrupt: expected {expected} whole rows (its header promises {n_rows}), "
-            f"found {whole.sum()}"
+            f"truncated or corrupt: expected {expected} whole rows (its header promises {n_rows}), found {whole.sum()}"
         )
     frame["initial_mass"] = _mass(path)
     frame["EEP"] = np.arange(first, first + expected)
@@ -232,9 +227,7 @@ def _loader() -> type:
     folder is handed over instead of the variable. Its tail filling and HDF caches are left out: they break
     on genuine files of 0.60–0.70 M☉, and TrackGrid knows where a track ends.
     """
-    logging.getLogger("isochrones").setLevel(
-        logging.ERROR
-    )  # it warns of optional packages that we do not use
+    logging.getLogger("isochrones").setLevel(logging.ERROR)  # it warns of optional packages that we do not use
     import pandas as pd
     from isochrones.mist.models import MISTEvolutionTrackGrid
 

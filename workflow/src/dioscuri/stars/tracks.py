@@ -75,9 +75,7 @@ class TrackGrid:
         for name in ("feh", "mass", "eep"):
             axis = getattr(self, name)
             if axis.size < 2 or not (np.diff(axis) > 0).all():
-                raise ValueError(
-                    f"track grid: {name} needs two or more ascending nodes, found {axis.tolist()}"
-                )
+                raise ValueError(f"track grid: {name} needs two or more ascending nodes, found {axis.tolist()}")
         if not (np.diff(self.eep) == 1).all():
             raise ValueError("track grid: EEPs must come in steps of one")
         # Ages on their own, densely packed: the search for an age touches nothing else.
