@@ -1,5 +1,9 @@
 # The models that `dioscuri predict` uses, packed from trained ones (config/release.yaml; `make release`).
 
+# Only the release preset writes what the repository ships; any other packs its models beside its results
+# (`dioscuri predict --models results/<preset>/models`).
+RELEASED = "models" if settings.preset == "release" else "<results>/models"
+
 
 rule pack_release:
     """Pack all seeds of an arm into one small file, and the velocity templates of their library beside them."""
@@ -8,8 +12,8 @@ rule pack_release:
         library="<library>/variant0.h5",
         code=code("release"),
     output:
-        models=expand("models/lamost_mrs/{arm}.safetensors", arm=mrs.arms),
-        templates="models/lamost_mrs/templates.h5",
+        models=expand(f"{RELEASED}/lamost_mrs/{{arm}}.safetensors", arm=mrs.arms),
+        templates=f"{RELEASED}/lamost_mrs/templates.h5",
     log:
         "<logs>/pack_release.log",
     benchmark:
