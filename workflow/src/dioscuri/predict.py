@@ -66,8 +66,10 @@ def predict_lamost_mrs(
             penalties=[penalty],
         )[penalty]
         tables.append(_scored(ingested.exposures, name, percentiles))
-    table = pd.concat([t for t in tables if len(t)], ignore_index=True) if any(map(len, tables)) else tables[0]
-    table = table.sort_values(["file", "exposure", "arm"], kind="stable", ignore_index=True)
+    rows = [row for table in tables for row in table.to_dict("records")]
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
+        ["file", "exposure", "arm"], kind="stable", ignore_index=True
+    )
     information = {
         "survey": "lamost_mrs",
         "software": f"dioscuri {dioscuri.__version__}",
