@@ -135,7 +135,7 @@ def night_recall(
         )
         right.set_xticks([5, 10, 20, 40, 100, 200], ["5", "10", "20", "40", "100", "200"])
         right.minorticks_off()
-        drawing.legend(handles=[_night_label(scores) for scores in known], loc="outside lower center", ncols=2)
+        drawing.legend(handles=[_night_label(scores) for scores in known], loc="outside lower center", ncols=1)
 
 
 def _night_label(scores: KnownScores) -> Line2D:
