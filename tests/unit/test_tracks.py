@@ -206,7 +206,7 @@ def test_cache_is_used_only_for_the_same_request(tmp_path, monkeypatch):
 
 
 def test_mist_or_nothing(tmp_path):
-    with pytest.raises(mist.MistError, match=f"{tmp_path}.*waps.cfa.harvard.edu"):
+    with pytest.raises(mist.MistError, match=f"{tmp_path}.*dioscuri download-mist"):
         load_tracks("mist", mist_dir=tmp_path)
 
 
