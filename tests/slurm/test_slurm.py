@@ -24,6 +24,8 @@ SITE = [
     "--seconds-between-status-checks=3",
     "--latency-wait=5",
     "--jobs=4",
+    # The node advertises eight cores and has two; eight workers would each compile the same kernels at once.
+    "--set-threads=build_library=2",
     "--default-resources",
     "slurm_partition=cpu",
     "mem_mb=1000",
@@ -86,7 +88,7 @@ def witnesses(checkout: Path) -> list[tuple[str, dict]]:
     return [(path.name.split(".")[0], json.loads(path.read_text())) for path in (checkout / "witness").iterdir()]
 
 
-def job_of(rule: str, checkout: Path, run: subprocess.Popen, seconds: float = 120) -> str:
+def job_of(rule: str, checkout: Path, run: subprocess.Popen, seconds: float = 400) -> str:
     """SLURM number of the rule's first job, as soon as it runs."""
     deadline = time.monotonic() + seconds
     while True:
