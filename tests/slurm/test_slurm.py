@@ -72,7 +72,15 @@ def workflow(checkout: Path, environment: dict[str, str]) -> Iterator[subprocess
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *SITE]
     command += ["--configfile", "tests/presets/tiny.yaml", "--", *TARGETS]
     with open(checkout / "snakemake.log", "a") as log:
-        run = subprocess.Popen(command, cwd=checkout, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        run = subprocess.Popen(
+            command,
+            cwd=checkout,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A CI runner may have started us in the background, where SIGINT is ignored, and that is inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
     try:
         yield run
     except (AssertionError, subprocess.TimeoutExpired):
