@@ -25,7 +25,7 @@ def rows() -> list[dict]:
     flux = rng.normal(0, 0.1, (N_SPECTRA, N_PIXELS)).astype(np.float16)
     sigma, keys = np.full_like(flux, 0.02), np.arange(N_SPECTRA)
     ensemble = Ensemble([(SpectrumCNN(N_PIXELS).eval(), _info(seed)) for seed in range(N_MODELS)], "cpu")
-    plain = [_plain_network().eval() for _ in range(N_MODELS)]
+    plain = [plain_network().eval() for _ in range(N_MODELS)]
 
     def ours() -> None:
         ensemble.percentiles(flux, sigma, keys, 0, n_draws=N_DRAWS)
@@ -86,7 +86,7 @@ def median_seconds(calls: dict[str, Callable[[], object]], repeats: int = 7) -> 
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
-def _plain_network() -> nn.Module:
+def plain_network() -> nn.Module:
     """The same layers as a textbook writes them."""
     layers: list[nn.Module] = []
     for n_in, n_out in ((1, 8), (8, 16), (16, 32)):

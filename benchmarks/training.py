@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from dioscuri.io import mock_shard
 from dioscuri.learn.networks import SpectrumCNN, multiply_adds
 from dioscuri.learn.training import train
+from inference import plain_network
 
 N_PIXELS = 3347  # blue arm
 N_PAIRS, BATCH = 3200, 256
@@ -68,13 +69,7 @@ class _Items(Dataset):
 
 def _textbook_rate(flux: np.ndarray) -> float:
     """Spectra per second of the better of two epochs: `Conv1d`, a shuffling DataLoader, default Adam."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in ((1, 8), (8, 16), (16, 32)):
-        layers += [nn.Conv1d(n_in, n_out, 7, 4), nn.BatchNorm1d(n_out), nn.LeakyReLU(0.01)]
-    layers.append(nn.Flatten())
-    for n_in, n_out in ((32 * 51, 120), (120, 84)):
-        layers += [nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), nn.LeakyReLU(0.01), nn.Dropout(0.3)]
-    net = nn.Sequential(*layers, nn.Linear(84, 1))
+    net = plain_network()
     optimizer, loss = torch.optim.Adam(net.parameters(), 1e-3), nn.BCEWithLogitsLoss()
     loader, best = DataLoader(_Items(flux), BATCH, shuffle=True, drop_last=True), np.inf
     for _ in range(2):
