@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from dioscuri import config
-from dioscuri.config import Axis, ConfigError, load_config
+from dioscuri.config import ConfigError, load_config
+from dioscuri.settings.lamost_mrs import Axis
 
 PRESETS = ["config/demo.yaml", "config/reference.yaml", "config/release.yaml", "tests/presets/tiny.yaml"]
 

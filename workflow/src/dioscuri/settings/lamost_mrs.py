@@ -1,0 +1,167 @@
+"""Settings of the LAMOST MRS line (Zhang et al. 2022): tracks, library, mocks, training, catalogue."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from dioscuri.settings.base import Count, Fraction, Positive, PositiveFloat, Settings
+
+ArmName = Literal["blue", "red"]
+
+
+class Axis(Settings):
+    """An equidistant axis of a spectral library."""
+
+    min: float = Field(description="first node")
+    max: float = Field(description="last node")
+    step: PositiveFloat = Field(description="distance between nodes")
+
+    @model_validator(mode="after")
+    def _ends_meet(self) -> "Axis":
+        nodes = (self.max - self.min) / self.step
+        if self.max <= self.min or abs(nodes - round(nodes)) > 1e-6 or nodes < 1.5:
+            raise ValueError("max must lie a whole number (two or more) of steps above min")
+        return self
+
+
+class Tracks(Settings):
+    source: Literal["embedded", "mist", "auto"] = Field(
+        description="embedded: analytic tracks (Hurley, Pols & Tout 2000); mist: MIST v1.2; auto: MIST where found"
+    )
+    mist_dir: str | None = Field(None, description="folder that holds mist/tracks/MIST_v1.2_*_EEPS (ISOCHRONES)")
+    mass_max: PositiveFloat = Field(2.2, description="Msun; heavier tracks are left out")
+
+
+class Library(Settings):
+    source: Literal["embedded", "ferre", "table"] = Field(
+        description="embedded: our LTE synthesizer; ferre: FERRE grid files; table: labels and paths of spectra"
+    )
+    files: list[str] = Field(default_factory=list, description="FERRE files, or one table (CSV, ECSV, Parquet)")
+    linelist: str | None = Field(None, description="MOOG- or VALD-format line list instead of the embedded one")
+    teff: Axis = Field(description="K")
+    logg: Axis = Field(description="dex (cgs)")
+    feh: Axis = Field(description="[Fe/H], dex")
+    afe: Axis = Field(description="[alpha/Fe], dex")
+    resolution: PositiveFloat = Field(20000.0, description="native resolving power of the embedded grid")
+    step_kms: PositiveFloat = Field(4.0, description="km/s between pixels of the embedded grid")
+    variants: Positive = Field(
+        description="grids to build: the first as listed, the others with jittered line strengths"
+    )
+    loggf_jitter: float = Field(0.25, ge=0, description="dex, scatter of log gf in the jittered grids")
+
+    @model_validator(mode="after")
+    def _files_belong_to_source(self) -> "Library":
+        if self.source != "embedded" and not self.files:
+            raise ValueError(f"source '{self.source}' needs library.files")
+        if self.source != "embedded" and self.variants != 1:
+            raise ValueError(f"source '{self.source}' has one grid: library.variants must be 1")
+        return self
+
+
+class Population(Settings):
+    law: Literal["paper", "survey", "realistic"] = Field(
+        description="paper: Table 1 of Zhang et al. 2022; survey: slow rotators too; realistic: the field's"
+    )
+    slow_rotator_fraction: Fraction = Field(0.5, description="survey law: share of pairs with exponential vsini")
+    slow_rotator_scale: PositiveFloat = Field(15.0, description="km/s, scale of that exponential")
+    max_age_gyr: PositiveFloat | None = Field(None, description="Gyr; null: no cut, as printed (realistic law: 13.8)")
+    snr_median: PositiveFloat = Field(30.0, description="realistic law: median S/N per pixel")
+
+
+class Mocks(Settings):
+    recipe: Literal["paper", "survey"] = Field(
+        description="paper: literal eq. 4, white noise; survey: what the telescope delivers (LSF, noise, bad pixels)"
+    )
+    n_train: Positive = Field(description="pairs")
+    n_validation: Positive = Field(description="pairs")
+    n_test: Positive = Field(description="pairs")
+    shard_size: Positive = Field(description="pairs per shard file (one job each)")
+
+
+class Network(Settings):
+    """A LeNet-like network without pooling; the paper's own layer sizes are in a figure, so they are settings."""
+
+    channels: list[Positive] = Field(description="filters of each convolution")
+    kernels: list[Positive] = Field(description="pixels of each convolution")
+    strides: list[Positive] = Field(description="step of each convolution")
+    dense: list[Positive] = Field(description="units of each dense layer")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.3
+
+    @model_validator(mode="after")
+    def _same_depth(self) -> "Network":
+        if not len(self.channels) == len(self.kernels) == len(self.strides):
+            raise ValueError("channels, kernels and strides must have the same length")
+        return self
+
+
+class Training(Settings):
+    learning_rate: PositiveFloat = Field(1e-3, description="of Adam at the start")
+    batch: Positive = Field(256, description="spectra per step")
+    schedule: Literal["literal", "patience"] = Field(
+        description="literal: lr/5 after any rise of the validation loss, stop after 10 rises in a row (paper, §3.2)"
+    )
+    patience: Positive = Field(1, description="patience schedule: epochs without improvement before lr/5")
+    stop_patience: Positive = Field(5, description="patience schedule: epochs without improvement before the stop")
+    max_epochs: Positive = Field(description="epochs at most")
+
+
+class Inference(Settings):
+    penalties: list[PositiveFloat] = Field(description="Λ that are released (paper: 8, 16, 32)")
+    draws: Positive = Field(20, description="Monte-Carlo noise draws per spectrum")
+
+
+class Ingest(Settings):
+    files_per_shard: Positive = Field(description="LAMOST files per shard (one job each)")
+    coadds: bool = Field(True, description="score co-added spectra too (flagged)")
+    snr_min: float = Field(5.0, ge=0, description="an arm at or below this S/N is masked, not scored")
+
+
+class Night(Settings):
+    """The simulated night that stands in where no spectra are given."""
+
+    n_sb2: Count = Field(description="double-lined systems")
+    n_single: Count = Field(description="single stars")
+    n_exposures: Positive = Field(3, description="exposures per system")
+
+
+class MrsCatalog(Settings):
+    npixbad_max: Positive = Field(100, description="candidates: bad pixels below this in both arms")
+    bprp0_max: float | None = Field(2.5, description="mag; candidates: (BP−RP)0 below this where known; null: no cut")
+    zero_point: dict[ArmName, float] = Field(
+        default_factory=lambda: dict.fromkeys(get_args(ArmName), 0.0), description="km/s added to rv_obs to give rv_abs"
+    )
+    zero_point_error: dict[ArmName, float] = Field(
+        default_factory=lambda: dict.fromkeys(get_args(ArmName), 0.0), description="km/s, added in quadrature"
+    )
+
+
+class LamostMrs(Settings):
+    spectra: list[str] = Field(
+        default_factory=list,
+        description="files, globs or folders of LAMOST MRS FITS; empty: a simulated night",
+    )
+    arms: Annotated[list[ArmName], Field(min_length=1)] = Field(description="arms to train and score")
+    population: Population
+    mocks: Mocks
+    networks: dict[str, Network] = Field(description="known networks by name")
+    network: str = Field(description="the network to train")
+    penalties: Annotated[list[PositiveFloat], Field(min_length=1)] = Field(description="Λ of eq. 7, one model each")
+    seeds: Annotated[list[Count], Field(min_length=1)] = Field(description="initialisations, one model each")
+    training: Training
+    inference: Inference
+    ingest: Ingest
+    night: Night
+    catalog: MrsCatalog
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> "LamostMrs":
+        if self.network not in self.networks:
+            raise ValueError(f"network '{self.network}' is not one of networks: {', '.join(self.networks)}")
+        untrained = [p for p in self.inference.penalties if p not in self.penalties]
+        if untrained:
+            raise ValueError(f"inference.penalties {untrained} are not among penalties {self.penalties}")
+        for name in ("arms", "penalties", "seeds"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} repeats a value: {values}")
+        return self
