@@ -16,6 +16,7 @@ configfile: "config/surveys.yaml"
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/names.smk"
+include: "workflow/rules/names_images.smk"
 
 
 pathvars:
@@ -35,7 +36,12 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/ingest.smk"
 include: "workflow/rules/infer.smk"
 include: "workflow/rules/catalog.smk"
+include: "workflow/rules/images.smk"
+include: "workflow/rules/names_analogues.smk"
+include: "workflow/rules/analogues.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/figures_images.smk"
+include: "workflow/rules/figures_analogues.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/bench.smk"
 
@@ -51,6 +57,24 @@ rule demo:
     """What a newcomer wants to see: catalogue, figures and checks of every survey listed."""
     input:
         surveys_of("all"),
+
+
+rule csst:
+    """CSST (Wu et al. 2023, §2 and §3): models on mock stamps, figures and checks."""
+    input:
+        TARGETS["csst"]["all"],
+
+
+rule hst:
+    """HST (Wu et al. 2023, §4): models on mock stamps, figures and checks."""
+    input:
+        TARGETS["hst"]["all"],
+
+
+rule protostar:
+    """Simulated analogues of protostellar binaries (Al-Belmeisi et al. 2023): ranked, estimated and benchmarked."""
+    input:
+        TARGETS["protostar"]["all"],
 
 
 rule lamost_mrs:

@@ -31,11 +31,12 @@ def rows() -> list[dict]:
     ours = move(tensor[:N_PUBLISHED], vsini[:N_PUBLISHED], rv[:N_PUBLISHED]).numpy()
     numbers = range(N_PUBLISHED)
     direct = np.stack([observed_directly(wave, flux, vsini[i], rv[i], BLUE.wave) for i in numbers])
+    tuned = np.stack([observed_tuned(wave, flux, vsini[i], rv[i], BLUE.wave) for i in numbers])
     seconds = median_seconds(
         {
             "ours": lambda: move(tensor, vsini, rv),
-            "direct": lambda: [observed_directly(wave, flux, vsini[i], rv[i], BLUE.wave, np.convolve) for i in numbers],
-            "fft": lambda: [observed_directly(wave, flux, vsini[i], rv[i], BLUE.wave) for i in numbers],
+            "direct": lambda: [observed_directly(wave, flux, vsini[i], rv[i], BLUE.wave) for i in numbers],
+            "tuned": lambda: [observed_tuned(wave, flux, vsini[i], rv[i], BLUE.wave) for i in numbers],
         },
         repeats=5,
     )
@@ -45,31 +46,43 @@ def rows() -> list[dict]:
             **row("kinematics, against direct convolution", rate, N_PUBLISHED / seconds["direct"], "spectra/s"),
             "largest difference": float(np.abs(ours - direct).max()),
         },
-        row("kinematics, against fftconvolve per kernel", rate, N_PUBLISHED / seconds["fft"], "spectra/s"),
+        {
+            **row("kinematics, against one fftconvolve each", rate, N_PUBLISHED / seconds["tuned"], "spectra/s"),
+            "its largest difference from direct convolution": float(np.abs(tuned - direct).max()),
+        },
     ]
 
 
 def observed_directly(
-    wave: np.ndarray,
-    flux: np.ndarray,
-    vsini: float,
-    rv: float,
-    onto: np.ndarray,
-    convolve=fftconvolve,
-    resolution: float = 7500.0,
+    wave: np.ndarray, flux: np.ndarray, vsini: float, rv: float, onto: np.ndarray, resolution: float = 7500.0
 ) -> np.ndarray:
     """The textbook chain for one spectrum: oversample, convolve with each kernel, shift, interpolate."""
-    step = STEP_KMS / OVERSAMPLING
-    fine = log_grid(wave[0], wave[-1] / (1 + step / C_KMS), step)
+    fine = log_grid(wave[0], wave[-1] / (1 + STEP_KMS / OVERSAMPLING / C_KMS), STEP_KMS / OVERSAMPLING)
     flux = np.interp(fine, wave, flux)
+    for kernel in _kernels(vsini, resolution, STEP_KMS / OVERSAMPLING):
+        flux = np.convolve(np.pad(flux, len(kernel) // 2, mode="edge"), kernel, "valid")
+    return np.interp(onto, fine * (1 + rv / C_KMS), flux)
+
+
+def observed_tuned(
+    wave: np.ndarray, flux: np.ndarray, vsini: float, rv: float, onto: np.ndarray, resolution: float = 7500.0
+) -> np.ndarray:
+    """The same as fast as scipy allows at an accuracy of ~1e-3: half the oversampling, one kernel, by FFT."""
+    fine = log_grid(wave[0], wave[-1] / (1 + STEP_KMS / 2 / C_KMS), STEP_KMS / 2)
+    kernel = np.convolve(*_kernels(vsini, resolution, STEP_KMS / 2))
+    flux = np.pad(np.interp(fine, wave, flux), len(kernel) // 2, mode="edge")
+    return np.interp(onto, fine * (1 + rv / C_KMS), fftconvolve(flux, kernel, "valid"))
+
+
+def _kernels(vsini: float, resolution: float, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation profile and line spread on pixels of `step` km/s, each of sum one."""
     half = int(vsini / step) + 1
     x = np.clip(np.arange(-half, half + 1) * step / max(vsini, step), -1, 1)
     rotation = 2 * (1 - LIMB_DARKENING) * np.sqrt(1 - x**2) + 0.5 * np.pi * LIMB_DARKENING * (1 - x**2)
     sigma = C_KMS * np.sqrt(resolution**-2 - NATIVE**-2) / FWHM_PER_SIGMA
     v = np.arange(-int(5 * sigma / step), int(5 * sigma / step) + 1) * step
-    for kernel in (rotation, np.exp(-0.5 * (v / sigma) ** 2)):
-        flux = convolve(np.pad(flux, len(kernel) // 2, mode="edge"), kernel / kernel.sum(), "valid")
-    return np.interp(onto, fine * (1 + rv / C_KMS), flux)
+    spread = np.exp(-0.5 * (v / sigma) ** 2)
+    return rotation / rotation.sum(), spread / spread.sum()
 
 
 if __name__ == "__main__":

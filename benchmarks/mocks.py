@@ -1,19 +1,16 @@
 """The whole chain from labels to normalised pairs: ours beside the same steps spectrum by spectrum."""
 
 import json
-import resource
 import sys
-import time
 
 import numpy as np
 import torch
-from scipy.signal import fftconvolve
 
-from continuum import _banded_bends, _published, _sparse_bends
+from continuum import published_continuum, tuned_continuum
 from dioscuri.spectra.library import SpectralLibrary
 from dioscuri.spectra.mocks import make_mocks
 from inference import median_seconds, row
-from kinematics import observed_directly
+from kinematics import observed_directly, observed_tuned
 from library import BLUE, grid_interpolator, made_up_library, random_labels
 
 N_PAIRS, N_PUBLISHED = 128, 4
@@ -25,7 +22,7 @@ def rows() -> list[dict]:
     pairs = made_up_pairs(library, N_PAIRS)
     interpolator = grid_interpolator(library)
     wave = library.grid("blue")
-    ways = {"as published": (np.convolve, _sparse_bends), "tuned": (fftconvolve, _banded_bends)}
+    ways = {"as published": (observed_directly, published_continuum), "tuned": (observed_tuned, tuned_continuum)}
     seconds = median_seconds(
         {
             "paper": lambda: list(make_mocks(pairs, [library], [BLUE], recipe="paper", seed=1)),
@@ -74,41 +71,25 @@ def made_up_pairs(library: SpectralLibrary, n: int) -> dict[str, np.ndarray]:
 
 
 def pair_by_pair(
-    pairs: dict[str, np.ndarray], i: int, interpolator, wave: np.ndarray, convolve, bends
+    pairs: dict[str, np.ndarray], i: int, interpolator, wave: np.ndarray, observed, continuum
 ) -> list[np.ndarray]:
-    """One pair the usual way: scipy's interpolator, a convolution per kernel, laspec's continuum.
+    """One pair the usual way: scipy's interpolator, convolutions, laspec's continuum.
 
-    `convolve` and `bends` (solver of the spline) are numpy's and the sparse one as published, or faster ones.
+    `observed` and `continuum` make one spectrum each: as published, or as fast as numpy and scipy allow.
     """
     stars = []
     for star, rv in (("1", pairs["v1"][i]), ("2", pairs["v1"][i] + pairs["dv"][i])):
         label = np.array([pairs[f"teff{star}"][i], pairs[f"logg{star}"][i], pairs["feh"][i], pairs["afe"][i]])
-        flux = np.ravel(interpolator(label))
-        flux = observed_directly(wave, flux, pairs[f"vsini{star}"][i], rv, BLUE.wave, convolve)
+        flux = observed(wave, np.ravel(interpolator(label)), pairs[f"vsini{star}"][i], rv, BLUE.wave)
         stars.append(flux * pairs[f"radius{star}"][i] ** 2)
     made = []
     for kind, flux in enumerate((stars[0], stars[0] + stars[1])):
         rng = np.random.default_rng([kind, i])
         noisy = flux / flux.mean() + rng.normal(0, 1 / pairs["snr"][i], len(flux))
-        made.append((noisy / _published(noisy, bends) - 1).astype(np.float16))
+        made.append((noisy / continuum(noisy) - 1).astype(np.float16))
     return made
-
-
-def scaling(sizes: tuple[int, ...] = (64, 640, 6400)) -> list[dict]:
-    """Seconds per pair and peak memory over two decades of N: cost is linear, memory flat."""
-    library = made_up_library()
-    list(make_mocks(made_up_pairs(library, 64), [library], [BLUE], recipe="paper", seed=1))  # compile
-    out = []
-    for n in sizes:
-        pairs = made_up_pairs(library, n)
-        started = time.process_time()
-        for _ in make_mocks(pairs, [library], [BLUE], recipe="paper", seed=1, batch=64):
-            pass
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        out.append({"pairs": n, "ms per pair": 1e3 * (time.process_time() - started) / n, "peak MiB": peak})
-    return out
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    json.dump(scaling() if "--scaling" in sys.argv else rows(), sys.stdout, indent=2)
+    json.dump(rows(), sys.stdout, indent=2)

@@ -1,6 +1,8 @@
 """Fixtures of the unit tests."""
 
 import importlib.util
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -10,8 +12,23 @@ import pytest
 @pytest.fixture(scope="session")
 def products() -> ModuleType:
     """The module `mrs_products`: small made-up shards, models and tables of the MRS line."""
-    path = Path(__file__).with_name("mrs_products.py")
-    spec = importlib.util.spec_from_file_location("mrs_products", path)
+    return _module("mrs_products")
+
+
+@pytest.fixture
+def file_server(monkeypatch) -> Iterator:
+    """A running `file_server.Server`, without files."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with _module("file_server").Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def _module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -4,71 +4,18 @@ import errno
 import io
 import os
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from dioscuri import cli
+from dioscuri import cli, transfer
 from dioscuri.stars import download
 from dioscuri.stars.download import DownloadError, download_mist
 from dioscuri.stars.mist import folder_name
 
 SOLAR, RICH = folder_name(0.0), folder_name(0.25)
 TRACK = os.urandom(300_000)  # does not compress, so that a transfer has a middle
-
-
-class Server(ThreadingHTTPServer):
-    """Files by name, with byte ranges; `breaks` are the bytes after which the next answers break off."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.tag = '"one"'
-        self.breaks: list[int] = []
-        self.refusals: list[int] = []  # statuses of the next answers
-        self.ranges: list[str | None] = []  # what was asked for
-        self.sent = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/data"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, *arguments) -> None:
-        """Silent."""
-
-    def do_GET(self) -> None:
-        server, asked = self.server, self.headers.get("Range")
-        server.ranges.append(asked)
-        content = server.files.get(self.path.removeprefix("/data/"))
-        if server.refusals or content is None:
-            self.send_error(server.refusals.pop(0) if server.refusals else 404)
-            return
-        begin = 0
-        if asked and self.headers.get("If-Range") == server.tag:
-            begin = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if begin >= len(content):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(content)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
-        else:
-            self.send_response(200)
-        self.send_header("ETag", server.tag)
-        self.send_header("Content-Length", str(len(content) - begin))
-        self.end_headers()
-        body = content[begin : begin + server.breaks.pop(0)] if server.breaks else content[begin:]
-        server.sent += len(body)
-        self.wfile.write(body)
 
 
 def archive(members: dict[str, bytes | tarfile.TarInfo]) -> bytes:
@@ -90,18 +37,12 @@ def tracks(name: str) -> bytes:
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server() as running:
-        running.files = {f"{name}.txz": tracks(name) for name in (SOLAR, RICH)}
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+def server(file_server):
+    file_server.files = {f"{name}.txz": tracks(name) for name in (SOLAR, RICH)}
+    return file_server
 
 
-def fetch(server: Server, folder: Path, feh=(0.0,), **options) -> list[Path]:
+def fetch(server, folder: Path, feh=(0.0,), **options) -> list[Path]:
     return download_mist(folder, feh, base_url=server.url, pause=0.0, **options)
 
 
@@ -110,8 +51,8 @@ def test_archives_arrive_unpacked_and_are_not_fetched_twice(server, tmp_path):
     assert [folder.name for folder in folders] == [SOLAR, RICH]
     for folder in folders:
         assert (folder / "00100M.track.eep").read_bytes() == TRACK
-    known = download.read_checksums(tmp_path / "mist" / download.MANIFEST)
-    assert known == {f"{n}.txz": download.sha256(tmp_path / "mist" / f"{n}.txz") for n in (SOLAR, RICH)}
+    known = transfer.read_checksums(tmp_path / "mist" / download.MANIFEST)
+    assert known == {f"{n}.txz": transfer.sha256(tmp_path / "mist" / f"{n}.txz") for n in (SOLAR, RICH)}
     assert not list((tmp_path / "mist").glob("*.part*"))
     assert fetch(server, tmp_path / "mist", feh=(0.25, 0.0)) == folders
     assert server.ranges == [None, None]
@@ -208,7 +149,7 @@ def test_an_archive_that_changed_on_disk_or_at_the_source_is_noticed(server, tmp
     fetch(server, tmp_path)
     stored = tmp_path / f"{SOLAR}.txz"
     stored.write_bytes(stored.read_bytes()[:-1])
-    with pytest.raises(DownloadError, match=r"found sha256 .* expected .*MIST_v1\.2\.sha256\); delete the archive"):
+    with pytest.raises(DownloadError, match=r"found sha256 .* expected .*MIST_v1\.2\.sha256\); delete it"):
         fetch(server, tmp_path)
     stored.unlink()
     server.files[f"{SOLAR}.txz"] = archive({f"{SOLAR}/00100M.track.eep": b"another"})
@@ -220,7 +161,7 @@ def test_an_archive_that_changed_on_disk_or_at_the_source_is_noticed(server, tmp
 def test_checksums_of_another_kind(tmp_path, line):
     (tmp_path / "sums").write_text(f"\n{line}\n")
     with pytest.raises(DownloadError, match=r"sums, line 2: .*accepted: a sha256 of 64"):
-        download.read_checksums(tmp_path / "sums")
+        transfer.read_checksums(tmp_path / "sums")
 
 
 def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
@@ -274,7 +215,7 @@ def test_what_is_no_archive_of_tracks_is_neither_unpacked_nor_recorded(server, t
 
 def test_a_full_disk_is_said_before_the_transfer_and_within(server, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(download.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
+        patch.setattr(transfer.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100))
         with pytest.raises(DownloadError, match=r"no room .*MB free"):
             fetch(server, tmp_path)
     assert not (tmp_path / f"{SOLAR}.txz.part").exists()
@@ -283,14 +224,14 @@ def test_a_full_disk_is_said_before_the_transfer_and_within(server, tmp_path, mo
         def full(*arguments) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        patch.setattr(download, "_pour", full)
+        patch.setattr(transfer, "_pour", full)
         with pytest.raises(DownloadError, match="no room"):
             fetch(server, tmp_path)
     assert fetch(server, tmp_path)
 
 
 def test_one_download_at_a_time(server, tmp_path):
-    with download._alone_in(tmp_path), pytest.raises(DownloadError, match="another download"):
+    with transfer.alone_in(tmp_path), pytest.raises(DownloadError, match="another download"):
         fetch(server, tmp_path)
 
 

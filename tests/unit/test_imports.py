@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-LEAVES = {"config", "flags", "io", "job", "paths", "settings"}
+LEAVES = {"config", "flags", "io", "job", "paths", "settings", "transfer"}
 ROOMS = {
     "stars": LEAVES,
     "spectra": LEAVES | {"stars"},

@@ -80,7 +80,8 @@ def test_line_moves_by_rv_and_keeps_its_equivalent_width(kinematics, library_wav
     out = 1 - kinematics(isolated(library_wave), vsini, rv)[0].double().numpy()
     # All kernels are symmetric in ln λ, so the centroid is exact there.
     velocity = C_KMS * np.log(ARM.wave / 5150.0)
-    weight = out / ARM.wave
+    # Farther out there is only the rounding of float32, to which the distance would give weight.
+    weight = np.where(np.abs(velocity - rv) < vsini + 200, out / ARM.wave, 0)
     assert (weight * velocity).sum() / weight.sum() == pytest.approx(C_KMS * np.log1p(rv / C_KMS), abs=0.01)
     # W in velocity is that of the Gaussian that went in, ½ √(2π) σ.
     width = weight.sum() * C_KMS * (ARM.wave[1] - ARM.wave[0])

@@ -208,7 +208,7 @@ def test_draws_are_keyed_by_pair_arm_kind_and_seed():
 
 def test_recipes_are_checked():
     assert resolve_recipe("survey", {"bad_fraction": 0.5}).bad_fraction == 0.5
-    with pytest.raises(ValueError, match="unknown mock recipe 'papr': accepted are paper, survey"):
+    with pytest.raises(ValueError, match="unknown mock recipe 'papr': accepted are paper, survey, lrs"):
         resolve_recipe("papr")
     with pytest.raises(ValueError, match=r"unknown mock setting .*'bad'.* accepted are"):
         resolve_recipe("survey", {"bad": 1})

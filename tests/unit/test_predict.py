@@ -10,6 +10,7 @@ from dioscuri import predict, release
 from dioscuri.cli import main
 from dioscuri.learn.inference import save_released
 from dioscuri.learn.networks import build
+from dioscuri.predict import lamost_mrs
 from dioscuri.spectra.arms import Arm
 from dioscuri.spectra.velocity import Templates
 
@@ -55,7 +56,7 @@ def test_refused_files_are_rows_and_nothing_read_is_status_1(models, files, tmp_
     arguments = ["predict", "--survey", "lamost_mrs", *files, "--models", str(models), "-o", str(out)]
     assert main(arguments) == 1
     table = pd.read_csv(out)
-    assert list(table.columns) == list(predict.COLUMNS)
+    assert list(table.columns) == list(lamost_mrs.COLUMNS)
     assert len(table) == 2
     assert table["status"].str.startswith("refused: ").all()
     assert "refused" in capsys.readouterr().out
@@ -75,9 +76,15 @@ def test_a_model_of_another_arm_is_refused(models, files, tmp_path, capsys):
 
 @pytest.mark.parametrize("suffix", [".csv", ".fits", ".parquet"])
 def test_tables_are_written_in_every_format(tmp_path, suffix):
-    row = dict(zip(predict.COLUMNS, ("a.fits", 84447441, "blue", 22.1, -61.6, 0.9, 0.95, 0.97, 0.98, 0.99, "ok", "")))
+    row = dict(
+        zip(lamost_mrs.COLUMNS, ("a.fits", 84447441, "blue", 22.1, -61.6, 0.9, 0.95, 0.97, 0.98, 0.99, "ok", ""))
+    )
     path = tmp_path / f"scores{suffix}"
-    predict.write(pd.DataFrame([row]), path, {"survey": "lamost_mrs", "penalty": 16.0})
+    predict.write(
+        pd.DataFrame([row]),
+        path,
+        {"survey": "lamost_mrs", "extension": "SB2_PROBABILITIES", "header": {"LAMBDA": 16.0}},
+    )
     if suffix == ".fits":
         with fits.open(path) as hdus:
             assert hdus[1].header["EXTNAME"] == "SB2_PROBABILITIES"
@@ -90,4 +97,4 @@ def test_tables_are_written_in_every_format(tmp_path, suffix):
 
 def test_an_unknown_table_format_names_those_accepted(tmp_path):
     with pytest.raises(ValueError, match=r"\.csv, \.fits, \.parquet"):
-        predict.write(pd.DataFrame(columns=predict.COLUMNS), tmp_path / "scores.xlsx", {})
+        predict.write(pd.DataFrame(columns=lamost_mrs.COLUMNS), tmp_path / "scores.xlsx", {})

@@ -325,15 +325,17 @@ rule write_checks:
 rule judge_checks:
     """Fail the run where a check failed and checks.strict is true; otherwise say so in the log."""
     input:
-        checks="<results>/lamost_mrs/checks.json",
+        checks="<results>/{survey}/checks.json",
     output:
-        touch("<results>/lamost_mrs/checks.judged"),
+        touch("<results>/{survey}/checks.judged"),
     log:
-        "<logs>/judge_checks.log",
+        "<logs>/judge_checks/{survey}.log",
     benchmark:
-        "<benchmarks>/judge_checks.tsv"
+        "<benchmarks>/judge_checks/{survey}.tsv"
     conda:
         "../../envs/environment.yaml"
+    wildcard_constraints:
+        survey="|".join(TARGETS),
     threads: 1
     resources:
         mem_mb=1000,

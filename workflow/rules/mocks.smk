@@ -6,7 +6,7 @@ rule make_mocks:
     input:
         tracks=f"resources/tracks/{settings.tracks.source}.npz",
         libraries=expand("<library>/variant{variant}.h5", variant=range(settings.library.variants)),
-        code=code("spectra.mocks", "stars.population"),
+        code=code("spectra.mocks", "stars.population", "stars.contaminants"),
     output:
         "<results>/lamost_mrs/mocks/{split}/shard{shard}.h5",
     log:
@@ -21,6 +21,7 @@ rule make_mocks:
         runtime=240,
     params:
         population=mrs.population.model_dump(),
+        contaminants=mrs.mocks.contaminants.model_dump(),
         recipe=mrs.mocks.recipe,
         arms=arm_facts("lamost_mrs"),
         # Each split has a population of its own, so no pair is in two.

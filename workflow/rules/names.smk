@@ -9,7 +9,7 @@ NIGHT = "<results>/lamost_mrs/night" if SIMULATED else []
 # The probability that candidates and figures go by: the paper's Λ = 16, or the nearest that was released.
 HEADLINE_PENALTY = min(mrs.inference.penalties, key=lambda penalty: abs(penalty - 16))
 
-TARGETS = {"lamost_mrs": {}}  # survey → stage → files; each stage's rules add theirs
+TARGETS = {"csst": {}, "hst": {}, "lamost_mrs": {}}  # survey → stage → files; each stage's rules add theirs
 
 
 def surveys_of(stage):

@@ -32,7 +32,7 @@ rule build_library:
             if settings.library.linelist
             else sorted(map(str, PACKAGE.glob("spectra/data/*")))
         ),
-        files=settings.library.files,
+        files=[*settings.library.files, *filter(None, [settings.library.wave_file])],
     output:
         "<library>/variant{variant}.h5",
     log:

@@ -6,6 +6,7 @@ from dioscuri.job import logged, use_threads
 from dioscuri.spectra.arms import Arm
 from dioscuri.spectra.library import SpectralLibrary
 from dioscuri.spectra.mocks import write_mock_shard
+from dioscuri.stars.contaminants import contaminate
 from dioscuri.stars.population import draw_pairs
 from dioscuri.stars.tracks import TrackGrid
 
@@ -19,5 +20,6 @@ with logged(snakemake.log[0]):
     libraries = [SpectralLibrary.load(path) for path in snakemake.input.libraries]
     tracks, limits = TrackGrid.load(snakemake.input.tracks), libraries[0].limits
     pairs = draw_pairs(n_pairs, params.seed, tracks, limits, start=start, **params.population)
+    pairs = contaminate(pairs, params.contaminants, params.seed, tracks, limits)
     product = {"population": pairs, "recipe": params.recipe, "seed": params.seed}
     write_mock_shard(snakemake.output[0], arms=arms, libraries=libraries, **product)

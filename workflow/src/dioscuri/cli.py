@@ -1,4 +1,4 @@
-"""The `dioscuri` command: score files, print a star's track or spectrum, fetch tracks, check settings."""
+"""The `dioscuri` command: score files, print a star's track or spectrum, fetch tracks and exposures, check settings."""
 
 import argparse
 import sys
@@ -29,17 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"dioscuri {dioscuri.__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    verb = verbs.add_parser("predict", help="score observations with the released models")
-    verb.add_argument("files", nargs="+", metavar="FILE", help="FITS files, globs or folders")
-    verb.add_argument("--survey", required=True, help="which survey's files these are: lamost_mrs")
-    verb.add_argument("-o", "--output", type=Path, help="table to write: .csv, .fits or .parquet")
-    verb.add_argument("--plot", type=Path, help="figure to write: .png or .pdf")
-    verb.add_argument("--arm", action="append", choices=("blue", "red"), help="only this arm (may be repeated)")
-    verb.add_argument("--penalty", type=float, default=16.0, help="Λ of the paper's eq. 7 (default 16)")
-    verb.add_argument("--draws", type=int, default=20, help="Monte-Carlo noise draws (default 20)")
-    verb.add_argument("--coadds", action="store_true", help="score co-added spectra too")
-    verb.add_argument("--models", type=Path, help="folder of models (default: the released ones)")
-    verb.set_defaults(run=_predict)
+    _add_predict(verbs.add_parser("predict", help="score observations with the released models"))
 
     verb = verbs.add_parser("track", help="print a star of the evolutionary tracks as CSV")
     verb.add_argument("--mass", type=float, required=True, help="initial mass, Msun")
@@ -75,24 +65,62 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--checksums", type=Path, help="sha256 of the archives, in sha256sum's format")
     verb.set_defaults(run=_download_mist)
 
+    verb = verbs.add_parser("download-mast", help="fetch HST exposures ('flt') of a proposal from MAST")
+    verb.add_argument("--folder", type=Path, required=True, help="where to")
+    verb.add_argument(
+        "--proposal", type=int, default=12911, help="number of the proposal (default: GO-12911, NGC 6121)"
+    )
+    verb.add_argument("--filters", nargs="+", default=["F467M", "F775W"], help="WFC3/UVIS filters")
+    verb.add_argument("--list", action="store_true", help="only print names and sizes")
+    verb.add_argument("--base-url", help="another address of the download service")
+    verb.add_argument("--checksums", type=Path, help="sha256 of the files, in sha256sum's format")
+    verb.set_defaults(run=_download_mast)
+
     verb = verbs.add_parser("check-config", help="check settings: all mistakes at once")
     verb.add_argument("files", nargs="*", type=Path, help="YAML files laid over config/config.yaml")
     verb.set_defaults(run=_check_config)
     return parser
 
 
+def _add_predict(verb: argparse.ArgumentParser) -> None:
+    """Options of `predict`: those of one survey are refused by the others, and default to what its module says."""
+    verb.add_argument("files", nargs="+", metavar="FILE", help="FITS files, globs or folders")
+    verb.add_argument("--survey", required=True, help="whose files these are: lamost_mrs, protostar")
+    verb.add_argument("-o", "--output", type=Path, help="table to write: .csv, .fits or .parquet")
+    verb.add_argument("--plot", type=Path, help="figure to write: .png or .pdf")
+    verb.set_defaults(run=_predict)
+
+    mrs = verb.add_argument_group("lamost_mrs")
+    mrs.add_argument("--arm", dest="arms", action="append", choices=("blue", "red"), help="only this arm (repeatable)")
+    mrs.add_argument("--penalty", type=float, help="Λ of the paper's eq. 7 (default 16)")
+    mrs.add_argument("--draws", type=int, help="Monte-Carlo noise draws (default 20)")
+    mrs.add_argument("--coadds", action="store_true", default=None, help="score co-added spectra too")
+    mrs.add_argument("--models", type=Path, help="folder of models (default: the released ones)")
+
+    stars = verb.add_argument_group("protostar")
+    stars.add_argument("--distance", type=float, help="pc")
+    stars.add_argument("--primary", type=float, nargs=2, metavar=("RA", "DEC"), help="deg (default: brightest peak)")
+    stars.add_argument("--secondary", type=float, nargs=2, metavar=("RA", "DEC"), help="deg (default: not resolved)")
+    stars.add_argument(
+        "--position-angle", type=float, help="deg, north through east, of up where there is no secondary"
+    )
+    stars.add_argument(
+        "--separation", type=float, help="AU, projected, of the embedded catalogue's images (default 200)"
+    )
+    stars.add_argument("--zoom", type=float, help="magnification of the map before the comparison (default 1)")
+    stars.add_argument("--channel", help="of the catalogue (default continuum_1300um)")
+    stars.add_argument("--catalogue", nargs="+", metavar="SHARD", help="shards of your own (default: the embedded one)")
+    stars.add_argument("--network", help="feature network (default random_cnn)")
+    stars.add_argument("--weights", help="hub, none or a file of weights (default hub)")
+    stars.add_argument("--top", type=int, help="rows to show and write (default 50)")
+
+
 def _predict(options: argparse.Namespace) -> int:
     from dioscuri import predict
 
-    table, information = predict.predict(
-        options.survey,
-        options.files,
-        arms=options.arm,
-        penalty=options.penalty,
-        draws=options.draws,
-        coadds=options.coadds,
-        models=options.models,
-    )
+    common = ("files", "survey", "output", "plot", "run", "verb")
+    given = {name: value for name, value in vars(options).items() if name not in common and value is not None}
+    table, information = predict.predict(options.survey, options.files, **given)
     predict.show(table, information)
     if options.output:
         predict.write(table, options.output, information)
@@ -148,6 +176,26 @@ def _download_mist(options: argparse.Namespace) -> int:
     )
     print(f"{len(folders)} [Fe/H] in {options.folder}, checksums in {options.folder / download.MANIFEST}")
     print(f"settings: tracks: {{ source: mist, mist_dir: {options.folder} }}")
+    return 0
+
+
+def _download_mast(options: argparse.Namespace) -> int:
+    from dioscuri.images import download
+
+    products = download.list_exposures(options.proposal, options.filters)
+    if options.list:
+        for product in products:
+            print(f"{product.name}  {product.size / 1e6:.1f} MB")
+        return 0
+    manifest = f"MAST_GO{options.proposal}.sha256"
+    paths = download.download_mast(
+        options.folder,
+        products,
+        base_url=options.base_url or download.MAST_URL,
+        manifest=manifest,
+        checksums=options.checksums,
+    )
+    print(f"{len(paths)} exposures in {options.folder}, checksums in {options.folder / manifest}")
     return 0
 
 

@@ -11,10 +11,12 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from dioscuri.settings.base import Count, Positive, PositiveFloat, Settings
+from dioscuri.settings.images import Images
 from dioscuri.settings.lamost_mrs import ArmName, LamostMrs, Library, Tracks
+from dioscuri.settings.protostar import Protostar
 
 Survey = Literal["csst", "hst", "lamost_mrs", "lamost_lrs", "protostar"]
-BUILT = ("lamost_mrs",)  # surveys whose rooms exist
+BUILT = ("csst", "hst", "lamost_mrs")  # surveys whose rooms exist
 
 
 class ConfigError(ValueError):
@@ -31,7 +33,7 @@ class ArmFacts(Settings):
 
 
 class Instrument(Settings):
-    arms: dict[ArmName, ArmFacts]
+    arms: dict[ArmName | Literal["full"], ArmFacts]
 
 
 class Checks(Settings):
@@ -50,6 +52,9 @@ class Config(Settings):
     tracks: Tracks
     library: Library
     lamost_mrs: LamostMrs
+    csst: Images
+    hst: Images
+    protostar: Protostar
     instruments: dict[Survey, Instrument] = Field(description="instrument facts (surveys.yaml)")
 
     @field_validator("surveys")

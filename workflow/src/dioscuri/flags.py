@@ -21,6 +21,23 @@ class Quality(IntFlag):
         return ",".join(name.lower() for name, bit in cls.__members__.items() if value & bit)
 
 
+class SourceFlag(IntFlag):
+    """Bits of the `flags` column of a star measured on an image; 0 means nothing to report."""
+
+    SATURATED = 1  # saturated pixels: position and flux rest on the wings
+    BAD_PIXELS = 2  # some pixels of the fit are flagged and were left out
+    EDGE = 4  # the fit reaches over the edge of the frame
+    BLENDED = 8  # fitted together with other stars
+    LATE = 16  # found only after the brighter stars had been subtracted
+    WANDERED = 32  # the fit moved as far from the detection as it may: no reliable position
+    NO_FLUX = 64  # no positive flux
+
+    @classmethod
+    def describe(cls, value: int) -> str:
+        """The names of the bits set, joined by commas: `SourceFlag.describe(9)` → 'saturated,blended'."""
+        return ",".join(name.lower() for name, bit in cls.__members__.items() if value & bit)
+
+
 class Refusal(StrEnum):
     """Why an exposure (or a whole file) was refused; the value is what users read."""
 

@@ -1,24 +1,19 @@
 """Loads models, packs them for release, and turns spectra with their errors into probabilities."""
 
-import json
-import pickle
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from dioscuri import __version__
-from dioscuri.io import atomic
 from dioscuri.learn import noise
 from dioscuri.learn.calibration import shift_logit
 from dioscuri.learn.memory import keep_freed_memory
+from dioscuri.learn.model_files import read_checkpoint, read_release, write_release
 from dioscuri.learn.networks import SpectrumCNN, build, folded
+from dioscuri.learn.passes import exact_arithmetic, passes, resolved_device
 
 MODEL_SCHEMA = "dioscuri/model/1"
 RELEASE_SCHEMA = "dioscuri/models/1"
@@ -38,79 +33,33 @@ def load_model(path: str | PathLike, arm: str | None = None) -> Model:
     `path`: a `model.ckpt` or the folder that holds it. With `arm`, a model of another arm is an error.
     Only tensors and plain values are unpickled.
     """
-    path = Path(path)
-    path = path / "model.ckpt" if path.is_dir() else path
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such model; train it, or name a folder that holds a model.ckpt")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        info = checkpoint["model"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{path}: not a model.ckpt of dioscuri (a finished training writes one)") from error
-    _check(path, info, MODEL_SCHEMA, arm)
-    net = build(info["network"], info["grid"]["n_pixels"])
-    prefix = "net."
-    net.load_state_dict({name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()})
-    return net.eval(), info
+    state, info = read_checkpoint(path, MODEL_SCHEMA)
+    _check_arm(path, info, arm)
+    return _network(state, info), info
 
 
 def save_released(path: str | PathLike, models: Sequence[Model], dtype: torch.dtype = torch.float16) -> None:
-    """Pack models of one arm (several seeds, penalties) into one safetensors file with JSON metadata.
-
-    Weights are stored as `dtype`; biases and BatchNorm statistics stay float32, because variances of
-    normalised fluxes lie near float16's smallest numbers.
-    """
-    from safetensors.torch import save_file
-
+    """Pack models of one arm (several seeds, penalties) into one safetensors file; weights are stored as `dtype`."""
     infos = [info for _, info in models]
     _one_grid(infos)
-    tensors = {}
-    for k, (net, _) in enumerate(models):
-        for name, value in net.state_dict().items():
-            stored = value.to(dtype) if value.ndim > 1 else value
-            tensors[f"{k}/{name}"] = stored.contiguous()
-    header = {
-        "schema": RELEASE_SCHEMA,
-        "arm": infos[0]["arm"],
-        "grid": infos[0]["grid"],
-        "version": __version__,
-        "models": infos,
-    }
-    with atomic(path) as temporary:
-        save_file(tensors, temporary, {"dioscuri": json.dumps(header, sort_keys=True)})
+    header = {"schema": RELEASE_SCHEMA, "arm": infos[0]["arm"], "grid": infos[0]["grid"]}
+    write_release(path, header, models, dtype)
 
 
 def load_released(path: str | PathLike, arm: str | None = None) -> list[Model]:
     """The models of a released file, as `load_model` gives them; another arm or schema is an error."""
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file of released models")
-    try:
-        with safe_open(path, "pt") as stream:
-            header = json.loads((stream.metadata() or {}).get("dioscuri", "{}"))
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a mapping)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file of released models ({error})") from error
-    _check(path, header, RELEASE_SCHEMA, arm)
-    models = []
-    for k, info in enumerate(header["models"]):
-        net = build(info["network"], info["grid"]["n_pixels"])
-        prefix = f"{k}/"
-        net.load_state_dict({n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)})
-        models.append((net.eval(), info))
-    return models
+    header, states = read_release(path, RELEASE_SCHEMA)
+    _check_arm(path, header, arm)
+    return [(_network(state, info), info) for state, info in zip(states, header["models"])]
 
 
-def _check(path: Path, info: dict[str, Any], schema: str, arm: str | None) -> None:
-    found = info.get("schema", "none")
-    if found != schema:
-        version = info.get("version", "unknown")
-        raise ValueError(
-            f"{path}: expected schema '{schema}', found '{found}' (written by version {version}; this is "
-            f"{__version__}): train again, or use the matching version"
-        )
+def _network(state: dict[str, Tensor], info: dict[str, Any]) -> SpectrumCNN:
+    net = build(info["network"], info["grid"]["n_pixels"])
+    net.load_state_dict(state)
+    return net.eval()
+
+
+def _check_arm(path: str | PathLike, info: dict[str, Any], arm: str | None) -> None:
     if arm is not None and info["arm"] != arm:
         raise ValueError(f"{path}: a model of the {info['arm']} arm, asked for the {arm} arm")
 
@@ -133,9 +82,7 @@ class Ensemble:
     def __init__(self, models: Iterable[Model], device: str = "auto"):
         models = list(models)
         _one_grid([info for _, info in models])
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
+        self.device = resolved_device(device)
         self.arm, self.grid = models[0][1]["arm"], models[0][1]["grid"]
         self.n_pixels = int(self.grid["n_pixels"])
         self._nets: dict[float, list[SpectrumCNN]] = {}
@@ -184,8 +131,8 @@ class Ensemble:
             source: np.empty((len(usable), len(members) * n_draws), np.float32) for source, members in nets.items()
         }
         spectra_per_pass = max(1, ROWS_PER_PASS[self.device.type] // n_draws)
-        with _exact_arithmetic():
-            for here, chosen in _passes(usable, spectra_per_pass, progress):
+        with exact_arithmetic():
+            for here, chosen in passes(usable, spectra_per_pass, progress, "spectra"):
                 noisy = self._noisy(flux[chosen], sigma[chosen], keys[chosen], n_draws, seed, arm_index)
                 for source, members in nets.items():
                     for m, net in enumerate(members):
@@ -210,8 +157,8 @@ class Ensemble:
         usable = np.flatnonzero(np.isfinite(flux).all(axis=1))
         result = {penalty: np.full((len(flux), len(nets)), np.nan, np.float32) for penalty, nets in self._nets.items()}
         rows = ROWS_PER_PASS[self.device.type]
-        with _exact_arithmetic():
-            for here, chosen in _passes(usable, rows, progress):
+        with exact_arithmetic():
+            for here, chosen in passes(usable, rows, progress, "spectra"):
                 spectra = torch.from_numpy(flux[chosen]).to(self.device).float()
                 for penalty, nets in self._nets.items():
                     for m, net in enumerate(nets):
@@ -250,23 +197,6 @@ class Ensemble:
     def _check_pixels(self, flux: np.ndarray) -> None:
         if flux.ndim != 2 or flux.shape[1] != self.n_pixels:
             raise ValueError(f"the {self.arm} models take spectra (S, {self.n_pixels}), found {flux.shape}")
-
-
-def _passes(usable: np.ndarray, size: int, progress: bool) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slices of `usable` and the `size` rows to evaluate for each; the last pass repeats its last row."""
-    with tqdm(total=len(usable), unit="spectra", disable=None if progress else True, leave=False) as bar:
-        for first in range(0, len(usable), size):
-            here = slice(first, min(first + size, len(usable)))
-            yield here, usable[np.minimum(np.arange(first, first + size), here.stop - 1)]
-            bar.update(here.stop - first)
-
-
-@contextmanager
-def _exact_arithmetic() -> Iterator[None]:
-    """No gradients, and on a GPU no TF32 and no kernel chosen by timing."""
-    cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), cudnn:
-        yield
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -6,10 +6,13 @@ pixels, draw, low and high word of the spectrum's key); cipher key = (seed, stre
 words into normals.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
 from numba import njit
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _WORD = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57  # Philox multipliers
@@ -34,8 +37,10 @@ def normals(keys: np.ndarray, n_draws: int, n_pixels: int, seed: int, stream: in
     return values[..., :n_pixels]
 
 
-def torch_normals(keys: Tensor, n_draws: int, n_pixels: int, seed: int, stream: int = 0) -> Tensor:
+def torch_normals(keys: "Tensor", n_draws: int, n_pixels: int, seed: int, stream: int = 0) -> "Tensor":
     """`normals` on the device of `keys` (S,) int64; the two agree to float32 rounding (a few 1e-6)."""
+    import torch  # here, because the jobs that only need `normals` start a second sooner without
+
     seed, stream = _checked_word("seed", seed), _checked_word("stream", stream)
     n_blocks = -(-n_pixels // 4)
     shape = (len(keys), n_draws, n_blocks)
@@ -51,7 +56,7 @@ def torch_normals(keys: Tensor, n_draws: int, n_pixels: int, seed: int, stream: 
     return torch.stack(parts, dim=-1).flatten(2)[..., :n_pixels]
 
 
-def torch_philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: int, k1: int) -> tuple[Tensor, ...]:
+def torch_philox(c0: "Tensor", c1: "Tensor", c2: "Tensor", c3: "Tensor", k0: int, k1: int) -> "tuple[Tensor, ...]":
     """Philox4x32-10 on int64 tensors that hold 32-bit words; four tensors of words."""
     for _ in range(_ROUNDS):
         high0, low0 = _product(c0, _M0)
@@ -61,7 +66,7 @@ def torch_philox(c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor, k0: int, k1: in
     return c0, c1, c2, c3
 
 
-def _product(word: Tensor, multiplier: int) -> tuple[Tensor, Tensor]:
+def _product(word: "Tensor", multiplier: int) -> "tuple[Tensor, Tensor]":
     # The 64-bit product wraps in int64, but its bits are right; the mask undoes the sign of the shift.
     product = word * multiplier
     return (product >> 32) & _WORD, product & _WORD

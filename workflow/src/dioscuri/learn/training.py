@@ -1,16 +1,8 @@
 """Trains one network of one arm, penalty and seed; stops and resumes at epochs, also at a walltime signal."""
 
-import csv
-import logging
-import math
 import os
-import shutil
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
@@ -21,20 +13,28 @@ import torch
 from torch import Tensor
 
 from dioscuri import __version__
-from dioscuri.io import atomic, digest, read_provenance, write_json
+from dioscuri.io import digest, read_provenance
 from dioscuri.learn.data import Batches, PairedSpectra, epoch_order
 from dioscuri.learn.inference import MODEL_SCHEMA
-from dioscuri.learn.lightning_quirks import declare_missing_operators, quiet_lightning
+from dioscuri.learn.lightning_quirks import quiet_lightning
 from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.networks import SpectrumCNN, build
 from dioscuri.learn.objective import weighted_bce
+from dioscuri.learn.resume import (
+    WALLTIME_SIGNALS,
+    Keeper,
+    Recorded,
+    Unfinished,
+    fit,
+    pl,
+    reproducible,
+    resolved_accelerator,
+    saved_state,
+    write_results,
+)
 from dioscuri.learn.schedule import Schedule
 
-declare_missing_operators()
-
-import pytorch_lightning as pl  # noqa: E402  (torchvision has to be mended first)
-from pytorch_lightning.callbacks import TQDMProgressBar  # noqa: E402
-from pytorch_lightning.plugins.environments import LightningEnvironment  # noqa: E402
+__all__ = ["HISTORY_COLUMNS", "WALLTIME_SIGNALS", "Keeper", "Unfinished", "train"]
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -45,13 +45,6 @@ HISTORY_COLUMNS = (
     "validation_fpr",
     "seconds",
 )
-WALLTIME_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-
-log = logging.getLogger(__name__)
-
-
-class Unfinished(RuntimeError):
-    """Training stopped before its end with its state saved: the same call continues it."""
 
 
 def train(
@@ -95,7 +88,7 @@ def train(
     _refuse_overlap(train_shards, validation_shards)
     keep_freed_memory()
     torch.set_num_threads(threads)
-    accelerator = _resolved(accelerator)
+    accelerator = resolved_accelerator(accelerator)
 
     training = PairedSpectra(train_shards, arm, memory_limit)
     validation = PairedSpectra(validation_shards, arm, memory_limit)
@@ -122,64 +115,47 @@ def train(
     }
     fingerprint = digest(settings)
 
-    with torch.random.fork_rng(range(torch.cuda.device_count())), quiet_lightning(), _cuda_reproducible():
+    with reproducible(), quiet_lightning():
         torch.manual_seed(seed)
         plan = Schedule(schedule, learning_rate, patience, stop_patience, learning_rate_floor)
         module = Classifier(build(network, training.n_pixels), float(penalty), seed, plan, fingerprint)
-        checkpoint = _resumable(resume_dir / "last.ckpt", fingerprint)
+        checkpoint = saved_state(resume_dir / "last.ckpt", fingerprint)
         if checkpoint is not None:
             module.on_load_checkpoint(checkpoint)
         if not module.finished(max_epochs):
             if accelerator == "gpu":
                 _place_on_gpu(training, validation)
             keeper = Keeper(resume_dir, started, max_seconds, max_epochs)
-            trainer = pl.Trainer(
-                accelerator=accelerator,
-                devices=1,
-                plugins=[LightningEnvironment()],  # one model is one task, also inside a SLURM allocation
-                max_epochs=max_epochs,
-                callbacks=[keeper, *([TQDMProgressBar(leave=False)] if sys.stderr.isatty() else [])],
-                enable_progress_bar=sys.stderr.isatty(),
-                logger=False,
-                enable_checkpointing=False,
-                enable_model_summary=False,
-                num_sanity_val_steps=0,
-                reload_dataloaders_every_n_epochs=1,
-                use_distributed_sampler=False,
-                default_root_dir=out_dir,
-            )
-            with keeper.signals_restored():
-                trainer.fit(
-                    module,
-                    datamodule=PairsData(training, validation, batch, module),
-                    ckpt_path=None if checkpoint is None else resume_dir / "last.ckpt",
-                    weights_only=True,
-                )
+            data = PairsData(training, validation, batch, module)
+            fit(module, data, checkpoint, keeper, accelerator=accelerator)
     return _write_results(out_dir, resume_dir, module, settings, max_epochs)
 
 
-class Classifier(pl.LightningModule):
+class Classifier(Recorded):
     """A network with its penalised loss, its learning-rate schedule and the history of its epochs."""
 
     def __init__(self, net: SpectrumCNN, penalty: float, seed: int, schedule: Schedule, fingerprint: str):
-        super().__init__()
-        self.net, self.penalty, self.seed = net, penalty, seed
-        self.schedule, self.fingerprint = schedule, fingerprint
-        self.history: list[dict[str, float]] = []
-        self.improved = False
+        super().__init__(seed, fingerprint)
+        self.net, self.penalty, self.schedule = net, penalty, schedule
 
     def finished(self, max_epochs: int) -> bool:
-        """Whether the last epoch that is wanted has been trained."""
-        return bool(self.schedule.stop_reason) or len(self.history) >= max_epochs
+        """Whether the schedule has come to its end, or the last epoch that is wanted has been trained."""
+        return bool(self.schedule.stop_reason) or super().finished(max_epochs)
+
+    def summary(self) -> str:
+        """The last epoch in a line, for the log."""
+        row = self.history[-1]
+        return (
+            f"epoch {row['epoch']}: rate {row['learning_rate']:.1e}, loss {row['train_loss']:.4f}, validation "
+            f"{row['validation_loss']:.4f}, TPR {row['validation_tpr']:.4f}, FPR {row['validation_fpr']:.5f}, "
+            f"{row['seconds']:.1f} s"
+        )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), self.schedule.learning_rate, fused=True)
 
     def on_train_epoch_start(self) -> None:
-        # Dropout, too, is a function of (seed, epoch) alone; the constant keeps it apart from the initial
-        # weights.
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, len(self.history), 1]).generate_state(1)[0]))
-        self.epoch_started = time.monotonic()
+        super().on_train_epoch_start()
         self.train_sums = torch.zeros(2, device=self.device)  # loss, batches
         self.validation_sums = torch.zeros(5, dtype=torch.float64)  # loss, positives, found, negatives, false
 
@@ -208,24 +184,18 @@ class Classifier(pl.LightningModule):
             "validation_fpr": false / negatives,
             "seconds": time.monotonic() - self.epoch_started,
         }
-        if not np.isfinite([row["train_loss"], row["validation_loss"]]).all():
-            raise FloatingPointError(
-                f"the loss is not finite after epoch {row['epoch']} (train {row['train_loss']}, "
-                f"validation {row['validation_loss']}): lower the learning rate or look at the mocks"
-            )
-        self.history.append(row)
+        self.record(row, "lower the learning rate or look at the mocks")
         self.improved = self.schedule.update(row["validation_loss"])
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.schedule.learning_rate
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["fingerprint"] = self.fingerprint
+        super().on_save_checkpoint(checkpoint)
         checkpoint["schedule"] = asdict(self.schedule)
-        checkpoint["history"] = self.history
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         self.schedule = Schedule(**checkpoint["schedule"])
-        self.history = checkpoint["history"]
 
 
 class PairsData(pl.LightningDataModule):
@@ -243,104 +213,11 @@ class PairsData(pl.LightningDataModule):
         return Batches(self.validation, np.arange(len(self.validation)), self.batch, keep_last=True)
 
 
-class Keeper(pl.Callback):
-    """Saves the state after each epoch, logs it, and stops the run at its end, its time limit or a signal."""
-
-    def __init__(self, resume_dir: Path, started: float, max_seconds: float | None, max_epochs: int):
-        self.resume_dir, self.started = resume_dir, started
-        self.max_seconds = math.inf if max_seconds is None else max_seconds
-        self.max_epochs = max_epochs
-        self.received: int | None = None
-
-    def on_train_start(self, trainer: pl.Trainer, module: Classifier) -> None:  # type: ignore[override]
-        # Here, because Lightning puts its own handler for SIGTERM in place when the fit begins.
-        if threading.current_thread() is threading.main_thread():
-            for number in WALLTIME_SIGNALS:
-                signal.signal(number, self._note)
-
-    @contextmanager
-    def signals_restored(self) -> Iterator[None]:
-        """Give the signals back to their handlers at the end."""
-        before: dict[int, Any] = {number: signal.getsignal(number) for number in WALLTIME_SIGNALS}
-        try:
-            yield
-        finally:
-            if threading.current_thread() is threading.main_thread():
-                for number, handler in before.items():
-                    signal.signal(number, handler)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Classifier, *_: Any) -> None:  # type: ignore[override]
-        if self.received is not None:
-            self._stop_unfinished(module, f"signal {signal.Signals(self.received).name}")
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: Classifier) -> None:  # type: ignore[override]
-        # The best model first: killed between the two, the epoch is run again and gives the same one.
-        if module.improved:
-            _save(self.resume_dir / "best.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=True))
-        _save(self.resume_dir / "last.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=False))
-        row = module.history[-1]
-        log.info(
-            "epoch %d: rate %.1e, loss %.4f, validation %.4f, TPR %.4f, FPR %.5f, %.1f s%s",
-            *(row[name] for name in HISTORY_COLUMNS),
-            " (best)" if module.improved else "",
-        )
-        if module.finished(self.max_epochs):
-            trainer.should_stop = True
-        elif self.received is not None:
-            self._stop_unfinished(module, f"signal {signal.Signals(self.received).name}")
-        elif time.monotonic() - self.started + row["seconds"] > self.max_seconds:
-            self._stop_unfinished(module, f"limit of {self.max_seconds:g} s")
-
-    def _note(self, number: int, _: Any) -> None:
-        self.received = number
-
-    def _stop_unfinished(self, module: Classifier, why: str) -> None:
-        raise Unfinished(
-            f"training stopped ({why}) after {len(module.history)} epochs: rerun to continue "
-            f"(state in {self.resume_dir})"
-        )
-
-
-def _save(path: Path, writer: Callable[[Path], None]) -> None:
-    with atomic(path) as temporary:
-        writer(temporary)
-
-
-def _resumable(path: Path, fingerprint: str) -> dict[str, Any] | None:
-    """The saved state of an earlier start of the same training, if there is one."""
-    if not path.exists():
-        return None
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if checkpoint["fingerprint"] != fingerprint:
-        log.warning("%s belongs to other settings or other mocks: training starts afresh", path)
-        return None
-    log.info("continuing after epoch %d (%s)", len(checkpoint["history"]), path)
-    return checkpoint
-
-
 def _write_results(
     out_dir: Path, resume_dir: Path, module: Classifier, settings: dict[str, Any], max_epochs: int
 ) -> dict[str, Any]:
-    best = min(module.history, key=lambda row: row["validation_loss"])
-    info = {
-        **settings,
-        "best_epoch": best["epoch"],
-        "validation_loss": best["validation_loss"],
-        "validation_tpr": best["validation_tpr"],
-        "validation_fpr": best["validation_fpr"],
-        "epochs": len(module.history),
-        "stop_reason": module.schedule.stop_reason or f"{max_epochs} epochs",
-    }
-    checkpoint = torch.load(resume_dir / "best.ckpt", map_location="cpu", weights_only=True)
-    checkpoint["model"] = info
-    _save(out_dir / "model.ckpt", lambda path: torch.save(checkpoint, path))
-    with atomic(out_dir / "history.csv") as temporary, open(temporary, "w", newline="") as stream:
-        table = csv.DictWriter(stream, HISTORY_COLUMNS)
-        table.writeheader()
-        table.writerows(module.history)
-    write_json(out_dir / "model.json", info)
-    shutil.rmtree(resume_dir)
-    return info
+    stop_reason = module.schedule.stop_reason or f"{max_epochs} epochs"
+    return write_results(out_dir, resume_dir, module, settings, HISTORY_COLUMNS, stop_reason)
 
 
 def _refuse_overlap(train_shards: Sequence[str | PathLike], validation_shards: Sequence[str | PathLike]) -> None:
@@ -358,22 +235,8 @@ def _checked_grid(grid: dict[str, Any] | None, training: PairedSpectra, validati
     return grid
 
 
-def _resolved(accelerator: str) -> str:
-    if accelerator not in ("auto", "cpu", "gpu"):
-        raise ValueError(f"unknown accelerator '{accelerator}': use auto, cpu or gpu")
-    if accelerator == "auto":
-        return "gpu" if torch.cuda.is_available() else "cpu"
-    return accelerator
-
-
 def _place_on_gpu(*splits: PairedSpectra) -> None:
     # Gathering a batch on the GPU costs microseconds; more than half of its memory is left to the network.
     for spectra in splits:
         if spectra.n_bytes < 0.4 * torch.cuda.mem_get_info()[0]:
             spectra.to("cuda")
-
-
-@contextmanager
-def _cuda_reproducible() -> Iterator[None]:
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        yield

@@ -48,6 +48,33 @@ class Library(Settings):
         description="grids to build: the first as listed, the others with jittered line strengths"
     )
     loggf_jitter: float = Field(0.25, ge=0, description="dex, scatter of log gf in the jittered grids")
+    air: bool | None = Field(
+        None, description="wavelengths of the files are in air; null: as FERRE headers say (else air); tables: vacuum"
+    )
+    flux_scale: PositiveFloat | None = Field(
+        None, description="makes F_λ (erg/s/cm2/Å) of the files' flux; null: 4π for FERRE (H_λ), 1 for tables"
+    )
+    wave_file: str | None = Field(None, description="table: wavelengths (Å) of all spectra, one column (BOSZ 2024)")
+    fixed: dict[str, float] = Field(
+        default_factory=dict,
+        description="FERRE: node of each dimension that is no label here, by the name it has in the header",
+    )
+
+    @model_validator(mode="after")
+    def _keys_belong_to_source(self) -> "Library":
+        for key, sources in (
+            ("air", ("ferre", "table")),
+            ("flux_scale", ("ferre", "table")),
+            ("wave_file", ("table",)),
+            ("fixed", ("ferre",)),
+        ):
+            if getattr(self, key) not in (None, {}) and self.source not in sources:
+                raise ValueError(
+                    f"source '{self.source}' has no use for library.{key}: it is for {' and '.join(sources)}"
+                )
+        if self.source == "table" and len(self.files) > 1:
+            raise ValueError(f"source 'table' reads one table, library.files has {len(self.files)}")
+        return self
 
     @model_validator(mode="after")
     def _files_belong_to_source(self) -> "Library":
@@ -65,7 +92,25 @@ class Population(Settings):
     slow_rotator_fraction: Fraction = Field(0.5, description="survey law: share of pairs with exponential vsini")
     slow_rotator_scale: PositiveFloat = Field(15.0, description="km/s, scale of that exponential")
     max_age_gyr: PositiveFloat | None = Field(None, description="Gyr; null: no cut, as printed (realistic law: 13.8)")
+    imf: Literal["kroupa", "chabrier"] = Field("kroupa", description="realistic law: masses of the primaries")
     snr_median: PositiveFloat = Field(30.0, description="realistic law: median S/N per pixel")
+
+
+class Contaminants(Settings):
+    """Shares of pairs turned into what is mistaken for binaries; the rest stays as drawn."""
+
+    cool_giant: Fraction = Field(0.0, description="both stars redrawn, the primary a giant below 5000 K")
+    sb1: Fraction = Field(0.0, description="the single star's spectrum holds 0.2-3 % of the secondary's light")
+    triple: Fraction = Field(0.0, description="the binary's spectrum has the lines of a third star")
+    moonlight: Fraction = Field(0.0, description="both spectra hold 1-30 % of sunlight near zero heliocentric velocity")
+    nebular_halpha: Fraction = Field(0.0, description="both spectra have narrow emission lines (red arm)")
+
+    @model_validator(mode="after")
+    def _shares_leave_room(self) -> "Contaminants":
+        total = sum(self.model_dump().values())
+        if total > 1 + 1e-9:
+            raise ValueError(f"the shares add up to {total:g}; accepted: at most 1")
+        return self
 
 
 class Mocks(Settings):
@@ -76,6 +121,7 @@ class Mocks(Settings):
     n_validation: Positive = Field(description="pairs")
     n_test: Positive = Field(description="pairs")
     shard_size: Positive = Field(description="pairs per shard file (one job each)")
+    contaminants: Contaminants = Field(default_factory=Contaminants, description="labelled kinds of pairs that deceive")
 
 
 class Network(Settings):

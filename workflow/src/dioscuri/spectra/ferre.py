@@ -57,6 +57,7 @@ def read_ferre(
     *,
     air: bool | None = None,
     resolution: float | None = None,
+    flux_scale: float = EDDINGTON,
     step_kms: float = 4.0,
     fixed: Mapping[str, float] | None = None,
     progress: bool | None = None,
@@ -65,14 +66,18 @@ def read_ferre(
 
     `windows[arm]` (from, to) vacuum Å; `air`: wavelengths are in air (None: as the header's VACUUM says,
     else air); `resolution` where no header states it; `fixed` chooses the node of a dimension that is none
-    of teff, logg, feh, afe, by its label. Fluxes H_λ become F_λ = 4π H_λ. Nodes that no file has, or that
-    are marked invalid, are holes; where files overlap the first one counts. FerreError where a file cannot
-    be used.
+    of teff, logg, feh, afe, by its label. `flux_scale` makes F_λ [erg/s/cm²/Å] of the files' flux: 4π, because
+    they hold H_λ. Nodes that no file has, or that are marked invalid, are holes; where files overlap the first
+    one counts. FerreError where a file cannot be used.
     """
     paths = [Path(f) for f in ([files] if isinstance(files, str | os.PathLike) else files)]
     if not paths:
         raise FerreError("no FERRE file was given; list at least one in library.files")
     headers = [_header_of(path, air) for path in paths]
+    known = sorted({label for header in headers for label in header.labels})
+    strangers = sorted(set(fixed or {}) - set(known))
+    if strangers:
+        raise FerreError(f"{paths[0]}: fixed names {strangers}, but the dimensions are {known}; spell them alike")
     axes = {
         name: np.unique(np.concatenate([_nodes_of(path, header, name) for path, header in zip(paths, headers)]))
         for name in AXES
@@ -94,7 +99,7 @@ def read_ferre(
                 yield (
                     node,
                     {
-                        name: (EDDINGTON * onto_grid(wave, pieces[i], native, grids[name], stored), None)
+                        name: (flux_scale * onto_grid(wave, pieces[i], native, grids[name], stored), None)
                         for name, (i, wave) in segment.items()
                     },
                 )
@@ -107,6 +112,8 @@ def read_ferre(
         "windows": {name: [float(low), float(high)] for name, (low, high) in windows.items()},
         "step_kms": step_kms,
         "resolution": stored,
+        "flux_scale": flux_scale,
+        "air": air,
         "fixed": dict(fixed or {}),
     }
     total = sum(header.n_spectra for header in headers)

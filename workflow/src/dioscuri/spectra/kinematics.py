@@ -1,15 +1,20 @@
 """Rotation, radial velocity, line spread function and resampling of model spectra, in one FFT on ln λ."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
+from numba import njit
 from scipy.fft import next_fast_len
+from scipy.special import j1
 
 from dioscuri.spectra.arms import C_KMS
 
 LIMB_DARKENING = 0.6  # linear law; the usual choice for FGK stars in the optical (Gray 2005, ch. 18)
 FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
+# Steps per radian of the tabulated rotation profile, and the Gaussian below which a frequency is nothing.
+TABLE_STEPS, NOTHING = 16, 1e-9
 MIN_PAD = 32  # pixels of edge flux beside the spectrum, so that its two ends do not meet in the periodic FFT
 
 
@@ -48,16 +53,14 @@ class Kinematics:
             )
         self.n_fft = next_fast_len(self.n_library + 2 * MIN_PAD, real=True)
         self.pad = (self.n_fft - self.n_library) // 2
-        frequency = np.fft.rfftfreq(self.n_fft, self.step_kms)  # cycles per km/s
-        self._frequency = torch.from_numpy(frequency.astype(np.float32))
-        prefilter = 3.0 / (2.0 + np.cos(2 * np.pi * frequency * self.step_kms))
-        self._prefilter = torch.from_numpy(prefilter.astype(np.float32))
+        self._frequency_step = 1 / (self.n_fft * self.step_kms)  # cycles per km/s
+        frequency = np.fft.rfftfreq(self.n_fft, self.step_kms)
+        self._prefilter = 3.0 / (2.0 + np.cos(2 * np.pi * frequency * self.step_kms))
         position = (np.log(arm_wave) - log_wave[0]) / step + self.pad
-        left = np.floor(position).astype(np.int64)
-        t = position - left
+        self._left = np.floor(position).astype(np.int64)
+        t = position - self._left
         weights = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, 3 * (1 - t) ** 3 - 6 * (1 - t) ** 2 + 4, t**3]
-        self._left = torch.from_numpy(left)
-        self._weights = [torch.from_numpy((weight / 6).astype(np.float32)) for weight in weights]
+        self._weights = (np.stack(weights) / 6).astype(np.float32)
 
     def __call__(
         self,
@@ -73,40 +76,36 @@ class Kinematics:
         window.
         """
         size = len(flux)
-        vsini = _column(vsini, size)
-        rv = _column(rv, size)
-        sigma = self._residual_sigma(_column(resolution, size))
-        shift = C_KMS * torch.log1p(rv / C_KMS)
+        vsini = _per_row(vsini, size)
+        rv = _per_row(rv, size)
+        sigma = self._residual_sigma(_per_row(resolution, size))
+        shift = C_KMS * np.log1p(rv / C_KMS)
         self._check_reach(vsini, shift, sigma)
         n, pad = self.n_library, self.pad
         padded = torch.empty(size, self.n_fft)
         padded[:, :pad] = flux[:, :1]
         padded[:, pad : pad + n] = flux
         padded[:, pad + n :] = flux[:, -1:]
-        f = self._frequency
-        gain = self._rotation(f * vsini.float()) * self._prefilter
-        gain *= torch.exp(-2 * (math.pi * sigma.float() * f) ** 2)
-        phase = (-2 * math.pi * shift).float() * f
         spectrum = torch.fft.rfft(padded)
-        spectrum *= torch.polar(gain, phase)
+        profile = rotation_table(float(vsini.max()) / self.step_kms if size else 0.0, self.limb_darkening)
+        _convolve(spectrum.numpy(), self._frequency_step, self._prefilter, vsini, shift, sigma, profile)
         coefficients = torch.fft.irfft(spectrum, self.n_fft)
-        out = coefficients.index_select(1, self._left - 1) * self._weights[0]
-        for offset, weight in enumerate(self._weights[1:]):
-            out.addcmul_(coefficients.index_select(1, self._left + offset), weight)
-        return out
+        out = np.empty((size, len(self._left)), np.float32)
+        _resample(coefficients.numpy(), self._left, self._weights, out)
+        return torch.from_numpy(out)
 
-    def _residual_sigma(self, resolution: torch.Tensor) -> torch.Tensor:
-        """σ [km/s] that takes a line from the library's resolution to `resolution` (S, 1)."""
-        if torch.any(resolution > self.native_resolution * (1 + 1e-9)):
+    def _residual_sigma(self, resolution: np.ndarray) -> np.ndarray:
+        """σ [km/s] that takes a line from the library's resolution to `resolution` (S,)."""
+        if np.any(resolution > self.native_resolution * (1 + 1e-9)):
             raise ValueError(
                 f"the library has a resolution of {self.native_resolution:g}; "
                 f"{float(resolution.max()):g} cannot be made of it"
             )
         variance = (C_KMS / resolution) ** 2 - (C_KMS / self.native_resolution) ** 2
-        return torch.sqrt(variance.clamp(min=0)) / FWHM_PER_SIGMA
+        return np.sqrt(np.maximum(variance, 0)) / FWHM_PER_SIGMA
 
-    def _check_reach(self, vsini: torch.Tensor, shift: torch.Tensor, sigma: torch.Tensor) -> None:
-        needed = float((vsini + shift.abs() + 4 * sigma).max()) if len(vsini) else 0.0
+    def _check_reach(self, vsini: np.ndarray, shift: np.ndarray, sigma: np.ndarray) -> None:
+        needed = float((vsini + np.abs(shift) + 4 * sigma).max()) if len(vsini) else 0.0
         available = self.reach_kms + (self.pad - 2) * self.step_kms
         if needed > available:
             raise ValueError(
@@ -114,22 +113,76 @@ class Kinematics:
                 f"extends only {self.reach_kms:.0f} km/s beyond the arm; build it with wider windows"
             )
 
-    def _rotation(self, cycles: torch.Tensor) -> torch.Tensor:
-        """Fourier transform of the rotation profile with linear limb darkening ε at `cycles` = f · vsini.
 
-        [2 (1 − ε) J₁(u)/u + 2 ε (sin u − u cos u)/u³] / (1 − ε/3), u = 2π f vsini (Gray 2005, eq. 18.14).
-        """
-        epsilon = self.limb_darkening
-        u = 2 * math.pi * cycles
-        # Below u = 0.1 the difference sin u − u cos u drowns in float32 rounding: use the series, exact to
-        # 1e-8.
-        series = 1 - u**2 * ((1 - epsilon) / 8 + epsilon / 15) / (1 - epsilon / 3)
-        safe = u.clamp(min=0.1)
-        disc = torch.special.bessel_j1(safe) / safe
-        darkening = (torch.sin(safe) - safe * torch.cos(safe)) / safe**3
-        profile = (2 * (1 - epsilon) * disc + 2 * epsilon * darkening) / (1 - epsilon / 3)
-        return torch.where(u < 0.1, series, profile)
+def rotation_profile(u: np.ndarray, limb_darkening: float = LIMB_DARKENING) -> np.ndarray:
+    """Fourier transform of the rotation profile with linear limb darkening ε at u = 2π f vsini.
+
+    [2 (1 − ε) J₁(u)/u + 2 ε (sin u − u cos u)/u³] / (1 − ε/3) (Gray 2005, eq. 18.14).
+    """
+    epsilon = limb_darkening
+    u = np.asarray(u, float)
+    # Below u = 0.01 the difference sin u − u cos u drowns in rounding: use the series, exact to 1e-10.
+    series = 1 - u**2 * ((1 - epsilon) / 8 + epsilon / 15) / (1 - epsilon / 3)
+    safe = np.maximum(u, 0.01)
+    disc = j1(safe) / safe
+    darkening = (np.sin(safe) - safe * np.cos(safe)) / safe**3
+    profile = (2 * (1 - epsilon) * disc + 2 * epsilon * darkening) / (1 - epsilon / 3)
+    return np.where(u < 0.01, series, profile)
 
 
-def _column(values: np.ndarray | float, size: int) -> torch.Tensor:
-    return torch.as_tensor(np.broadcast_to(np.asarray(values, np.float64), (size,)).copy())[:, None]
+def rotation_table(widest: float, limb_darkening: float) -> np.ndarray:
+    """`rotation_profile` at steps of 1/TABLE_STEPS from −1/TABLE_STEPS, far enough for vsini = `widest` pixels."""
+    return _rotation_table(2 ** math.ceil(math.log2(max(math.pi * widest, 1.0))), limb_darkening)
+
+
+@lru_cache(maxsize=8)
+def _rotation_table(u_max: int, limb_darkening: float) -> np.ndarray:
+    return rotation_profile(np.abs(np.arange(-1, u_max * TABLE_STEPS + 3) / TABLE_STEPS), limb_darkening)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _convolve(spectrum, step, prefilter, vsini, shift, sigma, profile):
+    """Multiply the rows of `spectrum` (S, F), at frequencies k · `step`, by the transforms of all kernels.
+
+    Gaussian and phase go from one frequency to the next by multiplication; the rotation profile is read from
+    its table by cubic interpolation (1e-8).
+    """
+    for row in range(len(spectrum)):
+        turn = -2 * math.pi * shift[row] * step
+        turn_real, turn_imag = math.cos(turn), math.sin(turn)
+        real, imag = 1.0, 0.0
+        gauss, ratio = 1.0, math.exp(-2 * (math.pi * sigma[row] * step) ** 2)
+        ratio_ratio = ratio * ratio
+        per_step = 2 * math.pi * vsini[row] * step * TABLE_STEPS
+        for k in range(spectrum.shape[1]):
+            if gauss < NOTHING:
+                spectrum[row, k:] = 0.0
+                break
+            place = k * per_step
+            left = int(place)
+            t = place - left
+            below = (1 - t) * (2 - t) * ((1 + t) * profile[left + 1] / 2 - t * profile[left] / 6)
+            above = t * (1 + t) * ((2 - t) * profile[left + 2] / 2 - (1 - t) * profile[left + 3] / 6)
+            gain = gauss * prefilter[k] * (below + above)
+            value = spectrum[row, k]
+            spectrum[row, k] = complex(
+                gain * (value.real * real - value.imag * imag), gain * (value.real * imag + value.imag * real)
+            )
+            real, imag = real * turn_real - imag * turn_imag, real * turn_imag + imag * turn_real
+            gauss *= ratio
+            ratio *= ratio_ratio
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _resample(coefficients, left, weights, out):
+    """out (S, L): the cubic B-spline of `coefficients` (S, F) right of pixels `left` (L,), of `weights` (4, L)."""
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for row in range(len(out)):
+        c, made = coefficients[row], out[row]
+        for i in range(len(left)):
+            k = left[i]
+            made[i] = c[k - 1] * w0[i] + c[k] * w1[i] + c[k + 1] * w2[i] + c[k + 2] * w3[i]
+
+
+def _per_row(values: np.ndarray | float, size: int) -> np.ndarray:
+    return np.array(np.broadcast_to(np.asarray(values, np.float64), (size,)))

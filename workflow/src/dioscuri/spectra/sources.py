@@ -24,6 +24,10 @@ def make_library(
     resolution: float = 20000.0,
     step_kms: float = 4.0,
     loggf_jitter: float = 0.25,
+    air: bool | None = None,
+    flux_scale: float | None = None,
+    wave_file: str | None = None,
+    fixed: Mapping[str, float] | None = None,
     variant: int = 0,
     seed: int = 0,
     workers: int = 1,
@@ -32,7 +36,8 @@ def make_library(
 
     `source`: embedded (nodes at `axes`, lines of `linelist`; variants above 0 have log gf scattered by
     `loggf_jitter` [dex]), ferre (`files`) or table (`files[0]`), whose axes are their own. `resolution`:
-    native λ/FWHM of the embedded grid, of a table, and of FERRE files that do not state theirs.
+    native λ/FWHM of the embedded grid, of a table, and of FERRE files that do not state theirs. `air`, `flux_scale`
+    (None: the source's own), `wave_file` (tables) and `fixed` (FERRE) as in `read_ferre` and `read_table`.
     """
     windows = {arm.name: window_of(arm) for arm in arms}
     sampling: dict[str, Any] = {"resolution": resolution, "step_kms": step_kms}
@@ -47,9 +52,11 @@ def make_library(
             **sampling,
         )
     elif source == "ferre":
-        library = read_ferre(files, windows, **sampling)
+        scale = {} if flux_scale is None else {"flux_scale": flux_scale}
+        library = read_ferre(files, windows, air=air, fixed=fixed, **scale, **sampling)
     elif source == "table":
-        library = read_table(files[0], windows, **sampling)
+        scale = {} if flux_scale is None else {"flux_scale": flux_scale}
+        library = read_table(files[0], windows, air=bool(air), wave_file=wave_file, **scale, **sampling)
     else:
         raise ValueError(f"library.source: found '{source}'; accepted: embedded, ferre, table")
     library.save(path)

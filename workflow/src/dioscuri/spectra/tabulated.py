@@ -44,7 +44,7 @@ def read_table(
     axes = {name: np.unique(labels[:, column]) for column, name in enumerate(AXES)}
     grids = {name: log_grid(low, high, step_kms) for name, (low, high) in windows.items()}
     stored = sampled_resolution(resolution, step_kms)
-    shared_wave = None if wave_file is None else np.loadtxt(wave_file, ndmin=1)
+    shared_wave = None if wave_file is None else _read_wave(wave_file)
 
     def spectra() -> Iterator[tuple[int, dict[str, tuple[np.ndarray, np.ndarray | None]]]]:
         for number, (row, label) in enumerate(zip(rows, labels), 1):
@@ -71,8 +71,26 @@ def read_table(
         "windows": {name: [float(low), float(high)] for name, (low, high) in windows.items()},
         "step_kms": step_kms,
         "resolution": stored,
+        "air": air,
+        "flux_scale": flux_scale,
+        "wave_file": None if wave_file is None else Path(wave_file).name,
     }
     return assemble(axes, stored, grids, with_progress(spectra(), len(rows), "library", progress), provenance)
+
+
+def _read_wave(path: str | os.PathLike) -> np.ndarray:
+    """The wavelengths that all spectra share: one column of a text file, plain or gzip."""
+    try:
+        wave = np.loadtxt(path, ndmin=1)
+    except OSError as error:
+        raise SpectrumTableError(f"cannot read the wavelengths in {path}: {error}") from error
+    except ValueError as error:
+        raise SpectrumTableError(f"{path}: wavelengths must be one column of numbers ({error})") from error
+    if wave.ndim != 1 or len(wave) < 10 or np.any(np.diff(wave) <= 0):
+        raise SpectrumTableError(
+            f"{path}: found shape {wave.shape}; accepted: one ascending column of wavelengths in Å"
+        )
+    return wave
 
 
 def _read_rows(table: Path) -> list[dict[str, Any]]:

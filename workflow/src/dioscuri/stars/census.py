@@ -27,6 +27,7 @@ def census(
     dv_min: float = 50.0,
     light_min: float = 0.1,
     max_age_gyr: float | None = None,
+    imf: str = "kroupa",
     magnitude_limited: bool = True,
 ) -> Census:
     """Of `n` candidates of the realistic law (or a few more), count those with a primary within the `limits`.
@@ -41,7 +42,7 @@ def census(
     weights = np.zeros(3)  # of all systems, of binaries, of double-lined ones
     block = 0
     while block * population.BLOCK < n:
-        stars = population.candidates(seed, block, tracks, "realistic", max_age_gyr)
+        stars = population.candidates(seed, block, tracks, "realistic", max_age_gyr, imf)
         seen = population.within(stars, limits, 1)
         stars = {name: values[seen] for name, values in stars.items()}
         one, two = (stars[f"radius{k}"] ** 2 * stars[f"teff{k}"] ** 4 for k in (1, 2))

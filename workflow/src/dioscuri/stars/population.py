@@ -60,6 +60,7 @@ def draw_pairs(
     close_dv_fraction: float = 0.0,
     close_dv_max: float = 250.0,
     max_age_gyr: float | None = None,
+    imf: str = "kroupa",
     snr_median: float = 30.0,
 ) -> Population:
     """Draw the accepted pairs number `start` to `start + n` of the population of `seed`: exactly `n` of them.
@@ -71,15 +72,17 @@ def draw_pairs(
     does not bind. `law`: "paper" is Table 1 of Zhang et al. 2022 to the letter; "survey" draws both v sin i
     of a share `slow_rotator_fraction` of the pairs from an exponential of scale `slow_rotator_scale`
     [km/s], and Δv of a share `close_dv_fraction` from U(−`close_dv_max`, `close_dv_max`) [km/s] (those four
-    settings belong to it alone); "realistic" is the field's (`dioscuri.stars.realistic`), of median S/N
-    `snr_median`. `max_age_gyr`: None, as in the paper, admits stars older than the Universe (not in the
-    realistic law).
+    settings belong to it alone); "realistic" is the field's (`dioscuri.stars.realistic`), of primaries by
+    `imf` ("kroupa" or "chabrier") and median S/N `snr_median`. `max_age_gyr`: None, as in the paper, admits
+    stars older than the Universe (not in the realistic law).
 
     ValueError for an unknown law or limit, or where (nearly) no candidate survives: the counts say at which
     cut.
     """
     if law not in LAWS:
         raise ValueError(f"population.law: found '{law}'; accepted: {', '.join(LAWS)}")
+    if imf not in realistic.IMFS:
+        raise ValueError(f"population.imf: found '{imf}'; accepted: {', '.join(realistic.IMFS)}")
     unknown = set(limits) - {"teff", "logg", "feh", "afe"}
     if unknown:
         raise ValueError(f"population limits: unknown {sorted(unknown)}; accepted: teff, logg, feh, afe")
@@ -93,7 +96,7 @@ def draw_pairs(
     accepted = 0  # in the blocks before
     block = 0
     while accepted < start + n:
-        stars = candidates(seed, block, tracks, law, max_age_gyr)
+        stars = candidates(seed, block, tracks, law, max_age_gyr, imf)
         passed = _passed_cuts(stars, limits)
         survives = passed == len(cuts)
         # A candidate belongs to the accepted pair that it is, or, if it falls to a cut, to the next one.
@@ -140,7 +143,12 @@ def _generator(seed: int, block: int, stream: int) -> np.random.Generator:
 
 
 def candidates(
-    seed: int, block: int, tracks: TrackGrid, law: str = "paper", max_age_gyr: float | None = None
+    seed: int,
+    block: int,
+    tracks: TrackGrid,
+    law: str = "paper",
+    max_age_gyr: float | None = None,
+    imf: str = "kroupa",
 ) -> dict[str, np.ndarray]:
     """The stars of one block of candidates before any cut, and the `status` of each pair; NaN off the tracks.
 
@@ -151,7 +159,7 @@ def candidates(
     if law != "realistic":
         drawn = _table_1(random)
         return {"pair_id": pair_id, **drawn, **_on_tracks(drawn, tracks, max_age_gyr)}
-    drawn = realistic.systems(random, BLOCK, tracks, max_age_gyr)
+    drawn = realistic.systems(random, BLOCK, tracks, max_age_gyr, imf)
     stars = {"pair_id": pair_id, **drawn, **_on_tracks(drawn, tracks, max_age_gyr)}
     return {**stars, DETACHED: realistic.detached(stars)}
 

@@ -33,17 +33,17 @@ _ALPHA, _HALF_PLATEAU = (
 
 
 def systems(
-    random: np.random.Generator, n: int, tracks: TrackGrid, max_age_gyr: float | None = None
+    random: np.random.Generator, n: int, tracks: TrackGrid, max_age_gyr: float | None = None, imf: str = "kroupa"
 ) -> dict[str, np.ndarray]:
     """Draw `n` candidate binaries: masses, composition, EEP of the primary, orbit and Δv, each (n,).
 
-    m1 [M☉] by Kroupa 2001 within the tracks (at most 3.5); age uniform up to `max_age_gyr` (None: 13.8), so
-    that `eep1` is NaN where the primary has died or not yet begun; [Fe/H] ~ N(−0.15, 0.25), which limits cut
-    and do not squeeze; [α/Fe] falling with [Fe/H]; orbits oriented at random, seen at a random time. `dv` is
-    the velocity of the secondary less that of the primary.
+    m1 [M☉] by the `imf` (one of `IMFS`) within the tracks (at most 3.5); age uniform up to `max_age_gyr`
+    (None: 13.8), so that `eep1` is NaN where the primary has died or not yet begun; [Fe/H] ~ N(−0.15, 0.25),
+    which limits cut and do not squeeze; [α/Fe] falling with [Fe/H]; orbits oriented at random, seen at a random
+    time. `dv` is the velocity of the secondary less that of the primary.
     """
     uniform = random.random((9, n))
-    m1 = kroupa_mass(uniform[0], tracks.mass[0], min(tracks.mass[-1], MASS_LAW_MAX))
+    m1 = IMFS[imf](uniform[0], tracks.mass[0], min(tracks.mass[-1], MASS_LAW_MAX))
     log_period = period_quantile(uniform[1], m1)
     q = mass_ratio(uniform[2], m1, log_period)
     ecc = eccentricity(uniform[3], log_period)
@@ -122,6 +122,20 @@ def kroupa_mass(quantile: np.ndarray, low: float, high: float) -> np.ndarray:
     below = (knee**-0.3 - 0.3 * np.minimum(at, 0)) ** (-1 / 0.3)
     above = (knee**-1.3 - 1.3 * np.maximum(at, 0) / knee) ** (-1 / 1.3)
     return np.where(at < 0, below, above)
+
+
+def chabrier_mass(quantile: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Masses [M☉] between `low` and `high` at quantiles in [0, 1): log-normal in m up to 1 M☉, ∝ m^−2.3 above
+    (Chabrier 2003, PASP 115, 763: single stars of the disc)."""
+    peak, width, knee = np.log10(0.079), 0.69, 0.0
+    log_m = np.linspace(np.log10(low), np.log10(high), 4001)
+    below = np.exp(-0.5 * ((np.minimum(log_m, knee) - peak) / width) ** 2)  # stars per dex
+    density = below * 10 ** (-1.3 * np.maximum(log_m - knee, 0))
+    area = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
+    return 10 ** np.interp(np.asarray(quantile, float) * area[-1], area, log_m)
+
+
+IMFS = {"kroupa": kroupa_mass, "chabrier": chabrier_mass}
 
 
 def companion_rate(m1: np.ndarray, log_period: np.ndarray) -> np.ndarray:

@@ -1,31 +1,23 @@
-"""Score observations with released models, without a workflow: a table with one row per exposure and arm."""
+"""SB2 probabilities of LAMOST MRS exposures by the released models: a table with one row per exposure and arm."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import dioscuri
 from dioscuri.flags import Quality
-from dioscuri.io import atomic
 from dioscuri.paths import models_folder
 
 COLUMNS = ("file", "exposure", "arm", "snr", "rv", "p0", "p16", "p50", "p84", "p100", "status", "flags")
 UNITS = {"rv": "km/s", "exposure": "min"}
+DIGITS = {"snr": 1, "rv": 1}  # 3 for all else
+OPTIONS = ("arms", "penalty", "draws", "coadds", "models")
 SUFFIX = {"blue": "B", "red": "R"}  # Table 4 of Zhang et al. 2022 names the arms so
 
 
-def predict(survey: str, files: Sequence[str], **options: Any) -> tuple[pd.DataFrame, dict]:
-    """Score `files` of `survey`; returns the table (columns COLUMNS) and what was used to make it."""
-    verbs = {"lamost_mrs": predict_lamost_mrs}
-    if survey not in verbs:
-        raise ValueError(f"unknown survey '{survey}'; accepted: {', '.join(verbs)}")
-    return verbs[survey](files, **options)
-
-
-def predict_lamost_mrs(
+def predict(
     files: Sequence[str],
     *,
     arms: Sequence[str] | None = None,
@@ -72,6 +64,8 @@ def predict_lamost_mrs(
     )
     information = {
         "survey": "lamost_mrs",
+        "extension": "SB2_PROBABILITIES",
+        "header": {"LAMBDA": penalty},
         "software": f"dioscuri {dioscuri.__version__}",
         "penalty": penalty,
         "trained_penalty": trained,
@@ -118,54 +112,11 @@ def _refused(rejected: Sequence[dict]) -> pd.DataFrame:
     return rows.reindex(columns=list(COLUMNS)).astype({"flags": object}).fillna({"flags": "", "arm": ""})
 
 
-def show(table: pd.DataFrame, information: dict) -> None:
-    """Print the table for people; probabilities above one half stand out."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    caption = f"Λ = {information['penalty']:g}, {information['draws']} noise draws; p50: median probability of an SB2"
-    view = Table(caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for name in COLUMNS:
-        text = name in ("file", "arm", "status", "flags")
-        view.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=not text)
-    for row in table.itertuples(index=False):
-        cells = [_cell(name, value) for name, value in zip(COLUMNS, row)]
-        view.add_row(*cells, style="bold" if row.p50 > 0.5 else None)
-    # A pipe or a log has no width: lines stay whole there, so that they can be searched.
-    console = Console()
-    Console(width=console.width if console.is_terminal else 160).print(view)
-
-
-def _cell(name: str, value: Any) -> str:
-    if isinstance(value, float):
-        return "" if np.isnan(value) else f"{value:.1f}" if name in ("snr", "rv") else f"{value:.3f}"
-    return Path(value).name if name == "file" else str(value)
-
-
-def write(table: pd.DataFrame, path: Path, information: dict) -> None:
-    """Write the table as CSV, FITS or Parquet, by suffix; whole or not at all."""
-    with atomic(path) as temporary:
-        if path.suffix == ".csv":
-            table.to_csv(temporary, index=False)
-        elif path.suffix == ".parquet":
-            table.to_parquet(temporary, index=False)
-        elif path.suffix == ".fits":
-            _write_fits(table, temporary, information)
-        else:
-            raise ValueError(f"{path}: found suffix '{path.suffix}'; accepted: .csv, .fits, .parquet")
-
-
-def _write_fits(table: pd.DataFrame, path: Path, information: dict) -> None:
-    from astropy.table import Table
-
-    output = Table.from_pandas(table)
-    for name, unit in UNITS.items():
-        output[name].unit = unit
-    output.meta.update(
-        {"EXTNAME": "SB2_PROBABILITIES", "SURVEY": information["survey"], "LAMBDA": information["penalty"]}
-    )
-    output.write(path, format="fits", overwrite=True)
+def style(table: pd.DataFrame, information: dict) -> tuple[str, pd.Series]:
+    """What stands below the printed table, and which rows stand out."""
+    draws = information["draws"]
+    caption = f"Λ = {information['penalty']:g}, {draws} noise draws; p50: median probability of an SB2"
+    return caption, table["p50"] > 0.5
 
 
 def plot(table: pd.DataFrame, path: Path, information: dict) -> None:

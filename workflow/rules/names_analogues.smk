@@ -1,0 +1,64 @@
+# Which files there are of the protostar line.
+
+protostar = settings.protostar
+SYSTEMS = (
+    ["user"]
+    if protostar.catalogue.files
+    else [f"{number:03d}" for number in range(protostar.catalogue.n_systems)]
+)
+# Without an observed binary one is simulated, of a system that the catalogue does not have.
+SIMULATED_QUERY = "simulated"
+QUERIES = list(protostar.queries) or [SIMULATED_QUERY]
+ANALOGUE_SHARDS = expand("<results>/protostar/catalogue/system{system}.h5", system=SYSTEMS)
+HEADLINE_CHANNEL = protostar.channels[0]
+FEATURES = "<results>/protostar/{view}/{channel}/{network}"
+
+
+wildcard_constraints:
+    channel="|".join(protostar.channels),
+    query="|".join(QUERIES),
+    recipe="|".join(protostar.head.recipes) or "none",
+    split_kind="|".join(protostar.benchmark.splits) or "none",
+    system=r"\d{3}",
+    view="|".join(["catalogue", *QUERIES]),
+
+
+def channels_of(query):
+    """Channels in which a query was observed."""
+    observed = protostar.queries.get(query)
+    return list(observed.maps) if observed else protostar.channels
+
+
+def map_of(wildcards):
+    """The FITS map of a query in one channel."""
+    observed = protostar.queries.get(wildcards.query)
+    return (
+        observed.maps[wildcards.channel] if observed else f"<results>/protostar/observation/{wildcards.channel}.fits"
+    )
+
+
+def truth_of(query):
+    """What is true of the simulated query; nothing is known of an observed one."""
+    return [] if query in protostar.queries else "<results>/protostar/observation/truth.json"
+
+
+def features_of(query, channel, file="members.h5"):
+    """Features of the catalogue, or of the query, by every network that is used."""
+    return expand(FEATURES + "/{file}", view=query, channel=channel, network=protostar.use, file=file)
+
+
+def heads_of(query, channel):
+    """Heads trained on a query's view of the catalogue: all networks, recipes and seeds."""
+    return expand(
+        FEATURES + "/{recipe}/seed{seed}/model.ckpt",
+        view=query,
+        channel=channel,
+        network=protostar.use,
+        recipe=protostar.head.recipes,
+        seed=protostar.head.seeds,
+    )
+
+
+def rankings(query):
+    """The ranked catalogue of a query, one file per channel."""
+    return expand("<results>/protostar/{query}/{channel}/ranking.parquet", query=query, channel=channels_of(query))

@@ -1,0 +1,26 @@
+"""Makes the images and metadata of one system."""
+
+from typing import TYPE_CHECKING
+
+from dioscuri.analogues.synthetic import write_system_catalogue
+from dioscuri.analogues.system import read_system
+from dioscuri.job import logged, provenance
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    settings = snakemake.params.catalogue
+    write_system_catalogue(
+        snakemake.output[0],
+        read_system(snakemake.input.system),
+        int(snakemake.wildcards.system),
+        provenance(settings),
+        separation_au=settings["separation"],
+        n_pixels=settings["n_pixels"],
+        fov_au=settings["field"],
+        beam_au=(settings["beam"], settings["beam"], 0.0),
+        n_lines=settings["n_lines"],
+        mirror=settings["mirror"],
+        channels=snakemake.params.channels,
+    )

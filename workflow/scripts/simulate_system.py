@@ -1,0 +1,14 @@
+"""Simulates one system of the toy catalogue."""
+
+from typing import TYPE_CHECKING
+
+from dioscuri.analogues.collapse import simulate
+from dioscuri.analogues.system import write_system
+from dioscuri.job import logged, provenance
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    system = simulate(snakemake.params.seed, **snakemake.params.size)
+    write_system(snakemake.output[0], system, provenance(snakemake.params.size))

@@ -1,0 +1,1 @@
+"""Which simulated protostellar binary an observation looks like: catalogue, features, ranking, estimates."""

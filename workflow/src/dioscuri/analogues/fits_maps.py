@@ -1,0 +1,167 @@
+"""FITS images and cubes with beam and WCS, brought to Jy/sr or km/s and to astronomical units."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import constants, units
+from astropy.io import fits
+from astropy.wcs import WCS
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+MASK_SIGMA = 10.0  # integrated emission below is masked in moment-1 maps (Al-Belmeisi et al. 2023, Fig. 3)
+WINDOW_KMS = 5.0  # about the systemic velocity, same place
+
+
+@dataclass(frozen=True)
+class FitsMap:
+    """One FITS file: `data` (H, W), or (V, H, W) with `velocity` (V,) [km/s] or `frequency` (V,) [Hz].
+
+    Rows run up; columns run to the right, which is west on the sky. `unit` is "Jy/sr", "km/s" or what the file says;
+    `pixel_au`; `beam_au` (major, minor FWHM [AU], position angle [deg]), zeros without a beam in the header.
+    """
+
+    data: np.ndarray
+    unit: str
+    pixel_au: float
+    beam_au: tuple[float, float, float]
+    velocity: np.ndarray | None = None
+    frequency: np.ndarray | None = None
+
+
+def read_fits(path: str | os.PathLike, distance_pc: float | None = None) -> FitsMap:
+    """Read the first image in a FITS file; axes of length 1 are dropped.
+
+    `distance_pc` turns angles into AU; it is not needed where the axes are lengths (CUNIT AU, cm, …). ValueError says
+    what is missing: a scale, a distance, a beam for Jy/beam, a frequency for K.
+    """
+    try:
+        with fits.open(path) as hdus:
+            images = [hdu for hdu in hdus if hdu.data is not None and hdu.is_image and np.ndim(hdu.data) >= 2]
+            if not images:
+                raise ValueError(f"{path}: no image in this FITS file")
+            header, data = images[0].header, np.asarray(images[0].data, float)
+    except OSError as error:
+        raise ValueError(f"{path}: not a readable FITS file ({error})") from None
+    world = WCS(header)
+    data = data.reshape([n for n in data.shape[:-2] if n > 1] + list(data.shape[-2:]))
+    if data.ndim > 3:
+        raise ValueError(f"{path}: {data.ndim} axes longer than 1; an image or a cube is accepted")
+    pixel_au, east_right = _pixel(path, header, world, distance_pc)
+    if east_right:
+        data = data[..., ::-1]
+    beam = _beam(header, distance_pc)
+    velocity, frequency = _spectral(world, len(data) if data.ndim == 3 else 1)
+    data, unit = _jansky_per_steradian(path, header, data, pixel_au, beam, distance_pc, frequency)
+    return FitsMap(data, unit, pixel_au, beam, velocity, frequency)
+
+
+def moment1_of_cube(
+    cube: np.ndarray,
+    velocity: np.ndarray,
+    systemic_kms: float = 0.0,
+    window_kms: float = WINDOW_KMS,
+    mask_sigma: float = MASK_SIGMA,
+) -> np.ndarray:
+    """Moment-1 map (H, W) [km/s, relative to systemic] of a cube (V, H, W), NaN where the line is too faint.
+
+    Integrated over ± `window_kms`; the noise comes from the channels outside, from none if there are no such channels
+    (a synthetic cube), and masks what is below `mask_sigma`.
+    """
+    offset = np.asarray(velocity, float) - systemic_kms
+    inside = np.abs(offset) <= window_kms
+    if not inside.any():
+        raise ValueError(f"no channel within {window_kms} km/s of {systemic_kms} km/s; channels span {velocity}")
+    line = np.nan_to_num(cube[inside])
+    total = line.sum(axis=0)
+    weighted = np.tensordot(offset[inside], line, axes=(0, 0))
+    noise = 0.0
+    if (~inside).sum() >= 2:
+        free = cube[~inside]
+        noise = 1.4826 * float(np.nanmedian(np.abs(free - np.nanmedian(free)))) * np.sqrt(inside.sum())
+    seen = total > max(mask_sigma * noise, np.finfo(float).tiny)
+    return np.where(seen, weighted / np.where(seen, total, 1.0), np.nan)
+
+
+def _pixel(path: str | os.PathLike, header: fits.Header, world: WCS, distance_pc: float | None) -> tuple[float, bool]:
+    """Pixel size [AU], and whether east lies to the right (then the image must be turned over)."""
+    east_right = False
+    if world.has_celestial:
+        if distance_pc is None:
+            raise ValueError(f"{path}: pixels are angles; give distance_pc to turn them into AU")
+        sky = world.celestial
+        scales = proj_plane_pixel_scales(sky) * 3600 * distance_pc
+        east_right = bool(np.linalg.det(sky.pixel_scale_matrix) > 0)
+    else:
+        lengths = [abs(header.get(f"CDELT{axis}", 0.0)) for axis in (1, 2)]
+        kinds = [str(header.get(f"CUNIT{axis}", "")).strip() for axis in (1, 2)]
+        try:
+            scales = np.array([(n * units.Unit(kind)).to("AU").value for n, kind in zip(lengths, kinds)])
+        except (units.UnitConversionError, ValueError):
+            raise ValueError(
+                f"{path}: no pixel scale: neither celestial coordinates nor axes with a length (CDELT {lengths}, "
+                f"CUNIT {kinds}; accepted are AU, cm, pc, …)"
+            ) from None
+    if not scales.min() > 0 or abs(scales[0] / scales[1] - 1) > 1e-2:
+        raise ValueError(f"{path}: pixels of {scales[0]:g} × {scales[1]:g} AU; square pixels are needed")
+    return float(scales.mean()), east_right
+
+
+def _beam(header: fits.Header, distance_pc: float | None) -> tuple[float, float, float]:
+    if "BMAJ" not in header or not header["BMAJ"] > 0:
+        return (0.0, 0.0, 0.0)
+    scale = 3600 * (distance_pc or 0.0)
+    return (scale * header["BMAJ"], scale * header.get("BMIN", header["BMAJ"]), float(header.get("BPA", 0.0)))
+
+
+def _spectral(world: WCS, n_channels: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Velocities [km/s] and frequencies [Hz] of the channels, as far as the header tells."""
+    if not world.has_spectral:
+        return None, None
+    axis = world.spectral
+    values = axis.pixel_to_world_values(np.arange(n_channels)) * units.Unit(axis.wcs.cunit[0])
+    rest = axis.wcs.restfrq * units.Hz if axis.wcs.restfrq > 0 else None
+    if values.unit.is_equivalent("Hz"):
+        velocity = values.to("km/s", units.doppler_radio(rest)).value if rest is not None else None
+        return velocity, values.to("Hz").value
+    if values.unit.is_equivalent("km/s"):
+        frequency = values.to("Hz", units.doppler_radio(rest)).value if rest is not None else None
+        return values.to("km/s").value, frequency
+    return None, values.to("Hz", units.spectral()).value
+
+
+def _jansky_per_steradian(
+    path: str | os.PathLike,
+    header: fits.Header,
+    data: np.ndarray,
+    pixel_au: float,
+    beam_au: tuple[float, float, float],
+    distance_pc: float | None,
+    frequency: np.ndarray | None,
+) -> tuple[np.ndarray, str]:
+    text = str(header.get("BUNIT", "")).strip()
+    try:
+        unit = units.Unit(text.replace("beam-1", "beam^-1").replace("pixel-1", "pixel^-1"))
+    except ValueError:
+        raise ValueError(
+            f"{path}: BUNIT '{text}' is not a unit; accepted are Jy/beam, Jy/pixel, Jy/sr, K, km/s"
+        ) from None
+    if not text:
+        raise ValueError(f"{path}: no BUNIT; accepted are Jy/beam, Jy/pixel, Jy/sr, MJy/sr, K, km/s")
+    if unit.is_equivalent("km/s"):
+        return data * unit.to("km/s"), "km/s"
+    if unit.is_equivalent("Jy/sr"):
+        return data * unit.to("Jy/sr"), "Jy/sr"
+    if unit.is_equivalent("K"):
+        if frequency is None:
+            raise ValueError(f"{path}: brightness temperature, but no frequency in the header (CTYPE3 or RESTFRQ)")
+        planck = 2 * constants.k_B * (frequency * units.Hz) ** 2 / constants.c**2 / units.sr * units.K
+        scale = planck.to("Jy/sr").value * unit.to("K")
+        return data * (scale[:, None, None] if data.ndim == 3 else scale[0]), "Jy/sr"
+    for angle, area in (("beam", np.pi / (4 * np.log(2)) * beam_au[0] * beam_au[1]), ("pixel", pixel_au**2)):
+        if unit.is_equivalent(f"Jy/{angle}"):
+            if not area > 0 or distance_pc is None:
+                raise ValueError(f"{path}: BUNIT is {text}, but there is no {angle} size (BMAJ, BMIN) or distance_pc")
+            steradian = area * np.radians(1 / 3600) ** 2 / distance_pc**2
+            return data * unit.to(f"Jy/{angle}") / steradian, "Jy/sr"
+    raise ValueError(f"{path}: BUNIT '{text}' is not accepted; accepted are Jy/beam, Jy/pixel, Jy/sr, MJy/sr, K, km/s")

@@ -1,0 +1,258 @@
+"""The stages of a search: features of a catalogue as a query sees it, distances, ranks, and parameter estimates."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dioscuri.analogues.catalogue import iterate_images, read_frame, read_images, read_metadata
+from dioscuri.analogues.distances import pairwise
+from dioscuri.analogues.estimate import LEVELS, Parameter, available, estimate, isotropic_weights, with_total_mass
+from dioscuri.analogues.features import Stretch, ceiling_of, measure, read_features, write_features
+from dioscuri.analogues.query import Query, observe_like, prepare, read_map
+from dioscuri.analogues.query_files import load_query, save_query
+from dioscuri.analogues.retrieval import consensus, rank, select
+from dioscuri.io import atomic
+from dioscuri.job import provenance
+from dioscuri.learn.feature_networks import build
+from dioscuri.learn.head_training import embed, load_head
+
+QUERY_ID = "query"
+ENSEMBLE = "ensemble"
+SAMPLE = 512  # images that fix the stretch of a catalogue
+
+
+def prepare_query(
+    out: str | os.PathLike,
+    map_path: str | os.PathLike,
+    shards: Sequence[str | os.PathLike],
+    settings: Mapping[str, Any],
+) -> None:
+    """Lay an observed map on the pixels of a catalogue and save it; `settings` of a query as in the configuration."""
+    frame = read_frame(shards[0])
+    n_pixels = next(image.shape[-1] for _, image in iterate_images(shards[:1], _any_channel(shards[0])))
+    query = prepare(
+        read_map(map_path),
+        frame,
+        n_pixels,
+        distance_pc=settings["distance"],
+        primary=settings.get("primary"),
+        secondary=settings.get("secondary"),
+        position_angle=settings.get("position_angle", 0.0),
+        zoom=settings.get("zoom", 1.0),
+        field_au=settings.get("field"),
+    )
+    save_query(out, query)
+
+
+def _any_channel(shard: str | os.PathLike) -> str:
+    from dioscuri.analogues.catalogue import read_channels
+
+    return read_channels(shard)[0]
+
+
+def stretch_of(
+    shards: Sequence[str | os.PathLike], channel: str, *, decades: float = 4.0, relative: bool = False
+) -> Stretch:
+    """The stretch that all images of a channel share, from an even sample of the catalogue."""
+    sample = np.concatenate([images[:: max(1, len(shards) // 8)] for _, images in iterate_images(shards, channel)])
+    sample = sample[:: max(1, len(sample) // SAMPLE)]
+    if channel.startswith("moment1"):
+        return Stretch("linear", float(np.nanquantile(np.abs(sample), 0.99)))
+    return Stretch("log", ceiling_of(sample), decades, relative)
+
+
+def measure_catalogue(
+    out: str | os.PathLike,
+    shards: Sequence[str | os.PathLike],
+    channel: str,
+    network: Mapping[str, Any],
+    *,
+    decades: float,
+    relative: bool,
+    seed: int,
+    query: str | os.PathLike | None = None,
+    query_out: str | os.PathLike | None = None,
+    device: str = "cpu",
+) -> None:
+    """Write the features of all images of a channel: as they are, or as the `query` was observed, and the query's own.
+
+    network: architecture, weights, size and pool.
+    """
+    import torch
+    from tqdm import tqdm
+
+    torch.set_num_threads(1)
+    settings = dict(network)
+    net = build(settings.pop("architecture"), settings.pop("weights"), seed=seed, **settings)
+    stretch = stretch_of(shards, channel, decades=decades, relative=relative)
+    observed = None if query is None else load_query(query)
+    names, features = [], []
+    total = len(read_metadata(shards)["image_id"])
+    with tqdm(total=total, desc=f"features of {channel}", unit="image", disable=None) as bar:
+        for ids, images in iterate_images(shards, channel):
+            if observed is not None:
+                images = observe_like(images, list(ids), observed, seed)
+            names += list(ids)
+            features.append(measure(images, net, stretch, device))
+            bar.update(len(ids))
+    about: dict[str, Any] = {"network": net, "stretches": [stretch], "channels": [channel]}
+    about["provenance"] = provenance(dict(network), seed=seed)
+    write_features(out, names, np.concatenate(features), **about)
+    if observed is not None and query_out is not None:
+        write_features(query_out, [QUERY_ID], measure(observed.image[None], net, stretch, device), **about)
+
+
+def distances_to_query(
+    members: Mapping[str, str | os.PathLike],
+    queries: Mapping[str, str | os.PathLike],
+    metrics: Sequence[str],
+    *,
+    heads: Mapping[str, Sequence[str | os.PathLike]] | None = None,
+    literal: bool = False,
+) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
+    """Image ids (N,) and distances (N,) by (method, metric), plain networks and trained heads alike.
+
+    members, queries: network → features of the catalogue and of the query. heads: "network/recipe" → the heads of
+    several seeds, whose distances are averaged (each in units of its mean); their metric is that of the training, L1.
+    """
+    ids, distances = None, {}
+    tables = {name: (read_features(path), read_features(queries[name])) for name, path in members.items()}
+    for name, (catalogue, query) in tables.items():
+        if ids is not None and not np.array_equal(ids, catalogue.image_id):
+            raise ValueError(f"{members[name]}: features of other images than those of {next(iter(members.values()))}")
+        ids = catalogue.image_id
+        for metric in metrics:
+            distances[name, metric] = pairwise(query.features, catalogue.features, metric, literal=literal)[0]
+    for method, paths in (heads or {}).items():
+        catalogue, query = tables[method.split("/")[0]]
+        each = []
+        for path in paths:
+            head, _ = load_head(path)
+            distance = pairwise(embed(head, query.features), embed(head, catalogue.features), "l1")[0]
+            each.append(distance / distance.mean())
+        distances[method, "l1"] = np.mean(each, axis=0)
+    if ids is None:
+        raise ValueError("a search needs the features of at least one network")
+    return ids, distances
+
+
+def ranking_table(
+    ids: np.ndarray, distances: Mapping[tuple[str, str], np.ndarray], metadata: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """One row per method, metric and member, nearest first: rank, image_id, distance, z, and the member's metadata.
+
+    The ensemble (method `ensemble`, metric `rank`) is the mean fractional rank over all methods and metrics.
+    """
+    if not np.array_equal(ids, metadata["image_id"]):
+        raise ValueError("features and metadata are of different images, or in another order: measure them again")
+    known = pd.DataFrame(with_total_mass(metadata)).drop(columns="image_id")
+    everything = dict(distances)
+    if len(everything) > 1:
+        everything[ENSEMBLE, "rank"] = consensus(distances)
+    parts = []
+    for (method, metric), distance in everything.items():
+        order = rank(distance)
+        part = pd.DataFrame({
+            "method": method, "metric": metric, "rank": 1 + np.arange(len(ids)), "image_id": ids[order.member],
+            "distance": order.distance, "z": order.z,
+        })  # fmt: skip
+        parts.append(pd.concat([part, known.iloc[order.member].reset_index(drop=True)], axis=1))
+    return pd.concat(parts, ignore_index=True)
+
+
+def analogues(ranking: pd.DataFrame, cut: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of a ranking that its cut keeps, per method and metric (§3.2)."""
+    settings = dict(cut)
+    kind = settings.pop("kind")
+    wanted = ("n_sigma", "minimum") if kind == "sigma" else ("share", "minimum")
+    chosen = {name: settings[name] for name in wanted}
+    groups: Iterable = ranking.groupby(["method", "metric"], sort=False)
+    return pd.concat(
+        [part.iloc[select(part["distance"].to_numpy(), kind, **chosen)] for _, part in groups], ignore_index=True
+    )
+
+
+def estimates_table(
+    chosen: pd.DataFrame,
+    *,
+    separation_au: float | None = None,
+    tolerance_au: float = 0.0,
+    truth: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Median and intervals of every parameter from the analogues, per method and metric.
+
+    separation_au: weigh the analogues as viewers in all directions would see them at this projected separation.
+    truth: known values, where the query was simulated.
+    """
+    rows = []
+    for (method, metric), part in chosen.groupby(["method", "metric"], sort=False):
+        columns = {name: part[name].to_numpy() for name in part.columns}
+        weights = None
+        if separation_au is not None:
+            weights = isotropic_weights(columns["separation"], separation_au, tolerance_au)
+        for parameter in available(columns):
+            rows.append({"method": method, "metric": metric} | _estimated(parameter, columns, weights, truth))
+    return pd.DataFrame(rows)
+
+
+def _estimated(
+    parameter: Parameter,
+    columns: Mapping[str, np.ndarray],
+    weights: np.ndarray | None,
+    truth: Mapping[str, float] | None,
+) -> dict[str, Any]:
+    found = estimate(parameter, columns[parameter.column], weights)
+    row: dict[str, Any] = {"parameter": parameter.column, "unit": parameter.unit, "median": found.median}
+    for level in LEVELS:
+        row[f"low{100 * level:.0f}"], row[f"high{100 * level:.0f}"] = found.intervals[level]
+    row |= {"n": found.n, "n_effective": found.n_effective}
+    if truth is not None:
+        row["truth"] = with_total_mass({name: np.asarray(value) for name, value in truth.items()})[parameter.column]
+    return row
+
+
+def rank_query(
+    out: str | os.PathLike,
+    estimates_out: str | os.PathLike,
+    shards: Sequence[str | os.PathLike],
+    members: Mapping[str, str | os.PathLike],
+    queries: Mapping[str, str | os.PathLike],
+    *,
+    metrics: Sequence[str],
+    cut: Mapping[str, Any],
+    heads: Mapping[str, Sequence[str | os.PathLike]] | None = None,
+    literal: bool = False,
+    isotropic: bool = False,
+    truth: Mapping[str, float] | None = None,
+) -> None:
+    """Rank a catalogue against a query and write the ranking (Parquet) and the estimates (CSV)."""
+    ids, distances = distances_to_query(members, queries, metrics, heads=heads, literal=literal)
+    ranking = ranking_table(ids, distances, read_metadata(shards))
+    frame = read_frame(shards[0])
+    table = estimates_table(
+        analogues(ranking, cut),
+        separation_au=frame.separation_au if isotropic else None,
+        tolerance_au=0.5 * frame.beam_au[0] if isotropic else 0.0,
+        truth=truth,
+    )
+    with atomic(out) as temporary:
+        ranking.to_parquet(temporary, index=False)
+    with atomic(estimates_out) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def image_of(shards: Sequence[str | os.PathLike], channel: str, image_id: str) -> np.ndarray:
+    """One image (H, W) of a catalogue by its id."""
+    for shard in shards:
+        row = np.flatnonzero(read_metadata(shard)["image_id"] == image_id)
+        if len(row):
+            return read_images(shard, channel, slice(int(row[0]), int(row[0]) + 1))[0]
+    raise ValueError(f"no image '{image_id}' in {len(shards)} shards")
+
+
+def query_and_members(query: Query, images: np.ndarray, ids: Sequence[str], seed: int = 0) -> np.ndarray:
+    """Members (N, H, W) as the query was observed: what was compared, for figures."""
+    return observe_like(images, list(ids), query, seed)

@@ -1,0 +1,337 @@
+"""Figures of a search for analogues: catalogue, ranked sheet, distances, evolution, and estimated parameters."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from dioscuri.analogues.catalogue import read_frame, read_images, read_metadata
+from dioscuri.analogues.estimate import available, distributions, with_total_mass
+from dioscuri.analogues.query import Query
+from dioscuri.analogues.query_files import load_query
+from dioscuri.analogues.retrieval import distinct
+from dioscuri.analogues.search import analogues, image_of, query_and_members, stretch_of
+from dioscuri.plots.style import ACCENT, BINARY, FAINT, PAGE, SINGLE, empty, figure
+
+SKY, VELOCITY = "inferno", "RdBu_r"
+METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#E69F00", "#000000", "#999999")
+TRACER_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
+FIG7 = ("age1", "m1", "m2", "m_total", "separation", "disc_size1")  # the parameters of Figs. 7 and 8
+BEST = 50  # matches per map in Fig. 4
+SHEET = 8  # analogues around the observation in Fig. 6
+
+
+def show_image(axes: Axes, image: np.ndarray, channel: str, ceiling: float, decades: float, half: float) -> None:
+    """One image (H, W): continuum on the log stretch that the networks see, velocities about rest; axes in AU."""
+    extent = (-half, half, -half, half)
+    if channel.startswith("moment1"):
+        axes.imshow(image, cmap=VELOCITY, vmin=-ceiling, vmax=ceiling, origin="lower", extent=extent)
+        axes.set_facecolor("#DDDDDD")
+    else:
+        stretched = np.log10(np.maximum(image, ceiling * 10.0**-decades))
+        axes.imshow(
+            stretched, cmap=SKY, vmin=np.log10(ceiling) - decades, vmax=np.log10(ceiling), origin="lower", extent=extent
+        )
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+
+
+def gallery(
+    out: str | os.PathLike,
+    shards: Sequence[str | os.PathLike],
+    channels: Sequence[str],
+    *,
+    decades: float,
+    n_systems: int = 6,
+    n_moments: int = 5,
+    settings: Any = None,
+) -> None:
+    """Systems (rows) through time (columns): the first continuum channel, with velocities in every other column."""
+    continuum = next((channel for channel in channels if not channel.startswith("moment1")), channels[0])
+    moment = next((channel for channel in channels if channel.startswith("moment1")), None)
+    shown = list(shards)[:n_systems]
+    columns = n_moments + (moment is not None)
+    stretch = stretch_of(shown, continuum, decades=decades)
+    fastest = None if moment is None else stretch_of(shown, moment).ceiling
+    with figure(out, 1.5 * columns + 0.3, 1.5 * len(shown) + 0.5, settings) as drawing:
+        panels = drawing.subplots(len(shown), columns, squeeze=False)
+        for row, shard in zip(panels, shown):
+            metadata, half = read_metadata(shard), 0.5 * read_frame(shard).pixel_au
+            front = np.flatnonzero((metadata["projection"] == 0) & ~metadata["mirror"].astype(bool))
+            front = front if len(front) else np.arange(len(metadata["image_id"]))
+            chosen = front[np.linspace(0, len(front) - 1, n_moments).astype(int)]
+            for axes, k in zip(row, chosen):
+                image = read_images(shard, continuum, slice(k, k + 1))[0]
+                show_image(axes, image, continuum, stretch.ceiling, decades, half * len(image))
+                axes.set_title(
+                    f"{metadata['age1'][k]:.0f} kyr, {metadata['m1'][k]:.2f} + {metadata['m2'][k]:.2f} M☉\n"
+                    f"D = {metadata['separation'][k]:.0f} AU",
+                    fontsize=6,
+                )
+            if moment is not None and fastest is not None:
+                k = chosen[n_moments // 2]
+                image = read_images(shard, moment, slice(k, k + 1))[0]
+                show_image(row[-1], image, moment, fastest, decades, half * len(image))
+                row[-1].set_title(
+                    f"{moment.replace('_', ' ')}, ±{fastest:.1f} km/s\nat {metadata['age1'][k]:.0f} kyr", fontsize=6
+                )
+            row[0].set_ylabel(f"system {metadata['system'][0]}", fontsize=7)
+
+
+def ranked_sheet(
+    out: str | os.PathLike,
+    ranking_path: str | os.PathLike,
+    query_path: str | os.PathLike,
+    shards: Sequence[str | os.PathLike],
+    channel: str,
+    *,
+    decades: float,
+    method: str,
+    metric: str,
+    caveat: str = "",
+    settings: Any = None,
+) -> None:
+    """`draw_sheet` of one method and metric of a ranking."""
+    ranking = pd.read_parquet(ranking_path)
+    part = ranking[(ranking["method"] == method) & (ranking["metric"] == metric)].reset_index(drop=True)
+    title = f"{method.replace('_', ' ')}, {metric} distance, {channel.replace('_', ' ')}{caveat}"
+    draw_sheet(out, part, load_query(query_path), shards, channel, decades=decades, title=title, settings=settings)
+
+
+def draw_sheet(
+    out: str | os.PathLike,
+    part: pd.DataFrame,
+    query: Query,
+    shards: Sequence[str | os.PathLike],
+    channel: str,
+    *,
+    decades: float,
+    title: str,
+    settings: Any = None,
+) -> None:
+    """The observation in the middle of its best analogues, one per snapshot, all as they were compared (Fig. 6).
+
+    part: a ranking, nearest first.
+    """
+    snapshots = (part["system"].astype(str) + "/" + part["snapshot"].astype(str)).to_numpy()
+    best = part.iloc[distinct(np.arange(len(part)), snapshots)[:SHEET]]
+    half = 0.5 * query.pixel_au * len(query.image)
+    ceiling = stretch_of(shards, channel, decades=decades).ceiling
+    with figure(out, 7.0, 7.6, settings) as drawing:
+        panels = drawing.subplots(3, 3).ravel()
+        middle = panels[4]
+        show_image(middle, query.image, channel, ceiling, decades, half)
+        middle.set_title("observation", fontweight="bold")
+        for spine in middle.spines.values():
+            spine.set(edgecolor=ACCENT, linewidth=2.5)
+        places = [panels[k] for k in (0, 1, 2, 3, 5, 6, 7, 8)]
+        for axes, (_, row) in zip(places, best.iterrows()):
+            image = image_of(shards, channel, row["image_id"])
+            seen = query_and_members(query, image[None], [row["image_id"]])[0]
+            show_image(axes, seen, channel, ceiling, decades, half)
+            axes.set_title(
+                f"{row['rank']:.0f}: system {row['system']}, {row['age1']:.0f} kyr\n"
+                f"{row['m1']:.2f} + {row['m2']:.2f} M☉, D = {row['separation']:.0f} AU",
+                fontsize=7,
+            )
+        for axes in places[len(best) :]:
+            axes.axis("off")
+        scale = 10 ** np.floor(np.log10(half))
+        middle.plot(
+            [-0.9 * half, -0.9 * half + scale], [-0.88 * half] * 2, color="white" if "cont" in channel else "black"
+        )
+        middle.text(
+            -0.9 * half, -0.82 * half, f"{scale:.0f} AU", color="white" if "cont" in channel else "black", fontsize=7
+        )
+        drawing.suptitle(title, fontsize=8)
+
+
+def distance_distributions(
+    out: str | os.PathLike, ranking_path: str | os.PathLike, cut: Mapping[str, Any], settings: Any = None
+) -> None:
+    """Distances to the query by method and metric, shifted and scaled; what the cut keeps, and mean − 2σ (Fig. 5)."""
+    ranking = pd.read_parquet(ranking_path)
+    kept = analogues(ranking, cut)
+    groups = list(ranking.groupby(["method", "metric"], sort=False))
+    columns = min(4, len(groups))
+    rows = -(-len(groups) // columns)
+    with figure(out, 2.3 * columns + 0.4, 1.7 * rows + 0.6, settings) as drawing:
+        panels = drawing.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+        for axes, ((method, metric), part) in zip(panels, groups):
+            limit = kept[(kept["method"] == method) & (kept["metric"] == metric)]["z"].max()
+            edges = np.linspace(-4, 4, 65)
+            z = np.clip(part["z"], -4, 4)
+            axes.hist(z, edges, color=FAINT)
+            axes.hist(z[part["z"] <= limit], edges, color="#D55E00")
+            axes.axvline(-2, color=SINGLE, ls="--", lw=0.8)
+            beyond = int((part["z"] < -2).sum())
+            axes.set_title(f"{method.replace('_', ' ')}\n{metric}: {beyond} below −2σ", fontsize=6.5)
+            axes.set_yticks([])
+        for axes in panels[len(groups) :]:
+            axes.axis("off")
+        drawing.supxlabel("distance from the mean [σ]; coloured: analogues", fontsize=8)
+
+
+def evolution(
+    out: str | os.PathLike,
+    rankings: Mapping[str, str | os.PathLike],
+    shards: Sequence[str | os.PathLike],
+    *,
+    method: str,
+    metric: str,
+    truth_path: str | os.PathLike | None = None,
+    settings: Any = None,
+) -> None:
+    """Separation, masses, accretion rates and luminosities of the best-matching system, and when its best matches are.
+
+    rankings: channel → ranking; the `BEST` images of each channel are vertical lines (Fig. 4).
+    """
+    metadata = pd.DataFrame(read_metadata(shards)).drop_duplicates(["system", "snapshot"])
+    best = {}
+    for channel, path in rankings.items():
+        ranking = pd.read_parquet(path)
+        best[channel] = ranking[(ranking["method"] == method) & (ranking["metric"] == metric)].head(BEST)
+    votes = pd.concat(best.values())["system"].value_counts()
+    system = votes.index[0]
+    track = metadata[metadata["system"] == system].sort_values("time_kyr")
+    with figure(out, PAGE, 7.0, settings) as drawing:
+        panels = drawing.subplots(4, 1, sharex=True)
+        panels[0].semilogy(track["time_kyr"], track["separation"], color="black")
+        panels[0].set_ylabel("separation [AU]")
+        for axes, stem, label in (
+            (panels[1], "m", "mass [M☉]"), (panels[2], "mdot", "accretion [M☉/yr]"), (panels[3], "l", "luminosity [L☉]")
+        ):  # fmt: skip
+            for star, line in ((1, "-"), (2, "--")):
+                values = track[f"{stem}{star}"].where(track[f"{stem}{star}"] > 0)
+                axes.plot(track["time_kyr"], values, color="black", ls=line, label=("primary", "secondary")[star - 1])
+            axes.set_ylabel(label)
+            if stem != "m":
+                axes.set_yscale("log")
+        panels[1].legend(loc="upper left")
+        for (channel, rows), colour in zip(best.items(), TRACER_COLOURS):
+            here = rows[rows["system"] == system]
+            for axes in panels:
+                for time in np.unique(here["time_kyr"]):
+                    axes.axvline(time, color=colour, lw=1, alpha=0.5, zorder=0)
+            panels[0].plot([], [], color=colour, label=f"{channel.replace('_', ' ')}: {len(here)} of {len(rows)} here")
+        panels[0].legend(loc="upper right", bbox_to_anchor=(1.0, 1.16), ncols=2, fontsize=7)
+        title = f"system {system}: {votes.iloc[0]} of the {votes.sum()} best matches"
+        if truth_path is not None:
+            truth = json.loads(Path(truth_path).read_text())
+            title += f"; the query is another system, {truth['age1']:.0f} kyr old"
+        panels[0].set_title(title)
+        panels[-1].set_xlabel("time since the second star formed [kyr]")
+
+
+def parameter_histograms(
+    out: str | os.PathLike,
+    ranking_path: str | os.PathLike,
+    cut: Mapping[str, Any],
+    methods: Sequence[str],
+    metrics: Mapping[str, str],
+    *,
+    truth_path: str | os.PathLike | None = None,
+    caveat: str = "",
+    settings: Any = None,
+) -> None:
+    """Histograms and densities of the parameters of the analogues, per method and stacked (Figs. 7 and 8).
+
+    metrics: method → metric. The grey line is the whole catalogue: what would be said without looking.
+    """
+    ranking = pd.read_parquet(ranking_path)
+    wanted = pd.concat([ranking[(ranking["method"] == m) & (ranking["metric"] == metrics[m])] for m in methods])
+    kept = analogues(wanted, cut)
+    columns = with_total_mass({name: ranking[name].to_numpy() for name in ranking.columns})
+    truth = None
+    if truth_path is not None:
+        known = json.loads(Path(truth_path).read_text())
+        truth = known | {"m_total": known["m1"] + known["m2"]}
+    parameters = [parameter for parameter in available(columns) if parameter.column in FIG7]
+    with figure(out, PAGE, 5.4, settings) as drawing:
+        if not parameters:
+            empty(drawing.subplots(), "the catalogue has none of the parameters of Figs. 7 and 8")
+            return
+        panels = drawing.subplots(2, 3).ravel()
+        for axes, parameter in zip(panels, parameters):
+            values = {m: kept[kept["method"] == m][parameter.column].to_numpy() for m in methods}
+            everything = wanted[wanted["method"] == methods[0]][parameter.column].to_numpy()
+            limits = (float(np.nanmin(everything)), float(np.nanmax(everything)))
+            found = distributions(parameter, values, limits=limits if limits[1] > limits[0] else None)
+            prior = distributions(parameter, {"all": everything}, limits=limits if limits[1] > limits[0] else None)
+            width, base = np.diff(found.edges), np.zeros(len(found.edges) - 1)
+            for (method, heights), colour in zip(found.histograms.items(), METHOD_COLOURS):
+                axes.bar(
+                    found.edges[:-1], heights, width, base, align="edge", color=colour, label=method.replace("_", " ")
+                )
+                base = base + heights
+            bin_width = np.diff(parameter.forward(found.edges))[0]
+            axes.plot(found.grid, found.stacked * bin_width, color="black", label="density")
+            axes.plot(prior.grid, prior.stacked * bin_width, color=SINGLE, ls=":", label="whole catalogue")
+            if parameter.scale == "log":
+                axes.set_xscale("log")
+                axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=7))
+                axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                axes.xaxis.set_minor_formatter(NullFormatter())
+            if truth is not None:
+                axes.axvline(max(truth[parameter.column], parameter.floor), color=BINARY, lw=2, label="truth")
+            axes.set(xlabel=f"{parameter.label} [{parameter.unit}]", yticks=[])
+        panels[0].legend(fontsize=6)
+        for axes in panels[len(parameters) :]:
+            axes.axis("off")
+        drawing.suptitle(f"parameters of the analogues{caveat}", fontsize=9)
+
+
+def recovery(out: str | os.PathLike, recovery_csv: str | os.PathLike, settings: Any = None) -> None:
+    """Errors of recovered parameters by split and method, between the bounds by random and by oracle analogues."""
+    table = pd.read_csv(recovery_csv)
+    splits = list(dict.fromkeys(table["split"]))
+    parameters = [name for name in dict.fromkeys(table["parameter"]) if name != "all"] + ["all"]
+    with figure(out, 2.6 * len(splits) + 1.6, 5.6, settings) as drawing:
+        panels = drawing.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+        for axes, split in zip(panels, splits):
+            part = table[table["split"] == split]
+            methods = [name for name in dict.fromkeys(part["method"]) if name not in ("random", "oracle")]
+            bounds = {
+                m: part[part["method"] == m].set_index("parameter").reindex(parameters) for m in ("oracle", "random")
+            }
+            y = np.arange(len(parameters))
+            axes.barh(
+                y,
+                bounds["random"]["error"] - bounds["oracle"]["error"],
+                0.8,
+                bounds["oracle"]["error"],
+                color="#EEEEEE",
+            )
+            axes.plot(bounds["random"]["error"], y, "|", color=SINGLE, ms=12)
+            axes.plot(bounds["oracle"]["error"], y, "|", color="black", ms=12)
+            grouped = _by_recipe(part[part["method"].isin(methods)])
+            for number, (method, rows) in enumerate(grouped.items()):
+                rows = rows.reindex(parameters)
+                shift = 0.5 * (number - (len(grouped) - 1) / 2) / max(len(grouped), 1)
+                style = {"marker": "o", "ls": "", "ms": 3.5, "color": METHOD_COLOURS[number % len(METHOD_COLOURS)]}
+                axes.errorbar(rows["error"], y + shift, xerr=rows["error_se"], label=method, lw=0.8, **style)
+            axes.set_title(split.replace("_", " "))
+            axes.set_yticks(y, parameters)
+            # Bootstraps over few systems can spread beyond all use: the estimates themselves set the axis.
+            shown = [bounds["random"]["error"].max(), *(rows["error"].max() for rows in grouped.values())]
+            axes.set_xlim(0, 1.15 * np.nanmax(shown))
+        panels[0].invert_yaxis()
+        panels[-1].legend(fontsize=6, loc="lower right")
+        drawing.supxlabel(
+            "median error [scatter of the catalogue]; grey: from the oracle (left) to random (right)", fontsize=8
+        )
+
+
+def _by_recipe(part: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Scores by network, or by network and recipe: the mean over seeds."""
+    part = part.assign(label=part["method"].str.replace(r"/\d+$", "", regex=True).str.replace("_", " "))
+    return {
+        label: rows.groupby("parameter")[["error", "error_se"]].mean()
+        for label, rows in part.groupby("label", sort=False)
+    }

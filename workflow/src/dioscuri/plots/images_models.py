@@ -1,0 +1,274 @@
+"""Figures of the image models: accuracy along test grids, ROC, recall of faint companions, PSF errors, learning."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from dioscuri.catalogs.image_evaluation import ASSUMED, GLRT, OPTIMUM, TEST, Sample, rankable, samples_of
+from dioscuri.catalogs.published_images import ACCURACY, VALIDATION
+from dioscuri.learn import metrics
+from dioscuri.plots.style import ACCENT, FAINT, MAP, PAGE, SINGLE, empty, figure, fraction_axis
+
+# Okabe & Ito again, and a marker each; the optimum is a line above which nothing can lie.
+METHODS: dict[str, dict[str, Any]] = {
+    "compact": {"color": "#0072B2", "marker": "o", "ls": "-"},
+    "efficientnet_b3": {"color": "#D55E00", "marker": "s", "ls": "-"},
+    "resnet34": {"color": "#CC79A7", "marker": "^", "ls": "-"},
+    OPTIMUM: {"color": "black", "marker": "", "ls": "-"},
+    GLRT: {"color": SINGLE, "marker": "", "ls": "--"},
+    ASSUMED: {"color": "black", "marker": "", "ls": ":"},
+}
+LABEL = {
+    "compact": "compact network",
+    "efficientnet_b3": "EfficientNet-B3",
+    "resnet34": "ResNet-34",
+    OPTIMUM: "optimum",
+    GLRT: "likelihood-ratio test",
+    ASSUMED: "optimum, nominal PSF assumed",
+}
+AXIS = {
+    "snr": "S/N (eq. 1)",
+    "sep": "separation [px]",
+    "jitter": "change of the jitter [%]",
+    "wfe": "added wavefront error [nm rms]",
+}
+PAPER = {"marker": "D", "mfc": "white", "color": ACCENT, "ls": "", "zorder": 4}
+
+
+def label(method: str) -> str:
+    """A method as readers know it."""
+    return LABEL.get(method, method.replace("_", " "))
+
+
+def look(method: str) -> dict[str, Any]:
+    """Colour, marker and line of a method."""
+    return METHODS.get(method, {"color": "#009E73", "marker": "v", "ls": "-"})
+
+
+def title(case: str) -> str:
+    """A case as it stands above a panel."""
+    return case.replace("_", " ")
+
+
+def accuracy_along(merits: pd.DataFrame, axis: str, out: str | os.PathLike, settings: Any = None) -> None:
+    """Accuracy (Figs. 6 and 7), and below it TPR and FPR, along one axis of the test grid: a column per case."""
+    rows = merits[(merits["axis"] == axis) & (merits["method"] != ASSUMED)]
+    cases = list(dict.fromkeys(rows["case"]))
+    with figure(out, max(4.6, 3.4 * len(cases) + 1.9), 5.2, settings) as drawing:
+        if not cases:
+            empty(drawing.subplots(), f"no case was tested along {axis}")
+            return
+        panels = drawing.subplots(2, len(cases), sharex=True, sharey="row", squeeze=False)
+        for (above, below), case in zip(panels.T, cases):
+            chosen = rows[rows["case"] == case]
+            for method in dict.fromkeys(chosen["method"]):
+                points = chosen[chosen["method"] == method].sort_values("cell")
+                _points(above, points, "accuracy", method)
+                _points(below, points, "tpr", method)
+                _points(below, points, "fpr", method, faint=True)
+            published = ACCURACY.get(chosen["survey"].iloc[0], {}).get(axis, {})
+            above.plot(list(published), list(published.values()), **PAPER)
+            above.set_title(title(case))
+            below.set_xlabel(AXIS[axis])
+        panels[0][0].set_ylabel("accuracy")
+        panels[0][0].set_ylim(0.48, 1.01)
+        fraction_axis(panels[1][0], "TPR (strong), FPR (faint)")
+        drawing.legend(handles=_handles(rows["method"], paper=True), loc="outside right center")
+
+
+def _points(axes: Axes, points: pd.DataFrame, name: str, method: str, faint: bool = False) -> None:
+    style = dict(look(method))
+    style |= {"alpha": 0.4, "mfc": "white"} if faint else {}
+    x, y = points["cell"].to_numpy(float), points[name].to_numpy(float)
+    if style["marker"]:
+        errors = np.abs([y - points[f"{name}_low"], points[f"{name}_high"] - y])
+        axes.errorbar(x, y, errors, zorder=3, **style)
+    else:
+        axes.plot(x, y, **style)
+
+
+def _handles(methods: Sequence[str], paper: bool = False) -> list[Line2D]:
+    present = [method for method in [*METHODS, *dict.fromkeys(methods)] if method in set(methods)]
+    handles = [Line2D([], [], label=label(method), **look(method)) for method in dict.fromkeys(present)]
+    return [*handles, Line2D([], [], label="Wu et al. 2023", **PAPER)] if paper else handles
+
+
+def roc_and_confusion(
+    score_files: Sequence[str | os.PathLike],
+    optimum_files: Sequence[str | os.PathLike],
+    out: str | os.PathLike,
+    settings: Any = None,
+) -> None:
+    """ROC of every method, and the confusion matrix of the first network (Figs. 4 and 10): a column per case."""
+    tests = [sample for sample in samples_of(score_files, optimum_files) if sample.axis == TEST and sample.members]
+    with figure(out, max(4.6, 2.2 * len(tests)), 4.9, settings) as drawing:
+        panels = drawing.subplots(2, len(tests), squeeze=False, gridspec_kw={"height_ratios": [1.25, 1]})
+        for (above, below), sample in zip(panels.T, tests):
+            _roc(above, sample)
+            _confusion(below, sample, next(iter(sample.members)))
+            above.set_title(title(sample.case))
+        panels[0][0].set_ylabel("true positive rate")
+        panels[1][0].set_ylabel("true class")
+        methods = [method for sample in tests for method in sample.methods]
+        drawing.legend(handles=_handles(methods), loc="outside lower center", ncols=4)
+
+
+def _roc(axes: Axes, sample: Sample) -> None:
+    axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
+    areas = []
+    for method in sample.methods:
+        score = rankable(sample.score(method))
+        fpr, tpr, _ = metrics.roc(score, sample.is_binary)
+        axes.plot(fpr, tpr, **{**look(method), "marker": ""})
+        areas.append(f"{label(method)} {metrics.auc(score, sample.is_binary):.3f}")
+    for network, scores in VALIDATION.get(sample.survey, {}).items():
+        areas.append(f"paper, {label(network)} {scores.auc:.3f}")
+        if scores.fpr is not None and scores.fnr is not None:
+            axes.plot(scores.fpr, 1 - scores.fnr, **PAPER)
+    axes.text(0.97, 0.04, "AUC\n" + "\n".join(areas), transform=axes.transAxes, ha="right", fontsize=6.5)
+    axes.set(xlabel="false positive rate", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+
+
+def _confusion(axes: Axes, sample: Sample, network: str) -> None:
+    """Counts and shares of single stars and pairs called either; rows: the truth."""
+    called = sample.score(network) > 0.5
+    counts = np.array([[np.sum(called[sample.is_binary == k] == m) for m in (False, True)] for k in (False, True)])
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap=MAP, vmin=0, vmax=1)
+    for i in range(2):
+        for j in range(2):
+            text = f"{counts[i, j]}\n{100 * shares[i, j]:.1f} %"
+            axes.text(j, i, text, ha="center", va="center", color="black" if shares[i, j] > 0.5 else "white")
+    axes.set_xticks([0, 1], ["single", "pair"])
+    axes.set_yticks([0, 1], ["single", "pair"], rotation=90, va="center")
+    axes.set_xlabel(f"called by the {label(network)}", fontsize=8)
+    axes.grid(False)
+
+
+SEP_EDGES, RATIO_EDGES = np.linspace(0, 2, 11), np.linspace(0, 1, 9)
+FEWEST = 5  # pairs; a bin with fewer is left white
+
+
+def recall_map(
+    score_files: Sequence[str | os.PathLike],
+    optimum_files: Sequence[str | os.PathLike],
+    out: str | os.PathLike,
+    settings: Any = None,
+) -> None:
+    """Share of the test pairs found over separation and flux ratio: a row per case with unequal pairs."""
+    tests = [sample for sample in samples_of(score_files, optimum_files) if sample.axis == TEST and sample.members]
+    unequal = [sample for sample in tests if sample.truth.loc[sample.is_binary, "flux_ratio"].min() < 1]
+    shown = [[*sample.members, *([OPTIMUM] if OPTIMUM in sample.statistics else [])] for sample in unequal]
+    columns = max(map(len, shown), default=1)
+    with figure(out, 2.6 * max(columns, 2) + 1.4, 2.5 * max(len(unequal), 1) + 0.6, settings) as drawing:
+        panels = drawing.subplots(max(len(unequal), 1), columns, sharex=True, sharey=True, squeeze=False)
+        if not unequal:
+            empty(panels[0][0], "no case has pairs of unequal flux")
+            return
+        for row, sample, methods in zip(panels, unequal, shown):
+            for axes, method in zip(row, methods):
+                image = _recall_panel(axes, sample, method)
+                axes.set_title(f"{title(sample.case)}\n{label(method)}", fontsize=8)
+            row[0].set_ylabel("flux ratio $F_2/F_1$")
+        for axes in panels[-1]:
+            axes.set_xlabel(AXIS["sep"])
+        drawing.colorbar(image, ax=panels, label="share of the pairs found", shrink=0.9)
+
+
+def _recall_panel(axes: Axes, sample: Sample, method: str) -> Any:
+    pairs = sample.truth[sample.is_binary]
+    found = sample.score(method)[sample.is_binary] > (0.5 if method in sample.members else 0.0)
+    edges = (SEP_EDGES, RATIO_EDGES)
+    total, _, _ = np.histogram2d(pairs["sep"], pairs["flux_ratio"], edges)
+    seen, _, _ = np.histogram2d(pairs["sep"][found], pairs["flux_ratio"][found], edges)
+    share = np.ma.masked_where(total < FEWEST, seen / np.maximum(total, 1))
+    image = axes.pcolormesh(*edges, share.T, cmap=MAP, vmin=0, vmax=1, rasterized=True)
+    centres = [0.5 * (values[1:] + values[:-1]) for values in edges]
+    if not share.mask.all():
+        axes.contour(*centres, share.T, levels=[0.5, 0.9], colors="white", linewidths=0.8)
+    axes.grid(False)
+    return image
+
+
+# The cases that differ in the PSFs of their training have a colour each.
+CASE_COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#E69F00")
+
+
+def psf_mismatch(merits: pd.DataFrame, out: str | os.PathLike, settings: Any = None) -> None:
+    """FPR and accuracy where the PSF is not the one assumed: a colour per case, a marker per network."""
+    axes_shown = [axis for axis in ("jitter", "wfe") if (merits["axis"] == axis).any()]
+    with figure(out, PAGE, 5.4, settings) as drawing:
+        panels = drawing.subplots(2, max(len(axes_shown), 1), sharex="col", sharey="row", squeeze=False)
+        if not axes_shown:
+            empty(panels[0][0], "no case was tested with other PSFs")
+            return
+        shown = merits[merits["axis"].isin(axes_shown)]
+        colour = dict(zip(dict.fromkeys(shown["case"]), CASE_COLOURS))
+        for (above, below), axis in zip(panels.T, axes_shown):
+            rows = shown[shown["axis"] == axis].assign(cell=lambda t: t["cell"] * (100 if axis == "jitter" else 1))  # noqa: B023
+            for (case, method), points in rows.groupby(["case", "method"], sort=False):
+                # The classical methods know nothing of a training: once is enough.
+                if method == GLRT or (method in (OPTIMUM, ASSUMED) and case != rows["case"].iloc[0]):
+                    continue
+                points = points.sort_values("cell")
+                for axes, name in ((above, "fpr"), (below, "accuracy")):
+                    _mismatch_line(axes, points, name, str(method), colour[case])
+            above.axhline(0.05, color=FAINT, lw=0.8, zorder=0)
+            below.set_xlabel(AXIS[axis])
+        panels[0][0].set(ylabel="false positive rate", ylim=(-0.02, None))
+        panels[1][0].set(ylabel="accuracy")
+        handles = [Line2D([], [], color=colour[case], label=title(case)) for case in colour]
+        handles += _handles([m for m in shown["method"] if m != GLRT])
+        drawing.legend(handles=handles, loc="outside right center")
+
+
+def _mismatch_line(axes: Axes, points: pd.DataFrame, name: str, method: str, colour: str) -> None:
+    style = dict(look(method))
+    if style["marker"]:
+        style["color"] = colour
+    y = points[name].to_numpy(float)
+    errors = np.abs([y - points[f"{name}_low"], points[f"{name}_high"] - y])
+    axes.errorbar(points["cell"], y, errors if style["marker"] else None, **style)
+
+
+def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathLike, settings: Any = None) -> None:
+    """Training and validation loss per epoch: a panel per case, a colour per network, a dot at the model kept."""
+    models = [(json.loads((Path(d) / "model.json").read_text()), _history(Path(d) / "history.csv")) for d in model_dirs]
+    cases = list(dict.fromkeys(model["case"] for model, _ in models))
+    with figure(out, max(4.6, 2.1 * len(cases) + 1.6), 3.2, settings) as drawing:
+        panels = drawing.subplots(1, len(cases), sharey=True, squeeze=False)[0]
+        for axes, case in zip(panels, cases):
+            for model, history in models:
+                if model["case"] != case:
+                    continue
+                colour = look(model["network"]["name"])["color"]
+                axes.plot(history["epoch"], history["train_loss"], ":", color=colour, lw=0.9)
+                axes.plot(history["epoch"], history["validation_loss"], "-", color=colour)
+                best = np.argmin(history["validation_loss"])
+                axes.plot(history["epoch"][best], history["validation_loss"][best], "o", color=colour)
+            axes.set(xlabel="epoch", title=title(case))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[0].set_ylabel("cross-entropy (eqs. 2 and 3)")
+        networks = dict.fromkeys(model["network"]["name"] for model, _ in models)
+        handles = [Line2D([], [], color=look(name)["color"], label=label(name)) for name in networks]
+        handles += [
+            Line2D([], [], color=SINGLE, ls=":", label="training"),
+            Line2D([], [], color=SINGLE, ls="-", label="validation"),
+            Line2D([], [], color=SINGLE, ls="", marker="o", label="model kept"),
+        ]
+        drawing.legend(handles=handles, loc="outside right center")
+
+
+def _history(path: Path) -> dict[str, np.ndarray]:
+    with open(path, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}

@@ -1,0 +1,172 @@
+"""Analogues of one observed map without a workflow: ranks and estimates from the embedded catalogue or the user's."""
+
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import dioscuri
+from dioscuri.analogues.catalogue import METADATA, read_channels, read_frame
+from dioscuri.analogues.query_files import load_query
+from dioscuri.analogues.search import measure_catalogue, prepare_query, rank_query
+from dioscuri.io import digest
+
+log = logging.getLogger(__name__)
+
+# The embedded catalogue: small enough to be simulated while one waits, once.
+TOY = {"n_systems": 8, "n_particles": 3000, "n_snapshots": 30, "duration": 60.0, "n_pixels": 96, "field": 1600.0}
+TOY_BEAM = 50.0  # AU
+CHANNEL, NETWORK, METRIC = "continuum_1300um", "random_cnn", "euclidean"
+CUT = {"kind": "quantile", "share": 0.0228, "minimum": 10}
+DECADES = 4.0
+OPTIONS = (
+    "distance", "primary", "secondary", "position_angle", "separation", "zoom",
+    "channel", "catalogue", "network", "weights", "top",
+)  # fmt: skip
+COLUMNS = ("rank", "image_id", "distance", "z", "age1", "m1", "m2", "separation", "disc_size1", "mdot1")
+UNITS = METADATA | {"m_total": "Msun"}
+DIGITS = {"age1": 1, "separation": 0, "disc_size1": 0, "mdot1": 7}
+CAVEAT = "toy catalogue (no magnetic fields, no radiation transfer): a demonstration, no measurement"
+
+
+def cache_folder() -> Path:
+    """Where the embedded catalogue is kept: $DIOSCURI_CACHE, or the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dioscuri"
+    return Path(os.environ.get("DIOSCURI_CACHE", default))
+
+
+def embedded_catalogue(separation_au: float, channel: str, folder: Path | None = None) -> list[Path]:
+    """The shards of the toy catalogue at a projected separation; what is not yet there is simulated."""
+    from tqdm import tqdm
+
+    from dioscuri.analogues.collapse import simulate
+    from dioscuri.analogues.synthetic import write_system_catalogue
+    from dioscuri.analogues.system import read_system, write_system
+
+    folder = folder or cache_folder()
+    size = {name: TOY[name] for name in ("n_particles", "n_snapshots", "duration")}
+    systems = folder / f"toy-{digest([size, dioscuri.__version__])}"
+    images = folder / f"toy-{digest([TOY, TOY_BEAM, separation_au, channel, dioscuri.__version__])}"
+    shards = []
+    numbers = range(int(TOY["n_systems"]))
+    for number in tqdm(numbers, desc="embedded catalogue", unit="system", disable=None, leave=False):
+        shard, path = images / f"system{number:03d}.h5", systems / f"system{number:03d}.h5"
+        if not shard.exists():
+            if not path.exists():
+                write_system(path, simulate(number, **size), {"catalogue": "toy"})  # type: ignore[arg-type]
+            try:
+                write_system_catalogue(
+                    shard,
+                    read_system(path),
+                    number,
+                    separation_au=separation_au,
+                    n_pixels=int(TOY["n_pixels"]),
+                    fov_au=TOY["field"],
+                    beam_au=(TOY_BEAM, TOY_BEAM, 0.0),
+                    channels=[channel],
+                )
+            except ValueError as error:  # the stars of this system are never that far apart
+                log.info("%s", error)
+                continue
+        shards.append(shard)
+    if not shards:
+        raise ValueError(f"no system of the embedded catalogue is ever {separation_au:g} AU wide; give your own")
+    return shards
+
+
+def predict(
+    files: Sequence[str],
+    *,
+    distance: float | None = None,
+    primary: tuple[float, float] | None = None,
+    secondary: tuple[float, float] | None = None,
+    position_angle: float = 0.0,
+    separation: float = 200.0,
+    zoom: float = 1.0,
+    channel: str = CHANNEL,
+    catalogue: Sequence[str] = (),
+    network: str = NETWORK,
+    weights: str = "hub",
+    top: int = 50,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Ranked analogues of one map (the `top` nearest images, with their metadata), and what else was found.
+
+    distance [pc] must be given; primary and secondary [deg] where known. separation [AU, projected]: of the images
+    of the embedded catalogue, which serves where no shards are given in `catalogue`. The information holds the
+    estimated parameters. Raises ValueError for a map that cannot be read.
+    """
+    if len(files) != 1:
+        raise ValueError(f"survey protostar: found {len(files)} maps; accepted: one map of one object at a time")
+    if distance is None:
+        raise ValueError("survey protostar: the distance is missing; give --distance in pc, which turns arcsec into AU")
+    shards = [str(path) for path in catalogue] or list(map(str, embedded_catalogue(separation, channel)))
+    if channel not in read_channels(shards[0]):
+        raise ValueError(f"{shards[0]}: no channel '{channel}'; accepted: {', '.join(read_channels(shards[0]))}")
+    settings = {"distance": distance, "primary": primary, "secondary": secondary}
+    settings |= {"position_angle": position_angle, "zoom": zoom}
+    frame = read_frame(shards[0])
+    with tempfile.TemporaryDirectory() as folder:
+        query, members, own = (Path(folder) / name for name in ("query.npz", "members.h5", "query.h5"))
+        ranking_path, estimates_path = Path(folder) / "ranking.parquet", Path(folder) / "estimates.csv"
+        prepare_query(query, files[0], shards, settings)
+        measure_catalogue(
+            members,
+            shards,
+            channel,
+            {"architecture": network, "weights": weights if network != NETWORK else "none"},
+            decades=DECADES,
+            relative=False,
+            seed=0,
+            query=query,
+            query_out=own,
+        )
+        rank_query(ranking_path, estimates_path, shards, {network: members}, {network: own}, metrics=[METRIC], cut=CUT)
+        ranking, estimates = pd.read_parquet(ranking_path), pd.read_csv(estimates_path)
+        prepared = load_query(query)
+    table = ranking.head(top).drop(columns=["method", "metric"]).assign(file=files[0], status="ok")
+    information = {
+        "survey": "protostar",
+        "extension": "ANALOGUES",
+        "header": {"NETWORK": network, "METRIC": METRIC, "DISTANCE": distance},
+        "software": f"dioscuri {dioscuri.__version__}",
+        "network": network,
+        "metric": METRIC,
+        "n_images": len(ranking),
+        "separation_au": frame.separation_au,
+        "estimates": estimates.drop(columns=["method", "metric"]).to_dict("records"),
+        "caveat": "" if catalogue else CAVEAT,
+        "ranking": ranking,
+        "query": prepared,
+        "shards": shards,
+        "channel": channel,
+    }
+    return table, information
+
+
+def style(table: pd.DataFrame, information: dict) -> tuple[str, pd.Series]:
+    """The estimated parameters, which stand below the printed table; the best match stands out."""
+    lines = [f"{information['n_images']} images of {len(information['shards'])} systems; estimates from the analogues:"]
+    for row in information["estimates"]:
+        interval = f"{row['low68']:.3g} to {row['high68']:.3g}"
+        lines.append(f"{row['parameter']} = {row['median']:.3g} ({interval}) {row['unit']}")
+    return "\n".join([*lines, information["caveat"]]), table["rank"] == 1
+
+
+def plot(table: pd.DataFrame, path: Path, information: dict) -> None:
+    """Draw the observation among its best analogues."""
+    from dioscuri.plots.analogues import draw_sheet
+
+    caveat = f"\n{information['caveat']}" if information["caveat"] else ""
+    draw_sheet(
+        path,
+        information["ranking"],
+        information["query"],
+        information["shards"],
+        information["channel"],
+        decades=DECADES,
+        title=f"{information['network']}, {METRIC} distance{caveat}".replace("_", " "),
+    )
