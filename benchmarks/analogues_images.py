@@ -22,7 +22,8 @@ def rows() -> list[dict]:
     """One mapping per comparison: name, ours, published, unit, ratio. One thread."""
     system = simulate(3, n_particles=N_PARTICLES, n_snapshots=2, duration=4.0, separation_au=SEPARATION)
     snapshot = next(one for one in system.snapshots if one.stars.separation >= SEPARATION)
-    gas = observe.emitters(snapshot)
+    scene = observe.emitters(snapshot)
+    gas = scene.clouds
     lines = lines_of_sight(snapshot.stars.position[0], snapshot.stars.position[1], SEPARATION)
     assert lines is not None
     view = observe.views(snapshot, lines)[1]
@@ -35,7 +36,7 @@ def rows() -> list[dict]:
     density, temperature = _grid(gas, view)
     seconds = median_seconds(
         {
-            "ours": lambda: observe.image(gas, view, WAVELENGTHS, N_PIXELS, FIELD),
+            "ours": lambda: observe.image(scene, view, WAVELENGTHS, N_PIXELS, FIELD),
             "published": lambda: _ray_march(density, temperature, view),
             "all": lambda: observe_system(system, 0, **settings),
             "gravity": lambda: dynamics.gas_gravity(x, y, z, mass.astype(np.float32), pull),

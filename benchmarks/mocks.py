@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ def rows() -> list[dict]:
                 for way, tools in ways.items()
             },
         },
-        repeats=5,
+        repeats=7,
+        clock=time.process_time,
     )
     return [
         row(

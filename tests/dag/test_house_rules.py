@@ -29,8 +29,12 @@ def test_memory_never_falls_below_what_snakemake_itself_needs(rules):
             assert int(number) >= 500, name
 
 
-def test_only_training_asks_for_a_gpu(rules):
-    assert [name for name, body in rules.items() if "gpu=" in body] == ["train_model"]
+def test_only_networks_ask_for_a_gpu(rules):
+    assert {name for name, body in rules.items() if "gpu=" in body} == {
+        "train_model",
+        "train_image_model",
+        "score_images",
+    }
 
 
 def test_scripts_are_thin(root):

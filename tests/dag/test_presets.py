@@ -1,6 +1,7 @@
 """What a fresh checkout would run: jobs of every preset, of a single target, and answers to mistaken settings."""
 
 import math
+from collections import Counter
 
 import pytest
 
@@ -27,13 +28,13 @@ EVERY_RUN = {
     "plot_night_recall": 1,
     "write_checks": 1,
     "judge_checks": 1,
-    "all": 1,
+    "lamost_mrs": 1,
 }
 
 
 def test_the_papers_scale_is_a_few_hundred_jobs(plan):
     wanted = {"build_library": 4, "make_mocks": 16 + 2 + 2, "train_model": 2 * 10 * 5, "score_test": 2 * 10 * 5}
-    assert plan() == {**EVERY_RUN, **wanted}
+    assert plan("--", "lamost_mrs") == {**EVERY_RUN, **wanted}
 
 
 PRESETS = ["config/reference.yaml", "config/release.yaml", "config/demo.yaml", "tests/presets/tiny.yaml"]
@@ -48,7 +49,7 @@ def test_jobs_of_a_preset(plan, root, preset):
     shards = sum(math.ceil(number / mrs.mocks.shard_size) for number in pairs)
     wanted = {"build_library": config.library.variants, "make_mocks": shards}
     wanted |= {"train_model": models, "score_test": models}
-    assert plan("--configfile", preset) == {**EVERY_RUN, **wanted}
+    assert plan("--configfile", preset, "--", "lamost_mrs") == {**EVERY_RUN, **wanted}
 
 
 def test_a_single_model_needs_its_mocks_and_nothing_else(plan):
@@ -73,10 +74,13 @@ def test_named_targets(plan, target, last):
     assert jobs["judge_checks"] == 0
 
 
-def test_lamost_mrs_is_all_that_there_is_so_far(plan):
-    survey, every = (plan("--configfile", "config/demo.yaml", "--", name) for name in ("lamost_mrs", "demo"))
-    assert survey.pop("lamost_mrs") == every.pop("demo") == 1
-    assert survey == every
+def test_the_demo_is_every_survey_that_the_settings_list(plan, root):
+    surveys = load_config(root / f"config/{name}.yaml" for name in ("config", "surveys", "demo")).surveys
+    every = plan("--configfile", "config/demo.yaml", "--", "demo")
+    each = sum((plan("--configfile", "config/demo.yaml", "--", survey) for survey in surveys), Counter())
+    assert every.pop("demo") == 1
+    assert all(each.pop(survey) == 1 for survey in surveys)
+    assert every == each
 
 
 def said(done):

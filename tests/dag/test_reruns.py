@@ -26,7 +26,7 @@ def runs(stubbed: Path, run: Callable) -> Callable:
 
     def start(*arguments: str, **settings: object):
         block = {**FIRST, **settings}
-        own = ["--configfile", "tests/presets/tiny.yaml", "--config", f"lamost_mrs={block}"]
+        own = ["--configfile", "tests/presets/tiny.yaml", "--config", "surveys=[lamost_mrs]", f"lamost_mrs={block}"]
         done = run("--quiet", "rules", *arguments, *own)
         assert done.returncode == 0, done.stderr[-3000:]
         return done
@@ -121,7 +121,7 @@ def test_new_files_make_a_new_shard_and_leave_old_ones_alone(runs, plan_again, s
 
 
 def test_pattern_without_a_file_is_told_in_the_log_of_the_plan(runs, run):
-    own = ["--configfile", "tests/presets/tiny.yaml", "--config", "lamost_mrs={spectra: ['observed/*.gz']}"]
-    done = run(*own, "--", "catalogs")
+    own = ["--configfile", "tests/presets/tiny.yaml", "--config", "surveys=[lamost_mrs]"]
+    done = run(*own, "lamost_mrs={spectra: ['observed/*.gz']}", "--", "catalogs")
     assert done.returncode == 1
     assert "observed/*.gz: no file matches this pattern" in done.stdout + done.stderr

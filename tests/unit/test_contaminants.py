@@ -93,7 +93,7 @@ def test_third_stars_are_in_the_library_and_lighter_than_the_first(mixed, tracks
     triples = of_kind(mixed, "triple")
     assert ((triples["teff3"] >= 4000) & (triples["teff3"] <= 8000)).all()
     assert ((triples["logg3"] >= 1) & (triples["logg3"] <= 5)).all()
-    assert (triples["radius3"] > 0.3).all() and np.abs(triples["dv3"]).max() <= 500
+    assert (triples["radius3"] > 0.15).all() and np.abs(triples["dv3"]).max() <= 500
     dwarfs = triples["eep1"] < 400  # among those the heavier is the hotter
     assert (triples["teff3"] < triples["teff1"] * 1.02)[dwarfs].mean() > 0.9
 

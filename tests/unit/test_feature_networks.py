@@ -54,7 +54,8 @@ def test_features_are_pooled_means_and_scatters(images):
     """Of an image that is the same everywhere, each part away from the padded edge has no scatter."""
     network = build("random_cnn", grid=4)
     flat = network(torch.full((1, 1, 256, 256), 0.5)).reshape(1, -1, 2, 4, 4)[:, :16]  # first level: 16 channels
-    assert torch.all(flat[:, :, 1, 1:3, 1:3] < 1e-3)
+    # The scatter is a root of a difference of float32: some 1e-3 of rounding is left.
+    assert torch.all(flat[:, :, 1, 1:3, 1:3] < 3e-3)
     middle = flat[:, :, 0, 1:3, 1:3]
     np.testing.assert_allclose(middle, middle.mean((2, 3), keepdim=True).expand_as(middle), rtol=1e-4, atol=1e-5)
 

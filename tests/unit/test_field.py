@@ -165,7 +165,9 @@ def test_defects_and_cosmic_rays_are_flagged():
 def gaussian_grid() -> Psf:
     """Four Gaussians of different widths at the corners of 100 × 80 px."""
     offset = (np.arange(81) - 40) / 4
-    samples = [np.exp(-0.5 * (offset[:, None] ** 2 + offset**2) / s**2) / (2 * np.pi * s**2) for s in (0.9, 1, 1.1, 1.3)]
+    samples = [
+        np.exp(-0.5 * (offset[:, None] ** 2 + offset**2) / s**2) / (2 * np.pi * s**2) for s in (0.9, 1, 1.1, 1.3)
+    ]
     x, y = np.array([0.0, 99.0, 0.0, 99.0]), np.array([0.0, 0.0, 79.0, 79.0])
     return Psf(np.stack(samples), 4, 0.04, {"x": x, "y": y})
 
@@ -195,7 +197,10 @@ def test_files(simulated):
     assert [path.name for path in paths] == ["simf775w1q_flt.fits", "simf775w2q_flt.fits"]
     for path in paths:
         frames = read_flt(path)
-        assert [(frame.extension, frame.chip, frame.shape) for frame in frames] == [(1, 2, (160, 200)), (2, 1, (160, 200))]
+        assert [(frame.extension, frame.chip, frame.shape) for frame in frames] == [
+            (1, 2, (160, 200)),
+            (2, 1, (160, 200)),
+        ]
         assert frames[0].filter == "F775W" and frames[0].exposure_time == 20.0
         for frame in frames:
             assert Psf.load(folder / "psf" / f"{frame.name}.npz").n_members == 4

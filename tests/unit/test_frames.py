@@ -14,7 +14,11 @@ SCALE = 0.03962
 def chip(extension: int, roll: float = 20.0, seed: int = 1) -> Frame:
     rng = np.random.default_rng([seed, extension])
     wcs = WCS(naxis=2)
-    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [245.9, -26.5], [30.5, 45.5 - 50 * extension]
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = (
+        ["RA---TAN", "DEC--TAN"],
+        [245.9, -26.5],
+        [30.5, 45.5 - 50 * extension],
+    )
     c, s = np.cos(np.radians(roll)), np.sin(np.radians(roll))
     wcs.wcs.cd = np.array([[-c, s], [s, c]]) * SCALE / 3600
     return Frame(
@@ -197,7 +201,9 @@ def test_pixel_area_from_distortion(flt):
     u = np.arange(SHAPE[1]) + 1 - first.wcs.wcs.crpix[0]
     expected = np.broadcast_to((1 + 2 * a * u) * (1 + b * u), SHAPE)
     np.testing.assert_allclose(first.pixel_area, expected, atol=2e-6)
-    np.testing.assert_allclose(first.area_at(np.array([10.2, 500.0]), np.array([3.0, 3.0])), expected[3, [10, -1]], atol=2e-6)
+    np.testing.assert_allclose(
+        first.area_at(np.array([10.2, 500.0]), np.array([3.0, 3.0])), expected[3, [10, -1]], atol=2e-6
+    )
     assert second.pixel_area == 1.0
 
 

@@ -78,7 +78,7 @@ def test_lines_have_the_width_of_r_1800(library):
 @pytest.mark.parametrize("recipe", ["paper", "lrs"])
 def test_the_same_bits_in_any_batch(library, recipe):
     pairs = columns(12, snr=30)
-    whole = [b.spectra["full"] for b in make_lrs_mocks(pairs, [library], FULL, seed=1, recipe=recipe, batch=12)][0]
+    whole = next(make_lrs_mocks(pairs, [library], FULL, seed=1, recipe=recipe, batch=12)).spectra["full"]
     part = {name: values[5:9] for name, values in pairs.items()}
     (batch,) = make_lrs_mocks(part, [library], FULL, seed=1, recipe=recipe, batch=7)
     for a, b in zip(whole, batch.spectra["full"]):

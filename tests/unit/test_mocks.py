@@ -129,6 +129,85 @@ def test_the_same_bits_in_any_shard_batch_and_company(library, recipe):
     assert not np.array_equal(whole[0][chosen], other[0])
 
 
+# --- kinds that deceive -------------------------------------------------------------------------------------
+
+
+def contaminated(n: int, **fixed: float) -> dict[str, np.ndarray]:
+    """Pairs with the columns of `dioscuri.stars.contaminants`; every fourth has moonlight, a third star, neither …"""
+    pairs, turn = columns(n, **fixed), np.arange(n) % 4
+    third = {"teff3": 5500.0, "logg3": 4.5, "radius3": np.where(turn == 1, 0.8, 0), "vsini3": 10.0, "dv3": -150.0}
+    moon = {"moon_share": np.where(turn == 2, 0.2, 0), "moon_rv": np.where(turn == 2, 80.0, 0)}
+    rest = {"kind": turn, "light2_single": np.where(turn == 3, 0.05, 0), "nebular": np.zeros(n)}
+    return pairs | {name: np.broadcast_to(value, n).astype(float) for name, value in (third | moon | rest).items()}
+
+
+def test_third_stars_faint_seconds_and_the_moon_add_their_light(library):
+    """Noise-free, against sums done by hand: who is in the single star's spectrum, who in the binary's."""
+    pairs = contaminated(8, snr=1e9)
+    single, binary = collect(make_mocks(pairs, [library], [BLUE], seed=1))
+    move = Kinematics(library.grid("blue"), BLUE.wave, library.resolution)
+
+    def light(labels, vsini, rv):
+        return move(library.flux("blue", labels), vsini, rv, 7500.0).double().numpy()
+
+    stars = {}
+    for star, rv in (("1", pairs["v1"]), ("2", pairs["v1"] + pairs["dv"]), ("3", pairs["v1"] + pairs["dv3"])):
+        labels = np.column_stack([pairs[f"teff{star}"], pairs[f"logg{star}"], pairs["feh"], pairs["afe"]])
+        stars[star] = light(labels, pairs[f"vsini{star}"], rv) * pairs[f"radius{star}"][:, None] ** 2
+    moon = light(np.tile([5772.0, 4.44, 0.0, 0.0], (8, 1)), 2.0, pairs["moon_rv"])
+    share = pairs["moon_share"] * stars["1"].mean(1) / moon.mean(1)
+    both = share[:, None] * moon
+    expected = (
+        stars["1"] + pairs["light2_single"][:, None] * stars["2"] + both,
+        stars["1"] + stars["2"] + stars["3"] + both,
+    )
+    for made, flux in zip((single, binary), expected):
+        flux = flux / flux.mean(1, keepdims=True)
+        assert np.abs(made - (flux / fit_continuum(BLUE.wave, flux) - 1)).max() < 6e-4
+    plain = {name: values for name, values in pairs.items() if name in columns(1)}
+    before = collect(make_mocks(plain, [library], [BLUE], seed=1))
+    changed = [np.any(a != b, axis=1).tolist() for a, b in zip(before, (single, binary))]
+    assert changed == [[False, False, True, True] * 2, [False, True, True, False] * 2]
+
+
+def test_nebulae_shine_where_they_are_asked_for(library):
+    pairs = contaminated(8, snr=1e9)
+    pairs["nebular"][3] = 1
+    plain, _ = collect(make_mocks({**pairs, "nebular": np.zeros(8)}, [library], [RED], seed=1), "red")
+    made, _ = collect(make_mocks(pairs, [library], [RED], seed=1), "red")
+    assert np.any(made != plain, axis=1).tolist() == [k == 3 for k in range(8)]
+    changed = np.abs(made[3].astype(float) - plain[3]) > 0.02
+    assert np.abs(RED.wave[changed] / H_ALPHA - 1).max() < 0.03
+
+
+def test_contaminants_are_the_same_bits_in_any_company(library):
+    pairs = contaminated(24)
+    whole = collect(make_mocks(pairs, [library], [BLUE], recipe="survey", seed=5, batch=24))
+    for rows in ([0, 4, 8], [1, 2, 3, 20]):  # without any moon or third star, and with both
+        some = {name: values[rows] for name, values in pairs.items()}
+        part = collect(make_mocks(some, [library], [BLUE], recipe="survey", seed=5, batch=5))
+        for a, b in zip(whole, part):
+            assert np.array_equal(a[rows], b)
+
+
+def test_moonlight_needs_the_sun(library):
+    hot = made_up_library(0.6)
+    hot.axes["teff"] = hot.axes["teff"] + 1000
+    pairs = contaminated(4)
+    for star in "123":
+        pairs[f"teff{star}"] += 1000
+    with pytest.raises(ValueError, match=r"moonlight needs the Sun .*, which the library .* lacks"):
+        list(make_mocks(pairs, [hot], [BLUE], seed=1))
+
+
+def test_shards_say_what_their_kinds_are(library, tmp_path):
+    made = contaminated(8)
+    path = tmp_path / "shard.h5"
+    write_mock_shard(path, arms=[BLUE], libraries=[library], population=Pairs(made, {}), recipe="paper", seed=9)
+    assert io.read_provenance(path)["kinds"][1] == "cool_giant"
+    assert np.array_equal(io.read_mock_labels(path)["kind"], made["kind"])
+
+
 # --- the survey's ingredients -------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ rule simulate_system:
         runtime=60,
     params:
         seed=lambda wildcards: 1000 * settings.seed + int(wildcards.system),
-        size=protostar.catalogue.model_dump(include={"n_particles", "n_snapshots", "duration"}),
+        size=protostar.catalogue.model_dump(include={"n_particles", "n_snapshots", "duration", "separation"}),
     script:
         "../scripts/simulate_system.py"
 

@@ -53,7 +53,7 @@ def cell_psf(survey, cell):
 
 def parted(cell):
     """A cell's axis and value: snr55 → snr, 55; the test sample has no value."""
-    axis = re.match("[a-z]+", cell)[0]
+    axis = re.match(f"test|{CELL_AXES}", cell)[0]
     return axis, None if axis == "test" else parse_number(cell.removeprefix(axis))
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     settings = dict(snakemake.params.query)
-    if snakemake.input.truth:  # of a simulated query the positions of the stars and the distance are known
+    if snakemake.input.truth:  # of a simulated query the stars' places, the distance and the noise are known
         truth = json.loads(Path(str(snakemake.input.truth)).read_text())
         settings = {name: truth[name] for name in ("primary", "secondary")} | {"distance": truth["distance_pc"]}
+        settings["noise"] = truth["noise"].get(snakemake.wildcards.channel)
     prepare_query(snakemake.output[0], snakemake.input.map, snakemake.input.shards, settings)

@@ -10,5 +10,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
-    system = simulate(snakemake.params.seed, **snakemake.params.size)
-    write_system(snakemake.output[0], system, provenance(snakemake.params.size))
+    settings = snakemake.params.size
+    size = {name: settings[name] for name in ("n_particles", "n_snapshots", "duration")}
+    system = simulate(snakemake.params.seed, **size, separation_au=settings["separation"])
+    write_system(snakemake.output[0], system, provenance(settings))

@@ -16,7 +16,7 @@ from dioscuri.settings.lamost_mrs import ArmName, LamostMrs, Library, Tracks
 from dioscuri.settings.protostar import Protostar
 
 Survey = Literal["csst", "hst", "lamost_mrs", "lamost_lrs", "protostar"]
-BUILT = ("csst", "hst", "lamost_mrs")  # surveys whose rooms exist
+BUILT = ("csst", "hst", "lamost_mrs", "protostar")  # surveys whose rooms exist
 
 
 class ConfigError(ValueError):

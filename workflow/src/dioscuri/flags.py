@@ -31,6 +31,7 @@ class SourceFlag(IntFlag):
     LATE = 16  # found only after the brighter stars had been subtracted
     WANDERED = 32  # the fit moved as far from the detection as it may: no reliable position
     NO_FLUX = 64  # no positive flux
+    GLARE = 128  # in the wings of a saturated star, which have a good part of its own light: shape not to be trusted
 
     @classmethod
     def describe(cls, value: int) -> str:

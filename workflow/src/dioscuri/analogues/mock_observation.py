@@ -58,7 +58,7 @@ def write_observation(
     )
     view = int(rng.integers(len(metadata["image_id"])))
     truth: dict[str, Any] = {name: values[view].item() for name, values in metadata.items()}
-    truth |= {"snapshot": moment, "distance_pc": DISTANCE, "position_angle": POSITION_ANGLE}
+    truth |= {"snapshot": moment, "distance_pc": DISTANCE, "position_angle": POSITION_ANGLE, "noise": {}}
     pixel = field / fine / DISTANCE  # arcsec
     half = 0.5 * separation_au / DISTANCE / 3600  # deg from the midpoint to either star
     for name, sign in (("primary", 1), ("secondary", -1)):
@@ -72,8 +72,10 @@ def write_observation(
         gaps = rotate(gaps.astype(float), -POSITION_ANGLE, reshape=False, order=1, mode="nearest") > 0.5
         header = _header(pixel, fine, beam_au / DISTANCE, channel)
         if channel in CONTINUUM:
+            rms = image.max() / PEAK_TO_NOISE
+            truth["noise"][channel] = float(rms)  # Jy/sr
+            image += _noise(rng, rms, fine, beam_au / (field / fine))
             image *= np.pi / (4 * np.log(2)) * (np.radians(beam_au / DISTANCE / 3600)) ** 2  # Jy/sr → Jy/beam
-            image += _noise(rng, image.max() / PEAK_TO_NOISE, fine, beam_au / (field / fine))
         else:
             image = np.where(gaps, np.nan, image * 1000.0)
         with atomic(Path(folder) / f"{channel}.fits") as temporary:

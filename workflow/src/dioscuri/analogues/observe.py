@@ -26,6 +26,9 @@ LIGHT = constants.c.to("mm/s").value
 COLUMN = (units.Msun / units.AU**2).to("g/cm2")
 SMALLEST_CLOUD = 1.5  # pixels: smaller clouds would fall between pixel centres
 FEW_PIXELS = 4.0  # clouds below this radius are normalised pixel by pixel
+RAYS_PER_DISC = 8  # rays per radius of a disc, and of its hotter inner parts, where pixels are wider
+MOST_RAYS = 16  # per pixel and axis
+DISC_MARGIN = 1.25  # of a disc's radius: its outermost clouds and its thickness
 GAUSSIAN = 2 * np.sqrt(2 * np.log(2))  # FWHM / σ
 
 
@@ -36,6 +39,14 @@ class View(NamedTuple):
     north: np.ndarray
     right: np.ndarray
     centre: np.ndarray
+
+
+class Scene(NamedTuple):
+    """What emits: all clouds, and where the compact ones are: `centre` (S, 3) and `extent` (S,) [AU] of the discs."""
+
+    clouds: Gas
+    centre: np.ndarray
+    extent: np.ndarray
 
 
 class Tracer(NamedTuple):
@@ -55,10 +66,14 @@ def views(snapshot: Snapshot, lines: LinesOfSight) -> list[View]:
     return [View(*vectors, centre) for vectors in zip(lines.toward, lines.north, lines.right)]
 
 
-def emitters(snapshot: Snapshot) -> Gas:
+def emitters(snapshot: Snapshot) -> Scene:
     """The gas of a snapshot with its sub-grid discs, as clouds: what `image` and `moment1` look at."""
-    parts = [snapshot.gas, *disc_elements(snapshot.stars)]
-    return Gas(*(np.concatenate(values).astype(np.float64) for values in zip(*(vars(part).values() for part in parts))))
+    stars = snapshot.stars
+    parts = [snapshot.gas, *disc_elements(stars)]
+    clouds = Gas(
+        *(np.concatenate(values).astype(np.float64) for values in zip(*(vars(part).values() for part in parts)))
+    )
+    return Scene(clouds, stars.position, np.where(stars.disc_mass > 0, stars.disc_size, 0.0))
 
 
 def planck(temperature: np.ndarray, wavelength_mm: float) -> np.ndarray:
@@ -72,18 +87,89 @@ def opacity(wavelength_mm: float) -> float:
     return OPACITY_1300UM * (1.3 / wavelength_mm) ** OPACITY_SLOPE
 
 
-def image(gas: Gas, view: View, wavelength_mm: float | Sequence[float], n_pixels: int, fov_au: float) -> np.ndarray:
-    """Dust continuum I_ν [Jy/sr] on n × n pixels over `fov_au`: (H, W), or (L, H, W) for L wavelengths [mm]."""
+def image(
+    scene: Gas | Scene, view: View, wavelength_mm: float | Sequence[float], n_pixels: int, fov_au: float
+) -> np.ndarray:
+    """Dust continuum I_ν [Jy/sr] on n × n pixels over `fov_au`: (H, W), or (L, H, W) for L wavelengths [mm].
+
+    Discs are compact and optically thick: around the discs of a `Scene` the rays are closer, and averaged to pixels.
+    """
+    gas = scene.clouds if isinstance(scene, Scene) else scene
     wavelengths = np.atleast_1d(np.asarray(wavelength_mm, float))
     right, up, depth, _ = _project(gas, view)
     order = np.argsort(-depth)
-    pixel = fov_au / n_pixels
     source = np.stack([planck(gas.temperature[order], one) for one in wavelengths])
     column = COLUMN * np.stack([opacity(one) * gas.mass[order] for one in wavelengths])
-    intensity = _march(
-        right[order] / pixel, up[order] / pixel, gas.size[order] / pixel, column / pixel**2, source, n_pixels
-    )
+    rays = _Rays(right[order], up[order], gas.size[order], column, source)
+    patches: list[_Patch] = []
+    if isinstance(scene, Scene):
+        centre = (scene.centre - view.centre) @ np.array([view.right, view.north]).T
+        patches = _patches(centre, scene.extent, fov_au / n_pixels, n_pixels)
+    intensity = _draw(rays, patches, fov_au / n_pixels, n_pixels)
     return intensity if np.ndim(wavelength_mm) else intensity[0]
+
+
+class _Rays(NamedTuple):
+    """Clouds as seen, sorted from the observer inwards: (P,) [AU] and, (L, P), τ × area [AU²] and B_ν."""
+
+    right: np.ndarray
+    up: np.ndarray
+    size: np.ndarray
+    column: np.ndarray
+    source: np.ndarray
+
+
+class _Patch(NamedTuple):
+    """A square of `side` whole pixels from pixel `first` (column, row) on, with `finer` rays per pixel and axis."""
+
+    finer: int
+    first: np.ndarray
+    side: int
+
+
+def _patches(centre: np.ndarray, extent: np.ndarray, pixel: float, n: int) -> list[_Patch]:
+    """Patches about discs at `centre` (S, 2) [AU] with radius `extent` (S,), and about their hotter inner parts.
+
+    In order of fineness, so that where two overlap the finer is what stays.
+    """
+    patches = []
+    for where, radius in zip(centre, extent):
+        for reach in (radius, radius / 4, radius / 16):
+            finer = min(int(np.ceil(RAYS_PER_DISC * pixel / reach)), MOST_RAYS) if reach > 0 else 1
+            corners = [(where + sign * DISC_MARGIN * reach) / pixel + 0.5 * n for sign in (-1, 1)]
+            first, last = (np.floor(corner).astype(int) for corner in corners)
+            if finer > 1 and (last >= 0).all() and (first < n).all():
+                patches.append(_Patch(finer, first, int((last - first).max()) + 1))
+            if finer == MOST_RAYS:
+                break
+    return sorted(patches, key=lambda patch: patch.finer)
+
+
+def _draw(rays: _Rays, patches: Sequence[_Patch], pixel: float, n: int) -> np.ndarray:
+    """Intensity (L, n, n); in patches the mean over closer rays.
+
+    Clouds are drawn no smaller than the rays can catch; so that none spills over the edge of a patch, those that lie
+    wholly within one are left to it.
+    """
+    everything = _Patch(1, np.zeros(2, int), n)
+    intensity = np.zeros((len(rays.source), n, n))
+    left = np.ones(len(rays.size), bool)
+    todo = []
+    for patch in (*reversed(patches), everything):  # the finest chooses first, and is drawn last
+        half = 0.5 * patch.side * pixel
+        x, y = (axis - (first - 0.5 * n) * pixel - half for axis, first in zip((rays.right, rays.up), patch.first))
+        off = np.maximum(np.abs(x), np.abs(y))
+        ray = pixel / patch.finer
+        todo.append((patch, ray, x, y, left & (off < half + np.maximum(rays.size, SMALLEST_CLOUD * ray))))
+        left = left & (off + rays.size > half)
+    for patch, ray, x, y, chosen in reversed(todo):
+        size, column, source = rays.size[chosen] / ray, rays.column[:, chosen] / ray**2, rays.source[:, chosen]
+        fine = _march(x[chosen] / ray, y[chosen] / ray, size, column, source, patch.side * patch.finer)
+        coarse = fine.reshape(len(fine), patch.side, patch.finer, patch.side, patch.finer).mean(axis=(2, 4))
+        low, high = np.maximum(patch.first, 0), np.minimum(patch.first + patch.side, n)
+        columns, rows = (slice(a - f, b - f) for a, b, f in zip(low, high, patch.first))
+        intensity[:, low[1] : high[1], low[0] : high[0]] = coarse[:, rows, columns]
+    return intensity
 
 
 def emission(gas: Gas, tracer: Tracer) -> np.ndarray:
@@ -93,7 +179,7 @@ def emission(gas: Gas, tracer: Tracer) -> np.ndarray:
 
 
 def moments(
-    gas: Gas, view: View, tracer: str, n_pixels: int, fov_au: float, window_kms: float = 5.0
+    scene: Gas | Scene, view: View, tracer: str, n_pixels: int, fov_au: float, window_kms: float = 5.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Line emission and emission × velocity, (H, W) each, within ± `window_kms` of the systemic velocity.
 
@@ -101,6 +187,7 @@ def moments(
     """
     if tracer not in TRACERS:
         raise ValueError(f"unknown tracer '{tracer}': accepted are {', '.join(TRACERS)}")
+    gas = scene.clouds if isinstance(scene, Scene) else scene
     right, up, _, speed = _project(gas, view)
     weight = emission(gas, TRACERS[tracer]) * (np.abs(speed) < window_kms)
     pixel = fov_au / n_pixels
@@ -109,7 +196,7 @@ def moments(
 
 
 def moment1(
-    gas: Gas,
+    scene: Gas | Scene,
     view: View,
     tracer: str,
     n_pixels: int,
@@ -122,7 +209,7 @@ def moment1(
     """Moment-1 map [km/s] (H, W) seen with a beam; NaN where the line is fainter than `faintest` of its peak."""
     pixel = fov_au / n_pixels
     total, weighted = (
-        convolve(one, beam_au, pixel) for one in moments(gas, view, tracer, n_pixels, fov_au, window_kms)
+        convolve(one, beam_au, pixel) for one in moments(scene, view, tracer, n_pixels, fov_au, window_kms)
     )
     seen = total > max(faintest * total.max(), np.finfo(float).tiny)
     return np.where(seen, weighted / np.where(seen, total, 1.0), np.nan)

@@ -23,6 +23,7 @@ from dioscuri.io import observation_key
 FWHM = np.sqrt(8 * np.log(2))  # of a Gaussian, in standard deviations
 # A beam this wide in pixels is sampled well enough to be interpolated (Nyquist).
 PIXELS_PER_BEAM = 2.0
+NEGLIGIBLE = 1e-6  # pixel²: a Gaussian this narrow changes nothing; rounding leaves as much, of either sign
 
 log = logging.getLogger(__name__)
 
@@ -207,9 +208,10 @@ def smooth(images: np.ndarray, covariance: np.ndarray) -> np.ndarray:
 
     Beyond its edges an image goes on with its outermost pixels.
     """
-    if not np.any(covariance):
+    widest = np.linalg.eigvalsh(covariance)[-1]
+    if widest < NEGLIGIBLE:
         return images
-    margin = int(np.ceil(4 * np.sqrt(np.linalg.eigvalsh(covariance)[-1])))
+    margin = int(np.ceil(4 * np.sqrt(widest)))
     edges = [(0, 0)] * (images.ndim - 2) + [(margin, margin)] * 2
     padded = np.pad(images, edges, mode="edge")
     shape = [fft.next_fast_len(size, real=True) for size in padded.shape[-2:]]

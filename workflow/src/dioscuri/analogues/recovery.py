@@ -21,6 +21,7 @@ from dioscuri.learn.metrics import binomial_interval
 
 SPLITS = ("projection", "time_block", "system", "leave_one_system_out")
 BOUNDS = ("random", "oracle")
+FEWEST_BLOCKS = 4  # one asked for, its two neighbours left out, one that stays
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def splits(
     """The folds of a split of a catalogue with columns system, projection and time_kyr, (N,) each.
 
     projection: odd lines of sight are held out (§2.4.2: φ = π/4, 3π/4, …), one fold. time_block: of each system's
-    time, in blocks of `block_kyr`, every `n_folds`-th is held out, and its two neighbours are left out of the
+    time, in blocks of `block_kyr`, every `n_folds`-th (4th at least) is held out, and its two neighbours are left out of the
     catalogue: consecutive snapshots are near copies. system: whole systems in `n_folds` groups, drawn by `seed`.
     leave_one_system_out: as many folds as systems.
     """
@@ -48,10 +49,10 @@ def splits(
         odd = np.asarray(metadata["projection"]).astype(int) % 2 == 1
         return [_split(kind, 0, rows[~odd], rows[odd])]
     if kind == "time_block":
-        block = np.floor(np.asarray(metadata["time_kyr"]) / block_kyr).astype(int) % max(n_folds, 3)
-        folds = range(max(n_folds, 3))
-        beside = [np.isin(block, [(k - 1) % len(folds), k, (k + 1) % len(folds)]) for k in folds]
-        return [_split(kind, k, rows[~beside[k]], rows[block == k]) for k in folds if len(folds) > 3 or k >= 0]
+        n = max(n_folds, FEWEST_BLOCKS)
+        block = np.floor(np.asarray(metadata["time_kyr"]) / block_kyr).astype(int) % n
+        away = [~np.isin(block, [(fold - 1) % n, fold, (fold + 1) % n]) for fold in range(n)]
+        return [_split(kind, fold, rows[away[fold]], rows[block == fold]) for fold in range(n)]
     if kind not in SPLITS:
         raise ValueError(f"unknown split '{kind}': use one of {', '.join(SPLITS)}")
     names = np.unique(system)

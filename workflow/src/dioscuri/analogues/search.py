@@ -43,6 +43,7 @@ def prepare_query(
         position_angle=settings.get("position_angle", 0.0),
         zoom=settings.get("zoom", 1.0),
         field_au=settings.get("field"),
+        noise=settings.get("noise"),
     )
     save_query(out, query)
 

@@ -54,11 +54,11 @@ def observe_system(
         if cones[0] is None:
             skipped += 1
             continue
-        gas = observe.emitters(snapshot)
+        scene = observe.emitters(snapshot)
         for side, lines in enumerate(cones):
             assert lines is not None  # both sides exist or neither
             for k, view in enumerate(observe.views(snapshot, lines)):
-                maps = _maps(gas, view, channels, n_pixels, fov_au, beam_au)
+                maps = _maps(scene, view, channels, n_pixels, fov_au, beam_au)
                 for name, one in maps.items():
                     images[name].append(one)
                 where = {"system": f"{number:03d}", "snapshot": moment, "projection": k, "phi": lines.phi[k]}
@@ -101,7 +101,7 @@ def write_system_catalogue(
 
 
 def _maps(
-    gas: observe.Gas,
+    scene: observe.Scene,
     view: observe.View,
     channels: Sequence[str],
     n_pixels: int,
@@ -111,13 +111,13 @@ def _maps(
     continuum = [name for name in channels if name in CONTINUUM]
     maps: dict[str, np.ndarray] = {}
     if continuum:
-        intensity = observe.image(gas, view, [CONTINUUM[name] for name in continuum], n_pixels, fov_au)
+        intensity = observe.image(scene, view, [CONTINUUM[name] for name in continuum], n_pixels, fov_au)
         smooth = observe.convolve(intensity, beam_au, fov_au / n_pixels)
         # Fourier ringing of a compact source can undercut zero by rounding; a log stretch wants positive numbers.
         maps |= dict(zip(continuum, np.maximum(smooth, 0).astype(np.float32)))
     for name in channels:
         if name in MOMENT1:
-            one = observe.moment1(gas, view, MOMENT1[name], n_pixels, fov_au, beam_au=beam_au)
+            one = observe.moment1(scene, view, MOMENT1[name], n_pixels, fov_au, beam_au=beam_au)
             maps[name] = one.astype(np.float16)
     return {name: maps[name] for name in channels}
 

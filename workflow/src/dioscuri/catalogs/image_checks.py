@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dioscuri.catalogs.checks import Check, at_least, at_most, auc_error, unbounded
+from dioscuri.catalogs.checks import Check, at_most, auc_error, unbounded
 from dioscuri.catalogs.image_evaluation import OPTIMUM, TEST, read_merits
 from dioscuri.catalogs.published_images import CHANCE_ALIGNMENTS, validation
 from dioscuri.io import write_json

@@ -97,7 +97,7 @@ class Sample:
 
 
 def samples_of(score_files: Iterable[str | os.PathLike], optimum_files: Iterable[str | os.PathLike]) -> list[Sample]:
-    """All scores of the same stamps side by side, sorted by case, axis and cell.
+    """All scores of the same stamps side by side: cases in the order of their files, sorted by axis and cell.
 
     Tables of one case and cell that were made from other stamps than the first are a ValueError.
     """
@@ -122,7 +122,8 @@ def samples_of(score_files: Iterable[str | os.PathLike], optimum_files: Iterable
         members = {name: np.stack([seeds[s] for s in sorted(seeds)]) for name, seeds in entry["members"].items()}
         place = (survey, case, axis, np.nan if cell is None else cell)
         samples.append(Sample(*place, entry["truth"], members, entry.get("statistics", {})))
-    return sorted(samples, key=lambda sample: (sample.case, sample.axis, sample.cell))
+    order = list(dict.fromkeys(sample.case for sample in samples))
+    return sorted(samples, key=lambda sample: (order.index(sample.case), sample.axis, sample.cell))
 
 
 # --- figures of merit -------------------------------------------------------------------------------------
@@ -149,7 +150,7 @@ COLUMNS = {
     "fpr": "share of the single stars called pairs, eq. 5",
     "fpr_low": "lower end of its 68 % binomial interval (Wilson)",
     "fpr_high": "upper end",
-    "accuracy_paper": "accuracy in Wu et al. 2023 (EfficientNet-B3 unless the network has one); its placement is not printed",
+    "accuracy_paper": "accuracy in Wu et al. 2023, of the network of that name or of EfficientNet-B3",
     "auc_paper": "AUC there",
 }
 EMPTY = (np.nan, np.nan, np.nan)

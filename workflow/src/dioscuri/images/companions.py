@@ -81,25 +81,22 @@ class _Stamp(NamedTuple):
 
 
 def _fit_one(stamp: _Stamp, place: np.ndarray, single: float, law: Law) -> tuple[float, ...]:
-    """The fields of `PairFit` for one stamp; `place` and ln L `single` are those of the best single star.
-
-    The pair is described by (sep, angle, share) with the angle on half a circle and share, that of the star at
-    that angle, between 0 and 1: beyond ½ that star is the brighter one. So equals have one maximum, not two.
-    The share's axis is u with share = sin²(πu/2), which opens up the narrow ends, where one star is faint.
-    """
-    least = 2 / np.pi * np.arcsin(np.sqrt(law.flux_ratio_min / (1 + law.flux_ratio_min)))
-    box = np.array([[law.sep_min, law.sep_max], [-np.pi / 2, np.pi / 2], [least, 1 - least]])
+    """The fields of `PairFit` for one stamp; `place` and ln L `single` are those of the best single star."""
+    box = np.array([[0.0, law.sep_max], [-np.pi / 2, np.pi / 2], [0.0, 1.0]])
     slack = _SLACK
     for turn in range(_ROUNDS):
-        middles, values = _explore(stamp, box, place)
+        middles, values = _explore(stamp, box, place, law.sep_max)
+        prior = _prior(middles[0][:, None], middles[2], law)[:, None, :]
+        values = np.where(prior > 0, values, -np.inf)
+        values -= values.max()
         best = np.unravel_index(np.argmax(values), values.shape)
-        sep, angle, share = (middle[k] for middle, k in zip(middles, best))
-        share = _share(share)
+        elongation, angle, side = (middle[k] for middle, k in zip(middles, best))
+        sep, share = _pair(elongation, side, law.sep_max)
         peak = _settle(*stamp, sep * np.cos(angle), sep * np.sin(angle), share, place)
         if turn == 0:  # the half circle turns until the best angle lies in its middle
             box[1] += angle
             continue
-        spared = -slack * values.min()
+        spared = -slack * values.min(where=prior > 0, initial=0)
         smaller = _shrink(box, middles, values > -_DEPTH - spared)
         if spared < 1 and np.all(np.ptp(smaller, axis=1) > _UNCHANGED * np.ptp(box, axis=1)):
             break
@@ -107,23 +104,46 @@ def _fit_one(stamp: _Stamp, place: np.ndarray, single: float, law: Law) -> tuple
     model = np.empty((SIZE, SIZE))
     draw_pair(*stamp[:2], place[1], place[2], sep * np.cos(angle), sep * np.sin(angle), share, model)
     _, _, information = fit_flux(*stamp[2:], model.ravel(), place[0])
-    return (*_summary(middles, values), place[0], information**-0.5, place[1], place[2], 2 * (peak - single))
+    summary = _summary(middles, np.exp(values) * prior, law.sep_max)
+    return (*summary, place[0], information**-0.5, place[1], place[2], 2 * (peak - single))
 
 
-def _share(u):
-    """Share of the flux in the second star at the box's coordinate u in (0, 1)."""
-    return np.sin(0.5 * np.pi * u) ** 2
+def _pair(elongation, side, sep_max: float):
+    """Separation and share of flux of the second star at coordinates of the box.
+
+    Small separations show only as the stamp's elongation, ρ = 2 sep √(w (1 − w)) with w the share: ρ = sep of equals.
+    At one ρ, `side` v runs from a faint second star at sep_max (v = 0) over equals at ρ (v = ½) to a faint first
+    star (v = 1): with angles on half a circle every pair occurs once, and equals have one maximum, not two.
+    In between w = sin²(πu/2) and ρ = sep sin πu.
+    """
+    least = np.arcsin(np.clip(elongation / sep_max, 0, 1)) / np.pi
+    u = least + side * (1 - 2 * least)
+    sine = np.sin(np.pi * u)
+    sep = np.divide(elongation, sine, out=np.zeros(np.broadcast(elongation, sine).shape), where=sine > 1e-12)
+    return sep, np.sin(0.5 * np.pi * u) ** 2
 
 
-def _explore(stamp: _Stamp, box: np.ndarray, place: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """The middles of the fine cells of `box` (3, 2) along each axis, and ln L there relative to its maximum."""
+def _prior(elongation, side, law: Law) -> np.ndarray:
+    """Prior density in the coordinates of `_pair` of pairs with uniform separations, angles and flux ratios.
+
+    d sep dq = (1 − 2 u_least) / sin πu · (π/2) sin πu / (1 − w)² dρ dv, w the share of the fainter star.
+    """
+    sep, share = _pair(elongation, side, law.sep_max)
+    brighter = np.maximum(share, 1 - share)
+    allowed = (sep >= law.sep_min) & (1 / brighter - 1 >= law.flux_ratio_min)
+    return np.where(allowed, (1 - 2 / np.pi * np.arcsin(np.clip(elongation / law.sep_max, 0, 1))) / brighter**2, 0.0)
+
+
+def _explore(stamp: _Stamp, box: np.ndarray, place: np.ndarray, sep_max: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """The middles of the fine cells of `box` (3, 2) along each axis, and ln L there."""
     nodes = [chebyshev(low, high, k) for (low, high), k in zip(box, _NODES)]
+    sep, share = _pair(nodes[0][:, None], nodes[2], sep_max)
     values = np.empty(_NODES)
-    _evaluate(*stamp, nodes[0], nodes[1], _share(nodes[2]), place, values)
+    _evaluate(*stamp, sep, nodes[1], share, place, values)
     middles = [low + (high - low) * (np.arange(k) + 0.5) / k for (low, high), k in zip(box, _FINE)]
     for axis in range(3):
         values = np.moveaxis(np.tensordot(interpolation(nodes[axis], middles[axis]), values, (1, axis)), 0, axis)
-    return middles, values - values.max()
+    return middles, values
 
 
 def _shrink(box: np.ndarray, middles: list[np.ndarray], inside: np.ndarray) -> np.ndarray:
@@ -137,20 +157,17 @@ def _shrink(box: np.ndarray, middles: list[np.ndarray], inside: np.ndarray) -> n
     return smaller
 
 
-def _summary(middles: list[np.ndarray], values: np.ndarray) -> tuple[float, ...]:
-    """The first nine fields of `PairFit` from ln L on the fine cells."""
-    sep, angle, share = *middles[:2], _share(middles[2])
-    # Uniform flux ratios on the axis of u: dq/dw = 1 / (1 − w)² of the fainter star's share w, dw/du = sin(πu) π/2.
-    probability = np.exp(values) * np.sin(np.pi * middles[2]) / np.maximum(share, 1 - share) ** 2
-    probability /= probability.sum()
-    of_share = probability.sum(axis=(0, 1))
+def _summary(middles: list[np.ndarray], probability: np.ndarray, sep_max: float) -> tuple[float, ...]:
+    """The first nine fields of `PairFit` from the probabilities of the fine cells."""
+    probability = probability / probability.sum()
+    sep, share = _pair(middles[0][:, None], middles[2], sep_max)
     ratio = np.minimum(share, 1 - share) / np.maximum(share, 1 - share)
-    sep_low, sep_median, sep_high = _quantiles(sep, probability.sum(axis=(1, 2)))
-    ratio_low, ratio_median, ratio_high = _quantiles(ratio, of_share)
-    of_angle = probability.sum(axis=(0, 2))
-    axis = (of_angle * angle).sum()
-    scatter = np.sqrt((of_angle * (angle - axis) ** 2).sum())
-    beyond = of_share[share > 0.5].sum()  # the star at that angle is the brighter one
+    of_pair, of_angle = probability.sum(axis=1), probability.sum(axis=(0, 2))
+    sep_low, sep_median, sep_high = _quantiles(sep, of_pair)
+    ratio_low, ratio_median, ratio_high = _quantiles(ratio, of_pair)
+    axis = (of_angle * middles[1]).sum()
+    scatter = np.sqrt((of_angle * (middles[1] - axis) ** 2).sum())
+    beyond = of_pair[share > 0.5].sum()  # the star at that angle is the brighter one
     towards = axis + np.pi * (beyond > 0.5)
     return (
         sep_median, sep_low, sep_high, ratio_median, ratio_low, ratio_high,
@@ -159,10 +176,10 @@ def _summary(middles: list[np.ndarray], values: np.ndarray) -> tuple[float, ...]
 
 
 def _quantiles(values: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """The 16th, 50th and 84th percentiles of a quantity with `probability` in cells around `values`."""
-    order = np.argsort(values)
-    below = np.cumsum(probability[order]) - 0.5 * probability[order]
-    return np.interp(_QUANTILES, below, values[order])
+    """The 16th, 50th and 84th percentiles of `values` that have `probability`."""
+    order = np.argsort(values, axis=None)
+    shares = probability.ravel()[order]
+    return np.interp(_QUANTILES, np.cumsum(shares) - 0.5 * shares, values.ravel()[order])
 
 
 @njit(cache=True, nogil=True)
@@ -171,11 +188,11 @@ def _evaluate(phases, n, counts, background, good, sep, angle, share, place, val
     layers, here = np.empty((3, SIZE, SIZE)), np.empty(3)
     for i in range(len(sep)):
         for j in range(len(angle)):
-            dx, dy = sep[i] * np.cos(angle[j]), sep[i] * np.sin(angle[j])
-            for k in range(len(share)):
+            for k in range(sep.shape[1]):
+                dx, dy = sep[i, k] * np.cos(angle[j]), sep[i, k] * np.sin(angle[j])
                 here[:] = place
                 peak, log_information = fit_position(
-                    phases, n, counts, background, good, dx, dy, share[k], 3, here, layers
+                    phases, n, counts, background, good, dx, dy, share[i, k], 1, here, layers
                 )
                 values[i, j, k] = peak - 0.5 * log_information
 

@@ -1,6 +1,7 @@
 """Finds stars on a frame: MMM background, DAOFIND, saturated stars, and those fit to build a PSF from."""
 
 import logging
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -76,8 +77,6 @@ def find_peaks(
     roundness: tuple[float, float] = ROUNDNESS,
 ) -> pd.DataFrame:
     """DAOFIND on a background-subtracted `image`: x, y, sharpness, roundness, flags (0)."""
-    import warnings
-
     from photutils.detection import DAOStarFinder
     from photutils.utils.exceptions import NoDetectionsWarning
 

@@ -118,4 +118,9 @@ def _log_factorial(k):
     if k < 128:
         return _LOG_FACTORIAL[int(k)]
     z = k + 1.0  # Stirling's series, good to 1e-15 here
-    return (z - 0.5) * math.log(z) - z + 0.9189385332046727 + (1.0 - (1.0 - 2.0 / (7.0 * z * z)) / (30.0 * z * z)) / (12.0 * z)
+    return (
+        (z - 0.5) * math.log(z)
+        - z
+        + 0.9189385332046727
+        + (1.0 - (1.0 - 2.0 / (7.0 * z * z)) / (30.0 * z * z)) / (12.0 * z)
+    )

@@ -21,6 +21,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
+from scipy.interpolate import RectBivariateSpline
 
 from dioscuri.io import atomic
 
@@ -320,6 +321,4 @@ def _distortion_area(wcs: WCS, shape: tuple[int, int], chip_area: float) -> np.n
     du_dy, du_dx = np.gradient(u, step, edge_order=2)
     dv_dy, dv_dx = np.gradient(v, step, edge_order=2)
     coarse = np.abs(du_dx * dv_dy - du_dy * dv_dx) * chip_area
-    from scipy.interpolate import RectBivariateSpline
-
     return RectBivariateSpline(y, x, coarse)(np.arange(shape[0]), np.arange(shape[1])).astype(np.float32)

@@ -171,9 +171,7 @@ def _fit_singles(phases, n, member, counts, background, good, place, chi2, value
     for b in range(len(counts)):
         psf = phases[member[b]]
         start(counts[b], background[b], good[b], place[b])
-        value[b], _ = fit_position(
-            psf, n, counts[b], background[b], good[b], 0.0, 0.0, 0.0, STEPS, place[b], layers
-        )
+        value[b], _ = fit_position(psf, n, counts[b], background[b], good[b], 0.0, 0.0, 0.0, STEPS, place[b], layers)
         draw_pair(psf, n, place[b, 1], place[b, 2], 0.0, 0.0, 0.0, layers[0])
         model = layers[0].reshape(-1)
         chi2[b] = 0.0
@@ -209,9 +207,7 @@ def _weigh(
                     else:
                         # One step from the single star's place is enough: errors of ln L stay below 0.01.
                         try_place[:] = here
-                        peak, log_information = fit_position(
-                            psf, n, *data, dx, dy, share[k], 1, try_place, layers
-                        )
+                        peak, log_information = fit_position(psf, n, *data, dx, dy, share[k], 1, try_place, layers)
                     nodes[b, i, j, k] = peak - 0.5 * log_information
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,9 +23,10 @@ log = logging.getLogger(__name__)
 
 METHODS = ("joint", "photutils")
 FIT_RADIUS = 2.5  # px: beyond, neighbours and the PSF's wings are worth more than the photons
-SATURATED_RADIUS = 9.0  # px: a saturated star is measured by what its blob leaves of the wings
+WINGS = 6.0  # px beyond the saturated blob: what a saturated star is measured by
 REFITS = 3  # at most, after stars have been merged or dropped
-ARTEFACT = 0.3  # of a bright star's wings: what an imperfect PSF may leave of them
+ARTEFACT = 0.5  # of a bright star's wings: what an imperfect PSF may leave of them
+GLARE = 0.1  # of a star's peak: more light of a saturated star is worth a flag
 COLUMNS = (
     "x", "y", "flux", "x_err", "y_err", "flux_err", "background", "chi2", "qfit", "cfit",
     "n_pixels", "group_size", "flags", "mag", "mag_err", "ra", "dec", "exposure", "extension", "filter",
@@ -51,9 +53,10 @@ def measure(
     the paper's CMD, and `ra`, `dec` [deg] follow the frame's WCS. `psf` may be a grid of positions.
 
     `joint` subtracts the fitted stars, measures the sky again without them, looks for stars that they had hidden
-    and fits all once more, `passes` times in all. Stars below `snr_min` go; what is closer than 2 px in the end is
-    made one source at its photocentre, or the second stars of wide binaries would count as others. `photutils` is the published way
-    (PSFPhotometry with SourceGrouper, a 5 × 5 px fit, one pass), some ten times slower.
+    and fits all once more, `passes` times in all. Stars below `snr_min` go; what is closer than 2 px in the end
+    is made one source at its photocentre, or the second stars of wide binaries would count as others.
+    `photutils` is the published way (PSFPhotometry with SourceGrouper, 5 × 5 px, one pass): some twenty times
+    slower, and neighbours beyond a group are not subtracted.
     """
     if method not in METHODS or passes < 1:
         raise ValueError(f"photometry: method '{method}', {passes} passes; accepted: {', '.join(METHODS)}, 1 or more")
@@ -112,9 +115,10 @@ def _jointly(
 ) -> pd.DataFrame:
     scene = Scene(psf)
     start = sources[["x", "y", "flux", "flags"]].reset_index(drop=True)
+    depth = ndimage.distance_transform_edt(frame.saturated())
 
     def improved() -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
-        stars = _fitted(frame, sky, scene, start, fit_radius, psf_error)
+        stars = _fitted(frame, sky, scene, start, fit_radius, psf_error, depth)
         keep = _significant(stars, snr_min) & ~_artefacts(frame, scene, stars)
         return stars, keep, _merged(stars, keep)
 
@@ -131,15 +135,26 @@ def _jointly(
             break
         stars, keep, start = improved()
     stars = stars[keep].reset_index(drop=True)
-    return stars.assign(background=_under(sky, stars)).drop(columns="n_masked")
+    in_glare = _glare(frame, scene, stars) > GLARE * _peak(scene, stars)
+    flags = stars["flags"].to_numpy() | np.where(in_glare, int(SourceFlag.GLARE), 0)
+    return stars.assign(flags=flags, background=_under(sky, stars)).drop(columns="n_masked")
 
 
 def _fitted(
-    frame: Frame, sky: np.ndarray, scene: Scene, start: pd.DataFrame, fit_radius: float, psf_error: float
+    frame: Frame,
+    sky: np.ndarray,
+    scene: Scene,
+    start: pd.DataFrame,
+    fit_radius: float,
+    psf_error: float,
+    depth: np.ndarray,
 ) -> pd.DataFrame:
-    """All stars of `start` fitted once, with the flags that follow from the fit."""
+    """All stars of `start` fitted once, with the flags that follow from the fit.
+
+    `depth` (H, W): px from each saturated pixel to the next that is not.
+    """
     saturated = (start["flags"].to_numpy(np.int64) & int(SourceFlag.SATURATED)) != 0
-    radius = np.where(saturated, SATURATED_RADIUS, fit_radius)
+    radius = np.where(saturated, WINGS + _under(depth, start), fit_radius)
     x, y, flux = (start[name].to_numpy(float) for name in ("x", "y", "flux"))
     fit = fit_stars(
         frame.science - sky, variance_floor(frame, sky), scene, x, y, flux, radius, psf_error=psf_error
@@ -196,14 +211,24 @@ def _artefacts(frame: Frame, scene: Scene, stars: pd.DataFrame) -> np.ndarray:
 
     In those of a saturated star, where a PSF is known worst, the peak must outshine the wings.
     """
-    x, y, flux = (stars[name].to_numpy(float) for name in ("x", "y", "flux"))
+    model = np.zeros(frame.shape)
+    scene.paint(model, *(stars[name].to_numpy(float) for name in ("x", "y", "flux")))
+    own = _peak(scene, stars)
+    wings = ARTEFACT * np.maximum(_under(model, stars) - own, 0.0) + (1.0 - ARTEFACT) * _glare(frame, scene, stars)
+    return own < wings
+
+
+def _peak(scene: Scene, stars: pd.DataFrame) -> np.ndarray:
+    """The brightest pixel [e-] of each star when it is centred on one."""
+    return stars["flux"].to_numpy() * scene.psf.samples.max()
+
+
+def _glare(frame: Frame, scene: Scene, stars: pd.DataFrame) -> np.ndarray:
+    """Light of saturated stars [e-] under each of the others, mean over 5 × 5 px (a few rings); 0 under themselves."""
     saturated = (stars["flags"].to_numpy() & int(SourceFlag.SATURATED)) != 0
-    model, worst = np.zeros(frame.shape), np.zeros(frame.shape)
-    scene.paint(model, x, y, flux)
-    scene.paint(worst, x[saturated], y[saturated], flux[saturated])
-    own = flux * scene.psf.samples.max()
-    wings = ARTEFACT * np.maximum(_under(model, stars) - own, 0.0) + (1.0 - ARTEFACT) * _under(worst, stars)
-    return (own < wings) & ~saturated
+    light = np.zeros(frame.shape)
+    scene.paint(light, *(stars[name].to_numpy(float)[saturated] for name in ("x", "y", "flux")))
+    return np.where(saturated, 0.0, _under(ndimage.uniform_filter(light, 5), stars))
 
 
 def _hidden(
@@ -231,13 +256,13 @@ def _hidden(
 
 def _with_photutils(frame: Frame, psf: "Psf", sources: pd.DataFrame, bad: np.ndarray, sky: np.ndarray) -> pd.DataFrame:
     """PSFPhotometry of photutils with groups; its position-dependent model where the PSF is a grid."""
-    import warnings
-
     from astropy.nddata import NDData
     from astropy.table import Table
     from astropy.utils.exceptions import AstropyUserWarning
     from photutils.psf import GriddedPSFModel, ImagePSF, PSFPhotometry, SourceGrouper
 
+    if not len(sources):
+        return pd.DataFrame(columns=list(COLUMNS), dtype=float).assign(flags=np.empty(0, np.int64))
     if psf.n_members == 1:
         model = ImagePSF(psf.samples[0], oversampling=psf.oversampling)
     else:

@@ -228,12 +228,16 @@ class ImageData(pl.LightningDataModule):
     def __init__(self, epochs: Epochs, validation: tuple[np.ndarray, np.ndarray], batch: int, module: Classifier):
         super().__init__()
         self.epochs, self.validation, self.batch, self.module = epochs, validation, batch, module
+        self.made: tuple[int, ImageBatches] | None = None
 
     def train_dataloader(self) -> "ImageBatches":  # type: ignore[override]
         epoch = len(self.module.history)
-        channels, classes = self.epochs(epoch)
-        order = epoch_order(len(classes), self.module.seed, epoch)
-        return ImageBatches(channels, classes, order, self.batch, self.module.device, keep_last=False)
+        if self.made is None or self.made[0] != epoch:  # Lightning asks twice when it resumes
+            channels, classes = self.epochs(epoch)
+            order = epoch_order(len(classes), self.module.seed, epoch)
+            batches = ImageBatches(channels, classes, order, self.batch, self.module.device, keep_last=False)
+            self.made = epoch, batches
+        return self.made[1]
 
     def val_dataloader(self) -> "ImageBatches":  # type: ignore[override]
         channels, classes = self.validation

@@ -27,6 +27,8 @@ from torch.nn import functional as F
 SCORED = ("m1", "m2", "l1", "l2", "disc_size1", "disc_size2", "gas_mass_100au")
 SCORES = ("ratio", "log", "linear")
 LOSSES = ("gated", "always", "softplus")
+# The softplus loss measures distances in the typical one of the batch, divided by this.
+SHARPNESS = 4.0
 # Share of triplets that may score exactly 0 before something is wrong with the metadata.
 MOST_TIES = 0.9
 
@@ -37,9 +39,9 @@ class Recipe:
 
     parameters: columns that are compared. score: `ratio`, |a − b| / (a + b) (eq. 6); `log`, the difference of the
     logarithms in units of their scatter; `linear`, the difference in units of its scatter. inverted: the (p, n) rule
-    as printed. loss: `gated` learns only where d_ap > d_an (eqs. 8–10); `always` from every triplet; `softplus`,
-    ln(1 + exp(d_ap − d_an)), which does not saturate where a triplet is badly wrong. beta1: Adam's. penalty: λ of
-    eq. 11. dropout: probability of *dropping* a channel of the features or a neuron of the first two layers.
+    as printed. loss: `gated` learns only where d_ap > d_an (eqs. 8–10); `always` from every triplet; `softplus` too,
+    and most from those that are badly wrong, where the logistic function of eqs. 9–10 is flat. beta1: Adam's. penalty:
+    λ of eq. 11. dropout: probability of *dropping* a channel of the features or a neuron of the first two layers.
     standardise: features enter with zero mean and unit scatter over the training images (the paper is silent).
     """
 
@@ -64,7 +66,7 @@ RECIPES = {
     "literal": Recipe(parameters=SCORED[:6], inverted=True, beta1=1e-3, standardise=False),
     "corrected": Recipe(),
     # Ours: parameters that span decades are compared by their logarithms, and every triplet teaches.
-    "log_score": Recipe(score="log", loss="always"),
+    "log_score": Recipe(score="log", loss="softplus"),
 }
 
 
@@ -200,11 +202,14 @@ def triplet_loss(anchor: Tensor, positive: Tensor, negative: Tensor, kind: str =
     """Mean loss of triplets, (B, D) each, with the L1 distances d_ap and d_an.
 
     P(p) + 1 − P(n) = 2 / (1 + exp(d_an − d_ap)) (eqs. 9–10): a logistic function of the difference alone. `gated`:
-    zero where the triplet is in order already (eq. 8).
+    zero where the triplet is in order already (eq. 8). A head begins with distances of some tens, where that function
+    is flat: `softplus` is ln(1 + exp(x)) of the difference in quarters of the batch's typical distance.
     """
-    excess = (anchor - positive).abs().sum(1) - (anchor - negative).abs().sum(1)
+    d_ap, d_an = (anchor - positive).abs().sum(1), (anchor - negative).abs().sum(1)
+    excess = d_ap - d_an
     if kind == "softplus":
-        return F.softplus(excess).mean()
+        typical = 0.5 * (d_ap + d_an).mean().detach()
+        return F.softplus(SHARPNESS * excess / typical).mean()
     loss = 2 * torch.sigmoid(excess)
     if kind == "gated":
         loss = loss * (excess > 0)

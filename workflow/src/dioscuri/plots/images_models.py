@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dioscuri.catalogs.image_evaluation import ASSUMED, GLRT, OPTIMUM, TEST, Sample, rankable, samples_of
+from dioscuri.catalogs.image_evaluation import ASSUMED, CLASSICAL, GLRT, OPTIMUM, TEST, Sample, rankable, samples_of
 from dioscuri.catalogs.published_images import ACCURACY, VALIDATION
 from dioscuri.learn import metrics
 from dioscuri.plots.style import ACCENT, FAINT, MAP, PAGE, SINGLE, empty, figure, fraction_axis
@@ -23,9 +23,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "compact": {"color": "#0072B2", "marker": "o", "ls": "-"},
     "efficientnet_b3": {"color": "#D55E00", "marker": "s", "ls": "-"},
     "resnet34": {"color": "#CC79A7", "marker": "^", "ls": "-"},
-    OPTIMUM: {"color": "black", "marker": "", "ls": "-"},
-    GLRT: {"color": SINGLE, "marker": "", "ls": "--"},
-    ASSUMED: {"color": "black", "marker": "", "ls": ":"},
+    OPTIMUM: {"color": "black", "marker": ".", "ls": "-"},
+    GLRT: {"color": SINGLE, "marker": ".", "ls": "--"},
+    ASSUMED: {"color": "black", "marker": ".", "ls": ":"},
 }
 LABEL = {
     "compact": "compact network",
@@ -86,14 +86,14 @@ def accuracy_along(merits: pd.DataFrame, axis: str, out: str | os.PathLike, sett
 
 
 def _points(axes: Axes, points: pd.DataFrame, name: str, method: str, faint: bool = False) -> None:
-    style = dict(look(method))
-    style |= {"alpha": 0.4, "mfc": "white"} if faint else {}
+    """Shares along an axis; the networks' with 68 % binomial errors."""
+    style = look(method) | ({"alpha": 0.4, "mfc": "white"} if faint else {})
     x, y = points["cell"].to_numpy(float), points[name].to_numpy(float)
-    if style["marker"]:
+    if method in CLASSICAL:
+        axes.plot(x, y, **style)
+    else:
         errors = np.abs([y - points[f"{name}_low"], points[f"{name}_high"] - y])
         axes.errorbar(x, y, errors, zorder=3, **style)
-    else:
-        axes.plot(x, y, **style)
 
 
 def _handles(methods: Sequence[str], paper: bool = False) -> list[Line2D]:
@@ -227,22 +227,26 @@ def psf_mismatch(merits: pd.DataFrame, out: str | os.PathLike, settings: Any = N
         panels[0][0].set(ylabel="false positive rate", ylim=(-0.02, None))
         panels[1][0].set(ylabel="accuracy")
         handles = [Line2D([], [], color=colour[case], label=title(case)) for case in colour]
-        handles += _handles([m for m in shown["method"] if m != GLRT])
+        for handle in _handles([m for m in shown["method"] if m != GLRT]):
+            if handle.get_label() in map(label, set(shown["method"]) - set(CLASSICAL)):
+                handle.set(color=SINGLE, ls="")
+            handles.append(handle)
         drawing.legend(handles=handles, loc="outside right center")
 
 
 def _mismatch_line(axes: Axes, points: pd.DataFrame, name: str, method: str, colour: str) -> None:
-    style = dict(look(method))
-    if style["marker"]:
-        style["color"] = colour
+    style = look(method) | ({} if method in CLASSICAL else {"color": colour})
     y = points[name].to_numpy(float)
     errors = np.abs([y - points[f"{name}_low"], points[f"{name}_high"] - y])
-    axes.errorbar(points["cell"], y, errors if style["marker"] else None, **style)
+    axes.errorbar(points["cell"], y, None if method in CLASSICAL else errors, **style)
 
 
 def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathLike, settings: Any = None) -> None:
     """Training and validation loss per epoch: a panel per case, a colour per network, a dot at the model kept."""
-    models = [(json.loads((Path(d) / "model.json").read_text()), _history(Path(d) / "history.csv")) for d in model_dirs]
+    models = [
+        (json.loads((Path(folder) / "model.json").read_text())["context"], _history(Path(folder) / "history.csv"))
+        for folder in model_dirs
+    ]
     cases = list(dict.fromkeys(model["case"] for model, _ in models))
     with figure(out, max(4.6, 2.1 * len(cases) + 1.6), 3.2, settings) as drawing:
         panels = drawing.subplots(1, len(cases), sharey=True, squeeze=False)[0]
@@ -250,7 +254,7 @@ def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathL
             for model, history in models:
                 if model["case"] != case:
                     continue
-                colour = look(model["network"]["name"])["color"]
+                colour = look(model["network"])["color"]
                 axes.plot(history["epoch"], history["train_loss"], ":", color=colour, lw=0.9)
                 axes.plot(history["epoch"], history["validation_loss"], "-", color=colour)
                 best = np.argmin(history["validation_loss"])
@@ -258,7 +262,7 @@ def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathL
             axes.set(xlabel="epoch", title=title(case))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[0].set_ylabel("cross-entropy (eqs. 2 and 3)")
-        networks = dict.fromkeys(model["network"]["name"] for model, _ in models)
+        networks = dict.fromkeys(model["network"] for model, _ in models)
         handles = [Line2D([], [], color=look(name)["color"], label=label(name)) for name in networks]
         handles += [
             Line2D([], [], color=SINGLE, ls=":", label="training"),

@@ -86,9 +86,7 @@ def _psf_panel(axes: Axes, psf: Psf) -> None:
     reach = psf.centre / psf.oversampling
     floor = samples.max() * 1e-5
     extent = (-reach, reach, -reach, reach)
-    axes.imshow(
-        np.maximum(samples, floor), origin="lower", cmap=MAP, norm=LogNorm(floor, samples.max()), extent=extent
-    )
+    axes.imshow(np.maximum(samples, floor), origin="lower", cmap=MAP, norm=LogNorm(floor, samples.max()), extent=extent)
     axes.set_title(f"PSF, FWHM {psf.fwhm():.3f}″")
     axes.set(xlabel="x [px]", ylabel="y [px]")
     axes.grid(False)
@@ -128,7 +126,7 @@ def occlusion(
     window = 3 if isinstance(net, Compact) else round(3 * net.upscale / SIZE)
     importance = attribution(net, channels, window, max(1, window // 3))[0]
     p = float(classifier.probability(channels)[0])
-    with figure(out, PAGE * 0.8, 3.4, settings) as drawing:
+    with figure(out, PAGE * 0.85, 3.3, settings) as drawing:
         left, right = drawing.subplots(1, 2)
         extent = (-0.5, SIZE - 0.5, -0.5, SIZE - 0.5)
         shown = left.imshow(
@@ -141,10 +139,10 @@ def occlusion(
                 axes.plot(sources[f"x{star}"], sources[f"y{star}"], "+", color="white" if axes is left else "black")
             axes.set(xlabel="x [px]", ylabel="y [px]")
             axes.grid(False)
-        left.set_title(f"pair of equal stars, {OCCLUDED_SEP:g} px apart, p = {p:.3f}")
-        right.set_title(f"occlusion, {label(classifier.context['network'])}")
-        drawing.colorbar(shown, ax=left, label="electrons")
-        drawing.colorbar(map_, ax=right, label="fall of p where hidden")
+        left.set_title(f"two equal stars {OCCLUDED_SEP:g} px apart, p = {p:.3f}")
+        right.set_title(f"occlusion of the {label(classifier.context['network'])}")
+        drawing.colorbar(shown, ax=left, label="electrons", shrink=0.8)
+        drawing.colorbar(map_, ax=right, label="fall of p where hidden", shrink=0.8)
 
 
 def chance_alignments(chance_csv: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:

@@ -62,6 +62,9 @@ class Query(Settings):
     secondary: Position | None = Field(None, description="ra, dec [deg]; null: not resolved, or none")
     position_angle: float = Field(0.0, description="deg, north through east, of up; used where secondary is null")
     zoom: PositiveFloat = Field(1.0, description="magnification before the comparison")
+    noise: PositiveFloat | None = Field(
+        None, description="Jy/sr, rms of the continuum map; null: measured, faint wide emission included"
+    )
     field: PositiveFloat | None = Field(
         None, description="AU that are compared; null: as much as map and catalogue have"
     )

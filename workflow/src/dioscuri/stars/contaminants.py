@@ -78,7 +78,9 @@ def contaminate(
             for name, value in {"kind": number, **changes}.items():
                 pairs[name][row] = value
     if missed:
-        log.warning("contaminants: no giant or third star for %d of %d pairs, which stay ordinary", missed, len(pairs))
+        log.warning(
+            "contaminants: no giant or third star for %d of %d pairs, which stay ordinary", missed, len(population)
+        )
     return Population(pairs, population.counts)
 
 

@@ -1,0 +1,155 @@
+"""What the image surveys would run: jobs of every preset, single cells and models, and what a change runs again."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dioscuri.config import load_config
+
+PRESETS = ["config/reference.yaml", "config/release.yaml", "config/demo.yaml", "tests/presets/tiny.yaml", None]
+ONCE = ["simulate_chance_alignments", "summarise_images", "write_image_checks", "judge_checks", "plot_psf_stamps"]
+ONCE += ["plot_chance_alignments", "plot_image_learning", "plot_roc", "plot_occlusion"]
+OTHER_PSF = ("jitter", "wfe")
+
+
+def wanted_of(images) -> Counter:
+    """Rule → jobs that the settings of a survey stand for."""
+    grids = {axis: grid for axis, grid in images.grids.items() if grid.values}
+    tested = {case: [axis for axis, grid in grids.items() if case in grid.cases] for case in images.train_cases}
+    cells = sum(len(grids[axis].values) for axes in tested.values() for axis in axes)
+    models = len(images.train_networks) * len(images.seeds)
+    shown = {axis for axes in tested.values() for axis in axes}
+    jobs = Counter(ONCE)
+    jobs["make_psf_bank"] = len({images.cases[case].bank for case in images.train_cases} | {"nominal"})
+    jobs["make_psf_mismatch"] = sum(len(grids[axis].values) for axis in shown if axis in OTHER_PSF)
+    jobs["make_stamps"] = len(tested) * (2 if images.mocks.fresh else 3)
+    jobs["make_cell"], jobs["score_optimum"] = cells, cells + len(tested)
+    jobs["train_image_model"] = len(tested) * models
+    jobs["score_images"] = models * sum(1 + len(axes) for axes in tested.values())
+    jobs["plot_image_accuracy"] = len(shown & {"snr", "sep"})
+    jobs["plot_psf_mismatch"] = int(bool(shown & set(OTHER_PSF)))
+    jobs["plot_recall_map"] = int(any(images.cases[case].flux_ratio == "uniform" for case in images.train_cases))
+    return +jobs
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_jobs_of_a_preset(plan, root, preset):
+    layers = ["config/config.yaml", "config/surveys.yaml", *([preset] if preset else [])]
+    config = load_config(root / name for name in layers)
+    own = ["--configfile", preset] if preset else []
+    jobs = plan(*own, "--", "csst", "hst")
+    assert jobs.pop("csst") == jobs.pop("hst") == 1
+    assert jobs == wanted_of(config.csst) + wanted_of(config.hst)
+    assert jobs.total() < 1000
+
+
+def test_one_cell_needs_its_stamps_and_psf_and_nothing_else(plan):
+    cell = "results/demo/csst/mocks/random_equal/grid/snr55.h5"
+    assert plan("--configfile", "config/demo.yaml", "--", cell) == {"make_psf_bank": 1, "make_cell": 1}
+
+
+def test_a_cell_with_another_psf_makes_that_psf(plan):
+    cell = "results/demo/hst/mocks/random_equal/optimum/jitterm0p02.parquet"
+    jobs = plan("--configfile", "config/demo.yaml", "--", cell)
+    assert jobs == {"make_psf_bank": 1, "make_psf_mismatch": 1, "make_cell": 1, "score_optimum": 1}
+
+
+def test_a_single_model_needs_only_what_it_is_trained_on(plan):
+    model = "results/demo/csst/robust_equal/resnet34/seed7/model.ckpt"
+    jobs = plan("--configfile", "config/demo.yaml", "--", model)
+    assert jobs == {"make_psf_bank": 2, "make_stamps": 1, "train_image_model": 1}
+
+
+def test_a_fixed_training_set_is_made_once_for_all_networks(plan):
+    fixed = ["--config", "csst={mocks: {fresh: false}, train_networks: [compact, resnet34]}"]
+    models = [f"results/demo/csst/random_equal/{network}/seed1/model.ckpt" for network in ("compact", "resnet34")]
+    jobs = plan("--configfile", "config/demo.yaml", *fixed, "--", *models)
+    assert jobs == {"make_psf_bank": 1, "make_stamps": 2, "train_image_model": 2}
+
+
+def test_mistaken_names_are_told_with_what_there_is(run):
+    wrong = ["--config", "csst={train_cases: [random_eqal], grids: {snr: {cases: [nobody]}}}"]
+    done = run("--dry-run", "--configfile", "config/demo.yaml", *wrong)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1 and "Traceback" not in said
+    assert "train_cases: random_eqal not among cases: random_equal, random_uniform" in said
+    assert "grids.snr.cases: nobody not among cases" in said
+
+
+# --- what a change runs again -------------------------------------------------------------------------------
+
+FIRST = {"train_cases": ["random_equal"], "banks": {"robust": {"members": 3}}}
+
+
+@pytest.fixture(scope="module")
+def plan_again(stubbed: Path, run: Callable, read_plan: Callable) -> Callable[..., Counter]:
+    """Rule → jobs that a rerun of csst with other settings would start, after one with those of FIRST."""
+
+    def start(*arguments: str, **settings: object):
+        own = ["--configfile", "tests/presets/tiny.yaml", "--config", f"csst={FIRST | settings}"]
+        done = run("--quiet", "rules", *arguments, *own, "--", "csst")
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
+
+    def planned(**settings: object) -> Counter:
+        jobs = read_plan(start("--dry-run", **settings))
+        jobs.pop("csst", None)
+        return jobs
+
+    start()
+    return planned
+
+
+SUMMARIES = {"summarise_images", "write_image_checks", "judge_checks"}
+OF_MERITS = {"plot_image_accuracy", "plot_psf_mismatch"}  # figures that are drawn from the table of merits
+
+
+def test_nothing_to_do_after_a_run(plan_again):
+    assert plan_again() == {}
+
+
+def test_one_more_cell_scores_its_axis_and_trains_nothing(plan_again):
+    jobs = plan_again(grids={"snr": {"values": [55, 80, 155]}})
+    assert (jobs["make_cell"], jobs["score_optimum"], jobs["score_images"]) == (1, 1, 1)
+    assert set(jobs) - SUMMARIES == {
+        "make_cell",
+        "score_optimum",
+        "score_images",
+        "plot_image_accuracy",
+        "plot_psf_mismatch",
+    }
+
+
+def test_one_more_seed_trains_one_network_and_makes_no_stamps(plan_again):
+    jobs = plan_again(seeds=[1, 2])
+    assert jobs["train_image_model"] == 1
+    assert not {"make_stamps", "make_cell", "score_optimum", "make_psf_bank"} & set(jobs)
+
+
+def test_another_noise_makes_all_stamps_again_but_no_psf(plan_again):
+    jobs = plan_again(noise={"sigma": 1.0})
+    assert {"make_stamps", "make_cell", "train_image_model"} <= set(jobs)
+    assert not {"make_psf_bank", "make_psf_mismatch", "simulate_chance_alignments"} & set(jobs)
+
+
+@pytest.mark.parametrize(
+    ("module", "first", "untouched"),
+    [
+        ("images/optimum.py", "score_optimum", {"make_stamps", "make_psf_bank"}),
+        ("learn/backbones.py", "train_image_model", {"make_stamps", "score_optimum"}),
+        ("catalogs/image_checks.py", "write_image_checks", {"summarise_images", "train_image_model"}),
+        ("plots/images_stamps.py", "plot_psf_stamps", {"plot_roc", "score_images"}),
+    ],
+)
+def test_editing_a_module_reruns_what_depends_on_it(plan_again, stubbed, module, first, untouched):
+    path = stubbed / "workflow/src/dioscuri" / module
+    before = path.read_text()
+    path.write_text(before + "\nEDITED = True\n")
+    try:
+        jobs = plan_again()
+    finally:
+        path.write_text(before)
+    assert jobs[first] >= 1
+    assert not untouched & set(jobs)

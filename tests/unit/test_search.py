@@ -1,0 +1,195 @@
+"""A search for analogues, from FITS maps to ranks and estimates, with systems whose truth is known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+
+from dioscuri.analogues import benchmark, collapse, search
+from dioscuri.analogues.catalogue import read_frame, read_images, read_metadata
+from dioscuri.analogues.mock_observation import write_observation
+from dioscuri.analogues.query_files import load_query
+from dioscuri.analogues.synthetic import write_system_catalogue
+from dioscuri.cli import main
+
+CONTINUUM, VELOCITY = "continuum_1300um", "moment1_cold"
+CHANNELS = [CONTINUUM, VELOCITY]
+SIZE = {"separation_au": 200.0, "n_pixels": 64, "fov_au": 1600.0, "beam_au": (60.0, 60.0, 0.0)}
+NETWORK = {"architecture": "random_cnn", "weights": "none"}
+CUT = {"kind": "quantile", "share": 0.05, "minimum": 5}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three systems with their images, and observations of the first one."""
+    folder = tmp_path_factory.mktemp("search")
+    for number in range(3):
+        system = collapse.simulate(number, n_particles=1000, n_snapshots=8, duration=30.0, separation_au=200.0)
+        write_system_catalogue(folder / f"system{number:03d}.h5", system, number, channels=CHANNELS, **SIZE)
+        if number == 0:
+            settings = {name: SIZE[name] for name in ("separation_au", "fov_au", "n_pixels")}
+            write_observation(folder / "observation", system, channels=CHANNELS, beam_au=60.0, seed=1, **settings)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def shards(folder):
+    return sorted(folder.glob("system*.h5"))
+
+
+@pytest.fixture(scope="module")
+def truth(folder):
+    return json.loads((folder / "observation/truth.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def prepared(folder, shards, truth):
+    """Both maps on the pixels of the catalogue."""
+    where = {"distance": truth["distance_pc"], "primary": truth["primary"], "secondary": truth["secondary"]}
+    for channel in CHANNELS:
+        search.prepare_query(folder / f"{channel}.npz", folder / f"observation/{channel}.fits", shards, where)
+    return {channel: load_query(folder / f"{channel}.npz") for channel in CHANNELS}
+
+
+@pytest.fixture(scope="module")
+def features(folder, shards, prepared):
+    members, query = folder / "members.h5", folder / "query.h5"
+    settings = {"decades": 4.0, "relative": False, "seed": 1}
+    search.measure_catalogue(
+        members, shards, CONTINUUM, NETWORK, query=folder / f"{CONTINUUM}.npz", query_out=query, **settings
+    )
+    return members, query
+
+
+def test_an_observation_is_a_genuine_map(folder, truth):
+    header = fits.getheader(folder / f"observation/{CONTINUUM}.fits")
+    assert header["BUNIT"] == "Jy/beam"
+    assert header["BMAJ"] * 3600 == pytest.approx(60 / truth["distance_pc"])
+    assert fits.getheader(folder / f"observation/{VELOCITY}.fits")["BUNIT"] == "m/s"
+
+
+def test_a_prepared_observation_is_the_image_that_it_was_made_from(prepared, shards, truth):
+    """Turned on the sky, written in other units on finer pixels, and back: the same velocities, view by view."""
+    query = prepared[VELOCITY].image
+    metadata = read_metadata(shards[0])
+    images = read_images(shards[0], VELOCITY)
+    edge = (images.shape[1] - len(query)) // 2
+    inner = slice(edge, edge + len(query))
+    alike = []
+    for image in images[:, inner, inner]:
+        both = np.isfinite(image) & ~prepared[VELOCITY].missing
+        alike.append(np.corrcoef(image[both], query[both])[0, 1] if both.sum() > 20 else -1.0)
+    best = int(np.argmax(alike))
+    assert alike[best] > 0.97
+    assert metadata["projection"][best] == truth["projection"]
+    assert metadata["time_kyr"][best] == pytest.approx(truth["time_kyr"])
+
+
+def test_the_beam_and_the_noise_of_the_map_are_found(prepared):
+    query = prepared[CONTINUUM]
+    assert query.beam_au[:2] == pytest.approx((60.0, 60.0), rel=1e-3)
+    # The map's noise was 1/300 of its peak; what is faint and wide of the envelope counts as noise too.
+    assert 0.7 < query.noise / (query.image.max() / 300) < 5
+
+
+def test_the_true_snapshot_is_nearest(folder, shards, features, truth):
+    members, query = features
+    ranking, estimates = folder / "ranking.parquet", folder / "estimates.csv"
+    search.rank_query(
+        ranking, estimates, shards, {"net": members}, {"net": query}, metrics=["euclidean", "cosine"], cut=CUT, truth=truth
+    )
+    table = pd.read_parquet(ranking)
+    n = len(read_metadata(shards)["image_id"])
+    assert table.groupby(["method", "metric"]).size().to_dict() == {
+        ("net", "euclidean"): n, ("net", "cosine"): n, ("ensemble", "rank"): n
+    }  # fmt: skip
+    first = table[(table["metric"] == "euclidean") & (table["rank"] <= 5)]
+    assert ((first["system"] == "000") & (abs(first["time_kyr"] - truth["time_kyr"]) < 0.01)).any()
+    found = pd.read_csv(estimates).set_index(["method", "metric", "parameter"])
+    assert (found["low68"] <= found["median"]).all()
+    assert (found["low95"] <= found["low68"]).all()
+    assert found.loc[("net", "euclidean", "m_total"), "truth"] == pytest.approx(truth["m1"] + truth["m2"])
+
+
+def test_features_of_another_catalogue_are_refused(shards, features):
+    with pytest.raises(ValueError, match="measure them again"):
+        search.ranking_table(np.array(["a", "b"]), {("net", "l1"): np.ones(2)}, read_metadata(shards))
+
+
+def test_members_observed_again_are_found_again(folder, shards, features):
+    out = folder / "true.csv"
+    benchmark.find_true_snapshots(
+        out, shards, features[0], folder / f"{CONTINUUM}.npz", CONTINUUM, NETWORK,
+        n_queries=40, metric="euclidean", literal=False, seed=1,
+    )  # fmt: skip
+    table = pd.read_csv(out)
+    same = table[table["same_view"]].set_index("k")
+    assert same.loc[10, "rate"] >= 0.8
+    assert same.loc[10, "rate"] > 2 * same.loc[10, "random"]
+
+
+def test_the_benchmark_lies_between_its_bounds(folder, shards):
+    plain = folder / "plain.h5"
+    search.measure_catalogue(plain, shards, CONTINUUM, NETWORK, decades=4.0, relative=False, seed=1)
+    head = {"recipes": ["corrected"], "seeds": [1], "epochs": 1, "triplets": 256, "batch": 64, "learning_rate": 1e-3}
+    rows = folder / "rows.parquet"
+    benchmark.recover_split(
+        rows, shards, plain, "net", kind="projection", n_folds=3, n_queries=40, metric="euclidean", literal=False,
+        isotropic=False, cut=CUT, head=head, seed=1,
+    )  # fmt: skip
+    recovery, heads = folder / "recovery.csv", folder / "heads.csv"
+    benchmark.tabulate([rows], recovery, heads, ["net"])
+    error = pd.read_csv(recovery).query("parameter == 'all'").set_index("method")["error"]
+    assert error["oracle"] <= error["net"] < error["random"]
+    assert set(pd.read_csv(heads)["method"]) == {"net/corrected/1"}
+
+
+def test_the_frame_of_the_catalogue_says_how_it_was_seen(shards):
+    frame = read_frame(shards[0])
+    assert frame.separation_au == 200
+    assert frame.pixel_au == pytest.approx(25.0)
+
+
+def test_figures_of_a_search_are_drawn(folder, shards, features, truth):
+    from dioscuri.plots import analogues as plots
+
+    ranking, estimates = folder / "for_figures.parquet", folder / "for_figures.csv"
+    networks = {"net": features[0]}, {"net": features[1]}
+    search.rank_query(ranking, estimates, shards, *networks, metrics=["euclidean"], cut=CUT)
+    known, query = folder / "observation/truth.json", folder / f"{CONTINUUM}.npz"
+    one = {"method": "net", "metric": "euclidean"}
+    plots.gallery(folder / "gallery.png", shards, CHANNELS, decades=4.0)
+    plots.ranked_sheet(folder / "sheet.png", ranking, query, shards, CONTINUUM, decades=4.0, **one)
+    plots.distance_distributions(folder / "distances.png", ranking, CUT)
+    plots.evolution(folder / "evolution.png", {CONTINUUM: ranking}, shards, truth_path=known, **one)
+    plots.parameter_histograms(
+        folder / "parameters.png", ranking, CUT, ["net"], {"net": "euclidean"}, truth_path=known
+    )
+    for name in ("gallery", "sheet", "distances", "evolution", "parameters"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
+
+
+def test_predict_ranks_a_map_against_shards(folder, shards, truth, tmp_path, capsys):
+    out = tmp_path / "analogues.csv"
+    where = [str(value) for name in ("primary", "secondary") for value in (f"--{name}", *truth[name])]
+    arguments = ["predict", "--survey", "protostar", str(folder / f"observation/{CONTINUUM}.fits"), *where]
+    arguments += ["--distance", str(truth["distance_pc"]), "--top", "10", "-o", str(out), "--catalogue"]
+    assert main([*arguments, *map(str, shards)]) == 0
+    table = pd.read_csv(out)
+    assert table["rank"].tolist() == list(range(1, 11))
+    assert "000" in set(table["system"].astype(str).str.zfill(3))
+    assert "m_total" in capsys.readouterr().out
+
+
+def test_predict_wants_the_distance(folder, shards, capsys):
+    arguments = ["predict", "--survey", "protostar", str(folder / f"observation/{CONTINUUM}.fits")]
+    assert main([*arguments, "--catalogue", *map(str, shards)]) == 2
+    assert "--distance" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_query_is_refused(tmp_path):
+    np.savez(tmp_path / "other.npz", image=np.ones(3))
+    with pytest.raises(ValueError, match="make it again"):
+        load_query(tmp_path / "other.npz")
