@@ -53,7 +53,11 @@ def _head(rng: np.random.Generator) -> dict:
     metadata = {name: 10 ** rng.normal(0, 0.5, len(features)) for name in SCORED}
     with tempfile.TemporaryDirectory() as folder:
         seconds = median_seconds(
-            {"ours": lambda: train(features, metadata, range(len(features)), None, "corrected", 0, folder, max_epochs=1)},
+            {
+                "ours": lambda: train(
+                    features, metadata, range(len(features)), None, "corrected", 0, folder, max_epochs=1
+                )
+            },
             repeats=1,
         )
     return row("training a head, against 5 h on an A100", 3600 / (10 * seconds["ours"]), 3600 / PAPERS_HEAD, "heads/h")

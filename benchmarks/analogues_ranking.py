@@ -39,9 +39,7 @@ def _features(rng: np.random.Generator, n: int) -> np.ndarray:
     return features
 
 
-def _compared(
-    title: str, queries: np.ndarray, catalogue: np.ndarray, metric: str, name: str, repeats: int
-) -> dict:
+def _compared(title: str, queries: np.ndarray, catalogue: np.ndarray, metric: str, name: str, repeats: int) -> dict:
     ours, scipys = pairwise(queries, catalogue, metric), cdist(queries, catalogue, name)
     same = np.array_equal(ours.argsort(kind="stable"), scipys.argsort(kind="stable"))
     seconds = median_seconds(

@@ -111,10 +111,10 @@ def test_weights_from_a_file(images, weights_file, tmp_path):
     assert torch.equal(from_file.model.conv_stem.weight, stored["conv_stem.weight"])
     stored.pop("conv_stem.weight")
     torch.save(stored, tmp_path / "other.pth")
-    with pytest.raises(ValueError, match="mobilenet: the weights .* do not fit mobilenetv1_100"):
+    with pytest.raises(ValueError, match=r"mobilenet: the weights .* do not fit mobilenetv1_100"):
         build("mobilenet", str(tmp_path / "other.pth"))
     (tmp_path / "notes.pth").write_text("no weights")
-    with pytest.raises(ValueError, match="mobilenet: the weights .* do not fit"):
+    with pytest.raises(ValueError, match=r"mobilenet: the weights .* do not fit"):
         build("mobilenet", str(tmp_path / "notes.pth"))
     with pytest.raises(FileNotFoundError, match="accepted: hub, none, or a file"):
         build("mobilenet", "imagenet")

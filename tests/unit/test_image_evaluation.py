@@ -173,13 +173,21 @@ def test_bad_networks_fail(checked):
     }
 
 
-@pytest.mark.parametrize(("share", "passed"), [(0.0252, True), (0.030, False), (0.020, False)])
+@pytest.mark.parametrize(("share", "passed"), [(0.0252, True), (0.030, False)])
 def test_chance_alignments_are_held_against_the_paper(checked, tmp_path, share, passed):
     chance = tmp_path / "chance.csv"
-    chance.write_text(f"# a comment\ndensity,share,error,expected\n1e6,0.0028,0.0001,0.0027\n1e7,{share},2e-4,0.025\n")
+    rows = f"1e6,0.15,0.0028,0.0001,0.0027\n1e7,0.15,{share},2e-4,0.025\n"
+    chance.write_text("density,radius,share,error,expected\n" + rows)
     checks = checked(chance_csv=chance)
-    assert checks["chance_alignments.share_at_1e+07_per_square_degree"]["passed"] is passed
-    assert checks["chance_alignments.share_at_1e+06_per_square_degree"]["passed"]
+    assert checks["chance_alignments.share_at_1e+07"]["passed"] is passed
+    assert checks["chance_alignments.share_at_1e+06"]["passed"]
+    assert checks["chance_alignments.share_over_closed_form_at_1e+07"]["value"] == pytest.approx(share / 0.025 - 1)
+
+
+def test_another_radius_is_not_the_papers(checked, tmp_path):
+    chance = tmp_path / "chance.csv"
+    chance.write_text("density,radius,share,error,expected\n1e7,0.08,0.007,2e-4,0.007\n")
+    assert "chance_alignments.share_at_1e+07" not in checked(chance_csv=chance)
 
 
 def test_checks_of_other_stages_are_appended(checked, tmp_path):

@@ -128,6 +128,38 @@ def test_flux_does_not_depend_on_the_pixels():
     np.testing.assert_allclose(fluxes, fluxes[-1], rtol=0.01)
 
 
+def compact_discs():
+    """Two thick, flat discs of 12 and 90 AU, hot within, in a thin cloud."""
+    rng = np.random.default_rng(6)
+    parts, centre, extent = [], np.array([[30.0, 60, 0], [-20.0, -65, 40]]), np.array([12.0, 90.0])
+    for where, size in zip(centre, extent):
+        radius, angle = rng.uniform(0, size, 500), rng.uniform(0, 2 * np.pi, 500)
+        position = where + np.stack([radius * np.cos(angle), radius * np.sin(angle), 0 * radius], axis=1)
+        temperature = 200 / np.sqrt(np.maximum(radius, 1))
+        parts.append(clouds(position, 4e-5, temperature, np.sqrt(12 * np.maximum(radius, 0.01) * size / 500)))
+    parts.append(clouds(rng.normal(0, 100, (100, 3)), 1e-6, 20.0, 120.0))
+    gas = Gas(*(np.concatenate(values) for values in zip(*(vars(part).values() for part in parts))))
+    return observe.Scene(gas, centre, extent)
+
+
+def test_discs_smaller_than_a_pixel_have_the_flux_of_fine_pixels():
+    scene = compact_discs()
+    fine = observe.image(scene.clouds, FACE_ON, 0.87, 1200, 600.0)
+    for n, tolerance in ((24, 0.05), (48, 0.02), (75, 0.01)):
+        assert observe.image(scene, FACE_ON, 0.87, n, 600.0).mean() == pytest.approx(fine.mean(), rel=tolerance)
+    plain = observe.image(scene.clouds, FACE_ON, 0.87, 24, 600.0)
+    assert plain.mean() > 2 * fine.mean()  # without closer rays the discs would be as large as pixels
+
+
+def test_discs_may_lie_on_the_edge_or_outside():
+    scene = compact_discs()
+    whole = observe.image(scene, FACE_ON, 0.87, 24, 600.0)
+    for pixels in (11, 14):  # the middle of a disc within, and beyond, the last column
+        aside = FACE_ON._replace(centre=np.array([-25.0 * pixels, 0, 0]))
+        shifted = observe.image(scene, aside, 0.87, 24, 600.0)
+        np.testing.assert_allclose(shifted[:, pixels:], whole[:, :-pixels], rtol=2e-3)
+
+
 def test_several_wavelengths_at_once_are_the_same_as_one_by_one():
     gas = random_clouds(50)
     both = observe.image(gas, FACE_ON, (0.87, 1.3), 24, 800)

@@ -201,7 +201,9 @@ def test_occlusion_map_is_that_of_the_stamp(psf_path, drawn, tmp_path):
 
 def test_chance_alignments(drawn, tmp_path):
     table = tmp_path / "chance.csv"
-    table.write_text("density,share,error,expected\n1e6,0.0028,0.0001,0.0027\n1e7,0.0252,0.0002,0.0251\n")
+    table.write_text(
+        "density,radius,share,error,expected\n1e6,0.15,0.0028,0.0001,0.0027\n1e7,0.15,0.0252,0.0002,0.0251\n"
+    )
     images_stamps.chance_alignments(table, tmp_path / "chance.png")
     assert_picture(tmp_path / "chance.png")
     assert any(np.array_equal(x, [1e6, 1e7]) and np.allclose(y, [0.003, 0.025]) for x, y in lines_of(drawn[0].axes[0]))

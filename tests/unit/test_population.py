@@ -87,6 +87,16 @@ def test_counts_descend_to_n(paper):
     assert counts[-1] / counts[0] == pytest.approx(0.252, abs=0.01)
 
 
+def test_with_the_limits_of_atlas9_as_many_survive_as_in_the_paper(paper, tracks):
+    """Zhang et al. keep 38 %; the embedded library begins at 4000 K, where theirs begins at 3500 K."""
+    accepted = {}
+    for name, teff_min in (("ours", 4000.0), ("theirs", 3500.0)):
+        counts = draw_pairs(20_000, 7, tracks, {**LIMITS, "teff": (teff_min, 8000.0)}).counts
+        accepted[name] = 20_000 / counts["candidates"]
+    assert accepted["theirs"] == pytest.approx(0.38, abs=0.015)
+    assert accepted["ours"] == pytest.approx(0.25, abs=0.01)
+
+
 def test_any_sharding_gives_the_same_pairs_and_counts(paper, tracks):
     edges = [0, 1, 777, 4321, 4322, 13_000, 20_000]
     shards = [draw_pairs(b - a, 7, tracks, LIMITS, start=a) for a, b in pairwise(edges)]

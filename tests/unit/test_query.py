@@ -72,7 +72,7 @@ BINARY = ((0.3, 0.4, 5.0), (-0.3, -0.4, 2.0))  # 1 arcsec apart, primary to the 
 
 @pytest.mark.parametrize(("rotation", "flipped"), [(0, False), (30, False), (-75, False), (0, True), (40, True)])
 def test_primary_is_exactly_above_secondary(tmp_path, rotation, flipped):
-    """However the map is turned on its pixels, mirrored or not: 200 AU = 10 pixels apart, the midpoint in the middle."""
+    """However the map is turned on its pixels, mirrored or not: 200 AU = 10 pixels apart about the middle."""
     wcs = world(rotation, flipped)
     observed = read_map(write(tmp_path / "map.fits", gaussians(wcs, BINARY, 0.4), wcs))
     query = prepare(observed, FRAME, 25, distance_pc=DISTANCE, primary=sky(0.3, 0.4), secondary=sky(-0.3, -0.4))
@@ -93,7 +93,9 @@ def test_columns_run_to_the_right_of_the_observer(tmp_path):
     """North up: what lies to the west is on the right, and row 0 is south."""
     wcs = world()
     sources = ((0, 0, 5.0), (-1.0, 0, 2.0), (0, -1.5, 1.0))
-    query = prepare(read_map(write(tmp_path / "map.fits", gaussians(wcs, sources, 0.4), wcs)), FRAME, 41, distance_pc=DISTANCE)
+    query = prepare(
+        read_map(write(tmp_path / "map.fits", gaussians(wcs, sources, 0.4), wcs)), FRAME, 41, distance_pc=DISTANCE
+    )
     assert query.image[20, 30] == pytest.approx(0.4 * query.image[20, 20], rel=0.02)
     assert query.image[5, 20] == pytest.approx(0.2 * query.image[20, 20], rel=0.02)
     turned = prepare(read_map(tmp_path / "map.fits"), FRAME, 41, distance_pc=DISTANCE, position_angle=90.0)
@@ -147,7 +149,9 @@ def test_missing_pixels_take_the_value_of_the_nearest(tmp_path):
     wcs = world()
     gappy = gaussians(wcs, BINARY, 0.4)
     gappy[:60] = np.nan
-    query = prepare(read_map(write(tmp_path / "map.fits", gappy, wcs)), FRAME, 41, distance_pc=DISTANCE, primary=sky(0, 0))
+    query = prepare(
+        read_map(write(tmp_path / "map.fits", gappy, wcs)), FRAME, 41, distance_pc=DISTANCE, primary=sky(0, 0)
+    )
     assert np.isfinite(query.image).all()
     # Map rows 0–59 are gaps; row 80 is the middle of both, two of them make a row of the query.
     assert query.missing[:10].all() and not query.missing[11:].any()
@@ -272,8 +276,9 @@ def test_units_of_surface_brightness_agree(tmp_path):
     kelvin = 1.222e3 * 1e3 / (230.0**2 * 0.4 * 0.4)  # T = 1.222e3 I[mJy/beam] / (ν² θ²), Rayleigh–Jeans
     reference = read_map(write(tmp_path / "a.fits", image, wcs))
     scaled = {"mJy/beam": 1e3, "Jy/pixel": PIXEL**2 / beam, "MJy/sr": 206264.806**2 / beam / 1e6, "K": kelvin}
+    frequency = {"CTYPE3": "FREQ", "CUNIT3": "Hz", "CRVAL3": 230e9, "CRPIX3": 1.0, "CDELT3": 1e9}
     for unit, factor in scaled.items():
-        found = read_map(write(tmp_path / "b.fits", image * factor, wcs, unit, RESTFRQ=230e9))
+        found = read_map(write(tmp_path / "b.fits", image * factor, wcs, unit, **frequency))
         assert found.unit == "Jy/sr"
         np.testing.assert_allclose(found.image, reference.image, rtol=2e-3, atol=1e-9 * reference.image.max())
 

@@ -119,6 +119,31 @@ def test_primaries_follow_kroupa(drawn, tracks):
     assert realistic.kroupa_mass(np.array([0.0, 1.0]), 0.1, 0.4) == pytest.approx([0.1, 0.4])
 
 
+def test_chabriers_masses():
+    """Chabrier (2003), Table 1: dN/dlog m, log-normal (0.079, 0.69) below 1 M☉, x = 1.3 above, continuous."""
+    m = realistic.chabrier_mass(np.linspace(0, 1, 200_001)[:-1], 0.1, 3.5)
+    assert m[0] == pytest.approx(0.1) and m[-1] == pytest.approx(3.5, rel=1e-3)
+
+    def density(log_m):
+        below = np.exp(-0.5 * ((np.minimum(log_m, 0) - np.log10(0.079)) / 0.69) ** 2)
+        return below * 10 ** (-1.3 * np.maximum(log_m, 0))
+
+    total = quad(density, -1, np.log10(3.5), points=[0.0])[0]
+    for mass in (0.2, 0.5, 1.0, 2.0):
+        expected = quad(density, -1, np.log10(mass), points=[min(0.0, np.log10(mass))])[0] / total
+        assert (m < mass).mean() == pytest.approx(expected, abs=2e-4), mass
+
+
+def test_either_mass_function_can_be_asked_for(tracks):
+    limits = {"teff": (4000.0, 8000.0)}
+    kroupa, chabrier = (draw_pairs(300, 1, tracks, limits, law="realistic", imf=imf) for imf in ("kroupa", "chabrier"))
+    default = draw_pairs(300, 1, tracks, limits, law="realistic")
+    assert np.array_equal(default.columns["m1"], kroupa.columns["m1"])
+    assert not np.array_equal(chabrier.columns["m1"], kroupa.columns["m1"])
+    with pytest.raises(ValueError, match=r"population\.imf: found 'salpeter'; accepted: kroupa, chabrier"):
+        draw_pairs(3, 1, tracks, limits, law="realistic", imf="salpeter")
+
+
 def test_companion_frequency_is_the_published_one():
     """Moe & Di Stefano 2017, Table 13: 0.50 ± 0.04 at solar masses, 0.84 ± 0.11 of A and late B stars."""
     assert realistic.companion_frequency(np.array([1.0, 3.5])) == pytest.approx([0.50, 0.84], abs=0.04)

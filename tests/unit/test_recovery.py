@@ -92,11 +92,13 @@ def test_queries_are_the_same_for_every_method(metadata):
 def rows(metadata, informed):
     noise = np.random.default_rng(9).normal(size=informed.shape).astype(np.float32)
     methods = {"informed": informed, "noise": noise}
-    return pd.concat([
-        recover(split, draw_queries(split, 100), metadata, [AGE, MASS], methods)
-        for kind in ("projection", "leave_one_system_out")
-        for split in splits(kind, metadata)
-    ])
+    return pd.concat(
+        [
+            recover(split, draw_queries(split, 100), metadata, [AGE, MASS], methods)
+            for kind in ("projection", "leave_one_system_out")
+            for split in splits(kind, metadata)
+        ]
+    )
 
 
 def test_what_images_show_is_recovered_between_the_bounds(rows):

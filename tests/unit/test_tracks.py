@@ -154,6 +154,17 @@ def test_status_says_what_became_of_a_pair(embedded, m1, q, feh, eep1, max_age_g
     assert embedded.pairs(m1, q, feh, eep1, max_age_gyr).status.tolist() == [status]
 
 
+def test_status_of_each_star(embedded):
+    pairs = embedded.pairs([1.0, 2.5, 1.0, 2.0, 0.5], [0.8, 0.8, 0.05, 0.1, 0.9], 0.0, [300, 300, 300, 203, 400], 13.8)
+    assert [[PairStatus(code).name for code in star] for star in pairs.star_status] == [
+        ["OK", "OK"],
+        ["OFF_GRID", "UNREACHABLE_AGE"],  # no primary, no age
+        ["OK", "OFF_GRID"],
+        ["OK", "UNREACHABLE_AGE"],
+        ["TOO_OLD", "TOO_OLD"],
+    ]
+
+
 def test_a_hole_or_a_falling_age_is_an_error(grid):
     holed = grid.values.copy()
     holed[1, 2, 5] = np.nan

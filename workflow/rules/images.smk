@@ -113,7 +113,7 @@ rule score_optimum:
         stamps=lambda wildcards: cell_stamps(wildcards.survey, wildcards.case, wildcards.cell),
         psf=lambda wildcards: cell_psf(wildcards.survey, wildcards.cell),
         assumed="<results>/{survey}/psf/nominal.npz",
-        code=code("images.scoring", "catalogs.image_evaluation"),
+        code=code("images.bounds", "catalogs.image_evaluation"),
     output:
         "<results>/{survey}/mocks/{case}/optimum/{cell}.parquet",
     log:

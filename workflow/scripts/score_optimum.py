@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from dioscuri.catalogs.image_evaluation import write_scores
-from dioscuri.images.scoring import optimum_of
+from dioscuri.images.bounds import optimum_of
 from dioscuri.images.stamps import Law, Noise
 from dioscuri.job import logged
 

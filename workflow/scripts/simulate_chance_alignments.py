@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from dioscuri.images.alignment import write_chance_alignments
-
 from dioscuri.job import logged
 
 if TYPE_CHECKING:

@@ -17,8 +17,6 @@ from dioscuri.analogues.query import observe_like
 from dioscuri.analogues.query_files import load_query
 from dioscuri.analogues.recovery import BOUNDS, compare, draw_queries, recover, splits, summarise, true_snapshot
 from dioscuri.io import atomic
-from dioscuri.learn.feature_networks import build
-from dioscuri.learn.head_training import embed, load_head, train
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +82,8 @@ def _trained(
     cells: int,
 ) -> dict[str, np.ndarray]:
     """Embeddings (N, D) by "network/recipe/seed" of heads taught with `rows` alone."""
+    from dioscuri.learn.head_training import embed, load_head, train
+
     found = {}
     for recipe in head["recipes"]:
         for seed in head["seeds"]:
@@ -139,6 +139,8 @@ def find_true_snapshots(
     With `same_view` the image of the very same line of sight is in the catalogue, without it that view is left out.
     """
     import torch
+
+    from dioscuri.learn.feature_networks import build
 
     torch.set_num_threads(1)
     metadata, table, query = read_metadata(shards), read_features(members_path), load_query(query_path)

@@ -92,7 +92,7 @@ def write_catalogue(
         raise ValueError(f"{path}: no unit given for {', '.join(nameless)}; '' stands for a number without unit")
     with io.atomic(path) as temporary, h5py.File(temporary, "w") as stream:
         stream.attrs["schema"] = SCHEMA
-        stream.attrs["provenance"] = json.dumps(dict(provenance or {}))
+        stream.attrs["provenance"] = json.dumps(dict(provenance or {}), default=str)
         stream.attrs["pixel_au"] = frame.pixel_au
         stream.attrs["beam_au"] = frame.beam_au
         stream.attrs["separation_au"] = frame.separation_au

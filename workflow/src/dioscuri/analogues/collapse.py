@@ -48,9 +48,9 @@ def simulate(
 ) -> System:
     """Simulate one system; the same arguments give the same system.
 
-    `n_snapshots` are evenly spread over `duration` [kyr] from the birth of the second star. The stars stay 10–3000 AU
-    apart, and at least `separation_au` in a quarter of the snapshots (closer, they cannot be seen that far apart): a
-    draw that does otherwise is thrown away for the next one of the same seed; `budgets["attempts"]` counts them.
+    `n_snapshots` are evenly spread over `duration` [kyr] from the birth of the second star. In all of them
+    the stars are 10–3000 AU apart, and in a quarter of them `separation_au` (closer, they cannot be seen that far
+    apart): a draw that does otherwise is thrown away for the next one of the seed; `budgets["attempts"]` counts them.
     RuntimeError if none of 12 draws will do.
     """
     for attempt in range(ATTEMPTS):

@@ -1,18 +1,14 @@
 """Distances between feature vectors: Al-Belmeisi et al. (2023), eqs. 1–5 and 12, exact and in batches.
 
-Every sum is a float64 one over float32 features, so that a ranking is that of `scipy.spatial.distance`. One
-query is bound by reading the catalogue once from memory, where compiled loops do best; for many queries cosine
-and Euclidean distances become matrix products.
+Every sum is a float64 one over float32 features, so that a ranking is that of `scipy.spatial.distance`; the catalogue
+is read from memory once for all queries. Up to some 50 queries at a time these loops are faster than matrix products,
+too, which would leave distances of 1e-8 between equal vectors.
 """
 
 import numpy as np
 from numba import njit
 
 METRICS = ("cosine", "euclidean", "braycurtis", "canberra", "l1", "combined")
-# From this many queries on, converting the catalogue to float64 pays for a matrix product.
-QUERIES_FOR_BLAS = 8
-# Rows per block of the matrix products: at 1024 features one block is 4 MB of float64.
-BLOCK = 512
 # Terms of a sum may be taken in any order (SIMD); NaN and inf keep their meaning.
 REORDERED = {"reassoc", "contract", "nsz", "arcp"}
 
@@ -63,11 +59,8 @@ def combined(cosine: np.ndarray, euclidean: np.ndarray, *, literal: bool = False
 
 
 def _single(queries: np.ndarray, catalogue: np.ndarray, metric: str) -> np.ndarray:
-    if metric in PRODUCTS and len(queries) >= QUERIES_FOR_BLAS:
-        distance = PRODUCTS[metric](queries, catalogue)
-    else:
-        distance = np.empty((len(queries), len(catalogue)))
-        LOOPS[metric](queries, catalogue, distance)
+    distance = np.empty((len(queries), len(catalogue)))
+    LOOPS[metric](queries, catalogue, distance)
     # A feature that is not finite shows in its row or column: looking at the result costs nothing.
     if not np.isfinite(distance).all():
         for name, features in (("queries", queries), ("catalogue", catalogue)):
@@ -86,42 +79,6 @@ def _matching(queries: np.ndarray, catalogue: np.ndarray) -> tuple[np.ndarray, n
             f"(N, F), features of one network"
         )
     return queries, catalogue
-
-
-# --- matrix products -----------------------------------------------------------------------------------------
-
-
-def _cosine_by_blas(queries: np.ndarray, catalogue: np.ndarray) -> np.ndarray:
-    u, u_norm = _unit(queries)
-    out = np.empty((len(queries), len(catalogue)))
-    for first in range(0, len(catalogue), BLOCK):
-        v, v_norm = _unit(catalogue[first : first + BLOCK])
-        distance = 1.0 - u @ v.T
-        distance[np.logical_and.outer(u_norm == 0, v_norm == 0)] = 0.0
-        out[:, first : first + BLOCK] = distance
-    return out
-
-
-def _unit(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    features = features.astype(np.float64)
-    norm = np.sqrt(np.einsum("ij,ij->i", features, features))
-    return features / np.where(norm > 0, norm, 1.0)[:, None], norm
-
-
-def _euclidean_by_blas(queries: np.ndarray, catalogue: np.ndarray) -> np.ndarray:
-    # Distances do not change when the origin moves; near the data |u|² + |v|² − 2uv loses fewer digits.
-    origin = catalogue[:: max(1, len(catalogue) // BLOCK)].mean(axis=0, dtype=np.float64)
-    u = queries - origin
-    u2 = np.einsum("ij,ij->i", u, u)
-    out = np.empty((len(queries), len(catalogue)))
-    for first in range(0, len(catalogue), BLOCK):
-        v = catalogue[first : first + BLOCK] - origin
-        squared = u @ v.T
-        squared *= -2.0
-        squared += u2[:, None]
-        squared += np.einsum("ij,ij->i", v, v)
-        out[:, first : first + BLOCK] = squared
-    return np.sqrt(np.maximum(out, 0.0, out=out), out=out)
 
 
 # --- compiled loops ------------------------------------------------------------------------------------------
@@ -201,4 +158,3 @@ def _canberra(queries, catalogue, out):
 
 
 LOOPS = {"cosine": _cosine, "euclidean": _euclidean, "l1": _l1, "braycurtis": _braycurtis, "canberra": _canberra}
-PRODUCTS = {"cosine": _cosine_by_blas, "euclidean": _euclidean_by_blas}

@@ -4,17 +4,20 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import torch
 
 from dioscuri import io
-from dioscuri.learn.feature_networks import FeatureNetwork
+from dioscuri.learn.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from dioscuri.learn.feature_networks import FeatureNetwork
 
 SCHEMA = "dioscuri/features/1"
-BATCH = 64
+# On a CPU larger batches only cost memory.
+BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,18 @@ def ceiling_of(images: np.ndarray, share: float = 0.999) -> float:
 
 
 def measure(
-    images: np.ndarray, network: FeatureNetwork, stretch: Stretch | Sequence[Stretch], device: str = "cpu"
+    images: np.ndarray, network: "FeatureNetwork", stretch: Stretch | Sequence[Stretch], device: str = "cpu"
 ) -> np.ndarray:
     """Features (N, F) float32 of images (N, H, W), or (N, C, H, W) with one stretch per channel."""
+    import torch
+
     images = np.asarray(images)
     if images.ndim == 3:
         images = images[:, None]
     stretches = [stretch] * images.shape[1] if isinstance(stretch, Stretch) else list(stretch)
     if images.ndim != 4 or len(stretches) != images.shape[1]:
         raise ValueError(f"images (N, H, W) or (N, C, H, W) and C stretches, found {images.shape} and {len(stretches)}")
+    keep_freed_memory()
     network = network.to(device)
     out = np.empty((len(images), network.n_features), np.float32)
     for first in range(0, len(images), BATCH):
@@ -105,7 +111,7 @@ def write_features(
     image_id: Iterable[str],
     features: np.ndarray,
     *,
-    network: FeatureNetwork,
+    network: "FeatureNetwork",
     stretches: Sequence[Stretch],
     channels: Sequence[str],
     provenance: Mapping[str, Any],

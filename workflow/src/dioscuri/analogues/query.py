@@ -112,7 +112,8 @@ def prepare(
         noise = _clipped_rms(image[~missing])
 
     n = _pixels_used(observed, middle, position_angle, au, frame.pixel_au, n_pixels, field_au)
-    x, y = _grid(observed.wcs, middle, position_angle, n, frame.pixel_au / au)
+    offset = _offsets(n, frame.pixel_au / au)
+    x, y = _pixels_at(observed.wcs, middle, position_angle, *np.meshgrid(offset, offset))
     out = ndimage.map_coordinates(image, [y, x], order=3, mode="nearest").astype(np.float32)
     gaps = ndimage.map_coordinates(missing.astype(np.float32), [y, x], order=1, mode="constant", cval=1.0) > 0.5
     history = {
@@ -296,13 +297,18 @@ def _peak(observed: Map) -> Any:
     return observed.wcs.pixel_to_world(x, y).icrs
 
 
-def _grid(wcs: Any, middle: Any, position_angle: float, n: int, step: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates x, y (n, n) of a grid with `step` [arcsec] about `middle`, up at `position_angle`."""
+def _offsets(n: int, step: float) -> np.ndarray:
+    """Offsets (n,) [arcsec] of pixel centres from the middle of n pixels."""
+    return (np.arange(n) - 0.5 * (n - 1)) * step
+
+
+def _pixels_at(
+    wcs: Any, middle: Any, position_angle: float, right: np.ndarray, up: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel coordinates x, y in the map at offsets [arcsec] to the `right` and `up`, up being at `position_angle`."""
     from astropy import units
     from astropy.coordinates import SkyCoord
 
-    offset = (np.arange(n) - 0.5 * (n - 1)) * step
-    right, up = np.meshgrid(offset, offset)
     angle = np.deg2rad(position_angle)
     north, east = up * np.cos(angle) + right * np.sin(angle), up * np.sin(angle) - right * np.cos(angle)
     frame = middle.skyoffset_frame()
@@ -331,8 +337,9 @@ def _pixels_used(
     for n in range(n_pixels, 1, -2):
         if field_au is not None and (n - 1) * pixel_au > field_au:
             continue
-        x, y = _grid(observed.wcs, middle, position_angle, n, pixel_au / au)
-        x, y = x[[0, 0, -1, -1], [0, -1, 0, -1]], y[[0, 0, -1, -1], [0, -1, 0, -1]]  # a map is convex: corners will do
+        edge = _offsets(n, pixel_au / au)[-1]
+        corners = edge * np.array([[-1, 1, -1, 1], [-1, -1, 1, 1]])  # a map is convex: its corners will do
+        x, y = _pixels_at(observed.wcs, middle, position_angle, *corners)
         if min(x.min(), y.min()) >= -0.5 and x.max() <= columns - 0.5 and y.max() <= rows - 0.5:
             if n < n_pixels:
                 log.info("%s: %d of %d pixels of the catalogue's images are used", observed.path, n, n_pixels)

@@ -40,8 +40,8 @@ def splits(
     """The folds of a split of a catalogue with columns system, projection and time_kyr, (N,) each.
 
     projection: odd lines of sight are held out (§2.4.2: φ = π/4, 3π/4, …), one fold. time_block: of each system's
-    time, in blocks of `block_kyr`, every `n_folds`-th (4th at least) is held out, and its two neighbours are left out of the
-    catalogue: consecutive snapshots are near copies. system: whole systems in `n_folds` groups, drawn by `seed`.
+    time, in blocks of `block_kyr`, every `n_folds`-th (4th at least) is held out, and its two neighbours are left out
+    of the catalogue: consecutive snapshots are near copies. system: whole systems in `n_folds` groups, drawn by `seed`.
     leave_one_system_out: as many folds as systems.
     """
     system, rows = np.asarray(metadata["system"]), np.arange(len(metadata["system"]))

@@ -1,4 +1,7 @@
-"""The stages of a search: features of a catalogue as a query sees it, distances, ranks, and parameter estimates."""
+"""The stages of a search: features of a catalogue as a query sees it, distances, ranks, and parameter estimates.
+
+Networks are imported where they are used: figures and tables do without them.
+"""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +19,6 @@ from dioscuri.analogues.query_files import load_query, save_query
 from dioscuri.analogues.retrieval import consensus, rank, select
 from dioscuri.io import atomic
 from dioscuri.job import provenance
-from dioscuri.learn.feature_networks import build
-from dioscuri.learn.head_training import embed, load_head
 
 QUERY_ID = "query"
 ENSEMBLE = "ensemble"
@@ -85,6 +86,8 @@ def measure_catalogue(
     import torch
     from tqdm import tqdm
 
+    from dioscuri.learn.feature_networks import build
+
     torch.set_num_threads(1)
     settings = dict(network)
     net = build(settings.pop("architecture"), settings.pop("weights"), seed=seed, **settings)
@@ -119,6 +122,8 @@ def distances_to_query(
     members, queries: network → features of the catalogue and of the query. heads: "network/recipe" → the heads of
     several seeds, whose distances are averaged (each in units of its mean); their metric is that of the training, L1.
     """
+    from dioscuri.learn.head_training import embed, load_head
+
     ids, distances = None, {}
     tables = {name: (read_features(path), read_features(queries[name])) for name, path in members.items()}
     for name, (catalogue, query) in tables.items():

@@ -93,7 +93,7 @@ def write_system(path: str | os.PathLike, system: System, provenance: Mapping[st
     """Write a system as HDF5 `dioscuri/protosystem/1`, whole or not at all: one group `snapshot0000`… per moment."""
     with io.atomic(path) as temporary, h5py.File(temporary, "w") as stream:
         stream.attrs["schema"] = SCHEMA
-        stream.attrs["provenance"] = json.dumps(dict(provenance or {}))
+        stream.attrs["provenance"] = json.dumps(dict(provenance or {}), default=str)
         stream.attrs["seed"] = system.seed
         stream.attrs["parameters"] = json.dumps(system.parameters)
         stream.attrs["budgets"] = json.dumps(system.budgets)

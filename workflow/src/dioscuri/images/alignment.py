@@ -15,6 +15,7 @@ from dioscuri.io import atomic
 ARCSEC_PER_DEGREE = 3600.0
 _CHORDS = 200  # across a circle whose area inside the frame is wanted
 _RATIOS = 200  # flux ratios in the integral over blends
+_FLUXES = 500  # at which the distribution of fluxes is tabulated
 
 
 # --- the share of pairs among randomly placed stars ------------------------------------------------------------
@@ -162,16 +163,17 @@ def blend_probability(
 
     ψ is that of the stars given: those too faint to be in the list make no blends here.
     """
-    log_flux = np.log(np.asarray(fluxes, float))
-    psi = gaussian_kde(log_flux)
-    # No star is fainter than the faintest listed: the integral over ln q, whose integrand is smooth, ends there.
-    lowest = max(flux_ratio_min, np.exp(log_flux.min() - np.log(np.max(flux))), 1e-6)
-    edges = np.linspace(np.log(lowest), 0, _RATIOS + 1)
+    log_flux, log_all = np.log(np.asarray(flux, float)), np.log(np.asarray(fluxes, float))
+    # The kernel density costs a sum over all stars at every point: a table of it serves all sources.
+    nodes = np.linspace(log_all.min() - 1, max(log_all.max(), log_flux.max()) + 1, _FLUXES)
+    table = gaussian_kde(log_all)(nodes)
+    lowest = max(flux_ratio_min, np.exp(nodes[0] - log_flux.max()))
+    edges = np.linspace(np.log(lowest), 0, _RATIOS + 1)  # dq/q: steps of ln q are even
     log_ratio = 0.5 * (edges[1:] + edges[:-1])
-    brighter = np.log(np.asarray(flux, float))[:, None] - np.log1p(np.exp(log_ratio))
-    pairs = psi(brighter.ravel()) * psi((brighter + log_ratio).ravel())
-    integral = pairs.reshape(brighter.shape).sum(axis=1) * (edges[1] - edges[0])
-    rate = np.pi * np.asarray(density) * (sep_max**2 - sep_min**2) * integral / psi(np.log(flux))
+    brighter = log_flux[:, None] - np.log1p(np.exp(log_ratio))
+    pairs = np.interp(brighter, nodes, table) * np.interp(brighter + log_ratio, nodes, table, left=0.0)
+    integral = pairs.sum(axis=1) * (edges[1] - edges[0])
+    rate = np.pi * np.asarray(density) * (sep_max**2 - sep_min**2) * integral / np.interp(log_flux, nodes, table)
     return -np.expm1(-rate)
 
 

@@ -10,6 +10,7 @@ from dioscuri.images.likelihood import draw_pair, fit_flux, fit_position, pixels
 from dioscuri.images.optimum import chebyshev, fit_single, interpolation
 from dioscuri.images.stamps import SIZE, Law, Renderer
 
+ANY_PAIR = Law(flux_ratio="uniform")
 _NODES = (8, 12, 7)  # separations, angles, shares of flux at which ln L is computed in a box
 _FINE = (60, 60, 60)  # cells to which it is interpolated
 _DEPTH = 12.0  # ln L below the maximum that a box still holds: a ten-thousandth of the probability lies deeper
@@ -49,9 +50,7 @@ class PairFit:
     delta_chi2: np.ndarray
 
 
-def fit_pair(
-    stamps: np.ndarray, variance, renderer: Renderer, *, member=0, law: Law = Law(flux_ratio="uniform")
-) -> PairFit:
+def fit_pair(stamps: np.ndarray, variance, renderer: Renderer, *, member=0, law: Law = ANY_PAIR) -> PairFit:
     """Fit two stars to each of `stamps` (B, SIZE, SIZE) [electrons].
 
     `variance` and `member` as in `optimum.fit_single`. The prior is that of `law`: separations uniform between its

@@ -11,6 +11,7 @@ _WORD = 0xFFFFFFFF
 _TO_UNIT = 1.0 / 4294967296  # 32 random bits → (0, 1)
 _INVERSION_BELOW = 12.0  # mean counts: below it inversion of one uniform is quicker than rejection
 _INVERSE = 1.0 / np.maximum(np.arange(128.0), 1.0)
+_HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 _LOG_FACTORIAL = np.array([math.lgamma(k + 1.0) for k in range(128)])
 
 _u4 = np.uint32
@@ -118,9 +119,5 @@ def _log_factorial(k):
     if k < 128:
         return _LOG_FACTORIAL[int(k)]
     z = k + 1.0  # Stirling's series, good to 1e-15 here
-    return (
-        (z - 0.5) * math.log(z)
-        - z
-        + 0.9189385332046727
-        + (1.0 - (1.0 - 2.0 / (7.0 * z * z)) / (30.0 * z * z)) / (12.0 * z)
-    )
+    series = (1.0 - (1.0 - 2.0 / (7.0 * z * z)) / (30.0 * z * z)) / (12.0 * z)
+    return (z - 0.5) * math.log(z) - z + _HALF_LOG_2PI + series

@@ -125,7 +125,7 @@ def fit_position(phases, n, counts, background, good, dx, dy, share, steps, plac
     """
     sums = np.empty(9)
     maximum, determinant = 0.0, 1.0
-    for step in range(steps):
+    for _ in range(steps):
         flux, x, y = place[0], place[1], place[2]
         layers[:] = 0.0
         add_star_slopes(phases, n, x - share * dx, y - share * dy, 1.0 - share, layers)

@@ -25,8 +25,8 @@ _BATCH = 32  # stamps whose fine grids are held at a time
 class SingleFit:
     """One star fitted to each of B stamps: `flux` [electrons], `x`, `y` [pixels, 0-based centres], `chi2`, all (B,).
 
-    `residual` (B, SIZE, SIZE) float32: data − fit in units of the expected noise, 0 in bad pixels. `log_likelihood` (B,)
-    up to a constant of the data.
+    `residual` (B, SIZE, SIZE) float32: data − fit in units of the expected noise, 0 in bad pixels.
+    `log_likelihood` (B,): up to a constant of the data.
     """
 
     flux: np.ndarray
@@ -98,8 +98,7 @@ class _Prior:
         # A pair of equals looks the same from both sides, unless the place tells which star is which.
         self.half_circle = equal and not self.centred
         n_sep = max(6, int(np.ceil(4 * law.sep_max)))
-        n_angle = max(8, 2 * int(np.ceil(3 * law.sep_max))) // (2 if self.half_circle else 1)
-        n_angle = max(n_angle, 8)
+        n_angle = max(8, int(np.ceil((4 if self.half_circle else 6) * law.sep_max)))
         self.sep = chebyshev(law.sep_min, law.sep_max, n_sep)
         turn = np.pi if self.half_circle else 2 * np.pi
         self.angle = turn * np.arange(n_angle) / n_angle

@@ -156,18 +156,17 @@ def _fitted(
     saturated = (start["flags"].to_numpy(np.int64) & int(SourceFlag.SATURATED)) != 0
     radius = np.where(saturated, WINGS + _under(depth, start), fit_radius)
     x, y, flux = (start[name].to_numpy(float) for name in ("x", "y", "flux"))
-    fit = fit_stars(
-        frame.science - sky, variance_floor(frame, sky), scene, x, y, flux, radius, psf_error=psf_error
-    )  # fmt: skip
+    floor = variance_floor(frame, sky)
+    fit = fit_stars(frame.science - sky, floor, scene, x, y, flux, radius, psf_error=psf_error)
     height, width = frame.shape
     edge = np.minimum(np.minimum(fit.x, fit.y), np.minimum(width - 1 - fit.x, height - 1 - fit.y)) < radius
     wandered = np.maximum(np.abs(fit.x - x), np.abs(fit.y - y)) > 0.99 * REACH
-    flags = start["flags"].to_numpy(np.int64)
+    # A later fit starts where an earlier one arrived: who has wandered once, has.
+    flags = start["flags"].to_numpy(np.int64) | np.where(wandered, int(SourceFlag.WANDERED), 0)
     for condition, bit in (
         (fit.n_masked > 0, SourceFlag.BAD_PIXELS),
         (edge, SourceFlag.EDGE),
         (fit.group_size > 1, SourceFlag.BLENDED),
-        (wandered, SourceFlag.WANDERED),
     ):
         flags = np.where(condition, flags | int(bit), flags & ~int(bit))
     return pd.DataFrame({**vars(fit), "flags": flags})

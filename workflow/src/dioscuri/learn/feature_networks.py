@@ -209,7 +209,7 @@ def _timm_model(name: str, weights: str) -> tuple[Any, dict[str, Any]]:
         model: Any = timm.create_model(model_name, pretrained=weights != "none", pretrained_cfg_overlay=overlay or None)
     except Exception as error:  # timm, torch, pickle and safetensors each have their own for a file of another kind
         raise ValueError(f"{name}: the weights '{weights}' do not fit {model_name} of timm: {error}") from error
-    # Only now: a model that is built without its classifier takes any file of weights, and ignores what it does not know.
+    # Only now: a model that is built without its classifier takes any file of weights, and what fits of it.
     model.reset_classifier(0)
     return model, dict(model.pretrained_cfg)  # type: ignore[arg-type]
 

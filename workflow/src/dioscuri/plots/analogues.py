@@ -54,7 +54,7 @@ def gallery(
 ) -> None:
     """Systems (rows) through time (columns): the first continuum channel, with velocities in every other column."""
     continuum = next((channel for channel in channels if not channel.startswith("moment1")), channels[0])
-    moment = next((channel for channel in channels if channel.startswith("moment1")), None)
+    moment = next((channel for channel in reversed(channels) if channel.startswith("moment1")), None)
     shown = list(shards)[:n_systems]
     columns = n_moments + (moment is not None)
     stretch = stretch_of(shown, continuum, decades=decades)
@@ -322,7 +322,7 @@ def recovery(out: str | os.PathLike, recovery_csv: str | os.PathLike, settings: 
             shown = [bounds["random"]["error"].max(), *(rows["error"].max() for rows in grouped.values())]
             axes.set_xlim(0, 1.15 * np.nanmax(shown))
         panels[0].invert_yaxis()
-        panels[-1].legend(fontsize=6, loc="lower right")
+        drawing.legend(*panels[-1].get_legend_handles_labels(), fontsize=7, loc="outside upper center", ncols=4)
         drawing.supxlabel(
             "median error [scatter of the catalogue]; grey: from the oracle (left) to random (right)", fontsize=8
         )

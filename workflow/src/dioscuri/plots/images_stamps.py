@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from dioscuri.catalogs.published_images import CHANCE_ALIGNMENTS
+from dioscuri.catalogs.published_images import CHANCE_ALIGNMENTS, CHANCE_RADIUS
 from dioscuri.images.channels import make_channels
 from dioscuri.images.optimum import fit_single
 from dioscuri.images.psf import Psf
@@ -150,11 +150,12 @@ def chance_alignments(chance_csv: str | os.PathLike, out: str | os.PathLike, set
     table = pd.read_csv(chance_csv, comment="#")
     with figure(out, COLUMN, 3.6, settings) as drawing:
         axes = drawing.subplots()
-        density = np.linspace(0, table["density"].max() * 1.03, 200)
         axes.plot(table["density"], table["expected"], color=FAINT, lw=2, label="closed form", zorder=1)
         axes.errorbar(
             table["density"], table["share"], table["error"], marker="o", color="#0072B2", ls="", label="simulations"
         )
-        axes.plot(list(CHANCE_ALIGNMENTS), list(CHANCE_ALIGNMENTS.values()), **PAPER, label="Wu et al. 2023")
-        axes.set(xlabel="stars per square degree", ylabel="share of chance alignments", xlim=(0, density[-1]))
+        radius = float(table["radius"].iloc[0])
+        if radius == CHANCE_RADIUS:
+            axes.plot(list(CHANCE_ALIGNMENTS), list(CHANCE_ALIGNMENTS.values()), **PAPER, label="Wu et al. 2023")
+        axes.set(xlabel="stars per square degree", ylabel=f"pairs within {radius:g}″ per star", xlim=(0, None))
         axes.legend(loc="upper left")

@@ -48,6 +48,17 @@ class Pairs:
     secondary: np.ndarray
     status: np.ndarray
 
+    @property
+    def star_status(self) -> np.ndarray:
+        """`PairStatus` of the primary and of the secondary, (N, 2).
+
+        Where the primary is off the grid there is no age, and its secondary's is UNREACHABLE_AGE.
+        """
+        gone = np.isnan(self.primary[:, LOG_AGE])
+        too_old = self.status == PairStatus.TOO_OLD
+        primary = np.where(gone, PairStatus.OFF_GRID, np.where(too_old, PairStatus.TOO_OLD, PairStatus.OK))
+        return np.stack([primary, np.where(gone, PairStatus.UNREACHABLE_AGE, self.status)], axis=1)
+
 
 class TrackGrid:
     """Tracks on a regular grid; between nodes everything is linear in [Fe/H], mass and EEP.

@@ -1,0 +1,34 @@
+"""Figures of the sources: a panel per comparison, and the paper's example as the paper has it."""
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from dioscuri.plots.mrs_sources import Comparison, cross_library, figure_2
+from dioscuri.spectra.arms import Arm
+from dioscuri.stars.tracks import load_tracks
+
+
+def test_cross_library_shows_every_comparison(tmp_path):
+    wave, rng = np.linspace(5000, 5300, 300), np.random.default_rng(0)
+    theirs = 1 - 0.3 * rng.random(300)
+    shown = [
+        Comparison(name, arm, wave, theirs + 0.02 * rng.normal(size=300) + 0.1, theirs)
+        for name in ("Sun", "Procyon")
+        for arm in ("blue", "red")
+    ]
+    assert shown[0].rms == pytest.approx(0.02, rel=0.15)  # whatever the offset
+    cross_library(shown, tmp_path / "f.png")
+    height, width, _ = imread(tmp_path / "f.png").shape
+    assert (width, height) == (1350, pytest.approx(150 * 3.3, abs=1))
+
+
+def test_figure_2_is_the_papers_pair(tmp_path):
+    narrow = Arm("blue", 5160.0, 5190.0, 300, 7500.0)
+    stars = figure_2(load_tracks(), [narrow], tmp_path / "f.png")
+    assert stars["primary"]["mass_initial"] == 1.0 and stars["secondary"]["mass_initial"] == pytest.approx(0.9)
+    assert stars["primary"]["age_gyr"] == pytest.approx(5) and stars["secondary"]["age_gyr"] == pytest.approx(5)
+    # A little older than the Sun, and a K0 dwarf (Pecaut & Mamajek 2013: 0.9 M☉ has 5300 K).
+    assert stars["primary"]["teff"] == pytest.approx(5780, abs=100)
+    assert stars["secondary"]["teff"] == pytest.approx(5400, abs=150)
+    assert imread(tmp_path / "f.png").shape[1] == 1350
