@@ -238,14 +238,12 @@ def test_training_orders_unseen_triplets(reference, features, metadata):
     assert near < 0.75 * dissimilarity(logs[240:, None], logs[None, :240], "log").mean()
 
 
-def test_the_printed_rule_teaches_the_opposite(features, metadata, tmp_path):
-    inverted = recipe("log_score", inverted=True, dropout=0.0)
+def test_the_printed_rule_teaches_the_opposite(reference, features, metadata, tmp_path):
+    inverted = recipe("log_score", inverted=True)
     info = train(features, metadata, np.arange(240), np.arange(240, 300), inverted, 5, tmp_path, **SETTINGS)
-    assert info["validation_ordered"] > 0.5  # by its own rule
-    head, _ = load_head(tmp_path / "model.ckpt")
-    found, columns = embed(head, features), scored_columns(metadata, RECIPES["log_score"], np.arange(240))
-    anchor, positive, negative = found[draw_triplets(columns, np.arange(240, 300), 2000, RECIPES["log_score"], 0, 0).T]
-    assert np.mean(np.abs(anchor - positive).sum(1) < np.abs(anchor - negative).sum(1)) < 0.5
+    untrained = 0.75  # random layers keep much of the order that is in the features
+    assert 1 - info["validation_ordered"] < untrained - 0.05
+    assert 1 - info["validation_ordered"] < reference[1]["validation_ordered"] - 0.1
 
 
 def test_a_killed_training_goes_on_to_the_same_head(reference, features, metadata, tmp_path, caplog):
