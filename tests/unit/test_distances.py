@@ -89,6 +89,7 @@ def test_scaled_features_weigh_alike(features):
     one, other = distances.scaled(features[0][:, varying], features[1][:, varying])
     expected = pairwise(one, other, "euclidean")
     np.testing.assert_allclose(pairwise(scaled_queries, scaled, "euclidean"), expected, rtol=1e-4)
+    np.testing.assert_allclose(pairwise(queries, catalogue, "euclidean", scale=True), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("metric", SCIPY)

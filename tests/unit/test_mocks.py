@@ -200,10 +200,14 @@ def test_moonlight_needs_the_sun(library):
         list(make_mocks(pairs, [hot], [BLUE], seed=1))
 
 
-def test_shards_say_what_their_kinds_are(library, tmp_path):
+def test_shards_and_logs_say_what_their_kinds_are(library, tmp_path, caplog):
+    caplog.set_level("INFO")
     made = contaminated(8)
     path = tmp_path / "shard.h5"
-    write_mock_shard(path, arms=[BLUE], libraries=[library], population=Pairs(made, {}), recipe="paper", seed=9)
+    pairs = Pairs(made, {"candidates": 40, "on_tracks": 20})
+    write_mock_shard(path, arms=[BLUE], libraries=[library], population=pairs, recipe="paper", seed=9)
+    assert "survivors of each cut: candidates 40, on_tracks 20" in caplog.text
+    assert "kinds of pairs: ordinary 2, cool_giant 2, sb1 2, triple 2, moonlight 0" in caplog.text
     assert io.read_provenance(path)["kinds"][1] == "cool_giant"
     assert np.array_equal(io.read_mock_labels(path)["kind"], made["kind"])
 

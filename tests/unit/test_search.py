@@ -98,7 +98,14 @@ def test_the_true_snapshot_is_nearest(folder, shards, features, truth):
     members, query = features
     ranking, estimates = folder / "ranking.parquet", folder / "estimates.csv"
     search.rank_query(
-        ranking, estimates, shards, {"net": members}, {"net": query}, metrics=["euclidean", "cosine"], cut=CUT, truth=truth
+        ranking,
+        estimates,
+        shards,
+        {"net": members},
+        {"net": query},
+        metrics=["euclidean", "cosine"],
+        cut=CUT,
+        truth=truth,
     )
     table = pd.read_parquet(ranking)
     n = len(read_metadata(shards)["image_id"])
@@ -164,9 +171,7 @@ def test_figures_of_a_search_are_drawn(folder, shards, features, truth):
     plots.ranked_sheet(folder / "sheet.png", ranking, query, shards, CONTINUUM, decades=4.0, **one)
     plots.distance_distributions(folder / "distances.png", ranking, CUT)
     plots.evolution(folder / "evolution.png", {CONTINUUM: ranking}, shards, truth_path=known, **one)
-    plots.parameter_histograms(
-        folder / "parameters.png", ranking, CUT, ["net"], {"net": "euclidean"}, truth_path=known
-    )
+    plots.parameter_histograms(folder / "parameters.png", ranking, CUT, ["net"], {"net": "euclidean"}, truth_path=known)
     for name in ("gallery", "sheet", "distances", "evolution", "parameters"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
 

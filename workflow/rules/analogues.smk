@@ -139,10 +139,10 @@ rule measure_catalogue:
         "<logs>/measure_catalogue/{channel}/{network}.log",
     benchmark:
         "<benchmarks>/measure_catalogue/{channel}/{network}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     wildcard_constraints:
         network="|".join(protostar.networks),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
@@ -169,10 +169,10 @@ rule measure_query:
         "<logs>/measure_query/{query}/{channel}/{network}.log",
     benchmark:
         "<benchmarks>/measure_query/{query}/{channel}/{network}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     wildcard_constraints:
         network="|".join(protostar.networks),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
@@ -200,10 +200,10 @@ rule train_head:
         "<logs>/train_head/{view}/{channel}/{network}/{recipe}/seed{seed}.log",
     benchmark:
         "<benchmarks>/train_head/{view}/{channel}/{network}/{recipe}/seed{seed}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     wildcard_constraints:
         network="|".join(protostar.networks),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=4000,
@@ -258,10 +258,10 @@ rule recover_split:
         "<logs>/recover_split/{network}/{split_kind}.log",
     benchmark:
         "<benchmarks>/recover_split/{network}/{split_kind}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     wildcard_constraints:
         network="|".join(protostar.networks),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
@@ -316,10 +316,10 @@ rule find_true_snapshots:
         "<logs>/find_true_snapshots/{query}/{channel}/{network}.log",
     benchmark:
         "<benchmarks>/find_true_snapshots/{query}/{channel}/{network}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     wildcard_constraints:
         network="|".join(protostar.networks),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
@@ -336,6 +336,8 @@ rule find_true_snapshots:
 
 TARGETS["protostar"] = {
     "mocks": [ANALOGUE_SHARDS],
-    "models": [heads_of(query, HEADLINE_CHANNEL) for query in QUERIES if HEADLINE_CHANNEL in channels_of(query)],
+    "models": [
+        heads_of(query, HEADLINE_CHANNEL) for query in QUERIES if HEADLINE_CHANNEL in channels_of(query)
+    ],
     "catalogs": [rankings(query) for query in QUERIES],
 }

@@ -242,7 +242,12 @@ TARGETS["protostar"]["figures"] = [
     "<results>/protostar/figures/gallery.png",
     "<results>/protostar/figures/recovery.png",
     [
-        expand("<results>/protostar/figures/{query}/{channel}_{name}.png", query=query, channel=channel, name=name)
+        expand(
+            "<results>/protostar/figures/{query}/{channel}_{name}.png",
+            query=query,
+            channel=channel,
+            name=name,
+        )
         for query in QUERIES
         for channel in channels_of(query)
         for name in ["sheet", *FIGURES_OF_HEADLINE * (channel == HEADLINE_CHANNEL)]
@@ -250,4 +255,6 @@ TARGETS["protostar"]["figures"] = [
     expand("<results>/protostar/figures/{query}/evolution.png", query=QUERIES),
     "<results>/protostar/checks.judged",
 ]
-TARGETS["protostar"]["all"] = [TARGETS["protostar"][stage] for stage in ("mocks", "models", "catalogs", "figures")]
+TARGETS["protostar"]["all"] = [
+    TARGETS["protostar"][stage] for stage in ("mocks", "models", "catalogs", "figures")
+]

@@ -255,6 +255,7 @@ rule write_image_checks:
     input:
         merits="<results>/{survey}/tables/merits.csv",
         chance="<results>/{survey}/tables/chance_alignments.csv",
+        others=further_checks,
         code=code("catalogs.image_checks"),
     output:
         report(

@@ -33,7 +33,9 @@ def map_of(wildcards):
     """The FITS map of a query in one channel."""
     observed = protostar.queries.get(wildcards.query)
     return (
-        observed.maps[wildcards.channel] if observed else f"<results>/protostar/observation/{wildcards.channel}.fits"
+        observed.maps[wildcards.channel]
+        if observed
+        else f"<results>/protostar/observation/{wildcards.channel}.fits"
     )
 
 
@@ -61,4 +63,6 @@ def heads_of(query, channel):
 
 def rankings(query):
     """The ranked catalogue of a query, one file per channel."""
-    return expand("<results>/protostar/{query}/{channel}/ranking.parquet", query=query, channel=channels_of(query))
+    return expand(
+        "<results>/protostar/{query}/{channel}/ranking.parquet", query=query, channel=channels_of(query)
+    )

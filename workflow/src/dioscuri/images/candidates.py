@@ -40,7 +40,7 @@ AMBIGUOUS = 0.05  # probability that the fainter star lies on the other side, fr
 # Pair parameters of an exposure, NaN where no pair was fitted: columns of `score_stars`.
 PAIR = (
     "sep", "sep_low", "sep_high", "flux_ratio", "flux_ratio_low", "flux_ratio_high", "position_angle",
-    "position_angle_err", "opposite", "delta_chi2", "east", "north", "var_east", "var_north", "cov_east_north",
+    "position_angle_err", "opposite", "delta_chi2", "chi2_pair", "east", "north", "var_east", "var_north", "cov_east_north",
 )  # fmt: skip
 
 
@@ -103,8 +103,7 @@ def _score(
     single = fit_single(stamps, variance, renderer)
     variance = variance + _psf_variance(single, renderer, error)
     log_bf, glr = log_bayes_factor(stamps, variance, renderer, search.law)
-    good = np.isfinite(variance).sum((1, 2))
-    found = {"chi2": fit_single(stamps, variance, renderer).chi2 / (good - PARAMETERS), "log_bf": log_bf, "glr": glr}
+    found = {"chi2": _reduced(fit_single(stamps, variance, renderer), variance), "log_bf": log_bf, "glr": glr}
     if search.classifier is not None:
         channels = make_channels(stamps, search.classifier.rendering, variance=variance, renderer=renderer)
         found["p"] = search.classifier.probability(channels, search.tta)
@@ -115,6 +114,9 @@ def _score(
         for name in PAIR[:10]:
             found[name] = np.full(len(stamps), np.nan)
             found[name][likely] = getattr(pair, name)
+        good = np.isfinite(variance).sum((1, 2))
+        rest = found["chi2"] * (good - PARAMETERS) - found["delta_chi2"]
+        found["chi2_pair"] = rest / (good - 2 * PARAMETERS)
     return found
 
 
@@ -124,9 +126,9 @@ def _psf_variance(single: SingleFit, renderer: Renderer, error: float) -> np.nda
 
 
 def _psf_error(cut: Cutouts, renderers: Mapping[int, Renderer], tile: np.ndarray, rows: np.ndarray) -> float:
-    """The least relative error of the PSF with which χ² of the brighter half of the stars is 1 at the median.
+    """The least relative error of the PSF with which the brightest stars are, at the median, as well fitted as the rest.
 
-    Pairs are few, and the median does not mind them.
+    Faint stars are drowned in photon noise, whatever the PSF; pairs are few, and the median does not mind them.
     """
     if len(rows) < 10:
         return 0.0
@@ -135,7 +137,12 @@ def _psf_error(cut: Cutouts, renderers: Mapping[int, Renderer], tile: np.ndarray
         here = rows[tile[rows] == number]
         if len(here):
             fits[number] = here, fit_single(cut.stamps[here], cut.variance[here], renderer)
-    limit = np.quantile(np.concatenate([fit.flux for _, fit in fits.values()]), 1 - BRIGHTEST)
+    flux, ratio = (
+        np.concatenate(values)
+        for values in zip(*((fit.flux, _reduced(fit, cut.variance[here])) for here, fit in fits.values()))
+    )
+    limit = np.quantile(flux, 1 - BRIGHTEST)
+    usual = max(1.0, float(np.median(ratio[flux < limit])))
     for error in PSF_ERRORS:
         ratios = []
         for number, (here, fit) in fits.items():
@@ -143,11 +150,15 @@ def _psf_error(cut: Cutouts, renderers: Mapping[int, Renderer], tile: np.ndarray
             variance = cut.variance[here[bright]]
             chosen = SingleFit(*(getattr(fit, name)[bright] for name in SingleFit.__dataclass_fields__))
             variance = variance + _psf_variance(chosen, renderers[number], error)
-            chi_squared = fit_single(cut.stamps[here[bright]], variance, renderers[number]).chi2
-            ratios.append(chi_squared / (np.isfinite(variance).sum((1, 2)) - PARAMETERS))
-        if np.median(np.concatenate(ratios)) <= 1.0:
+            ratios.append(_reduced(fit_single(cut.stamps[here[bright]], variance, renderers[number]), variance))
+        if np.median(np.concatenate(ratios)) <= usual:
             break
     return float(error)
+
+
+def _reduced(fit: SingleFit, variance: np.ndarray) -> np.ndarray:
+    """χ² per degree of freedom of stamps with `variance` (S, SIZE, SIZE)."""
+    return fit.chi2 / (np.isfinite(variance).sum((1, 2)) - PARAMETERS)
 
 
 def _tiles(psf: Psf, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -189,7 +200,7 @@ def _towards_sky(table: pd.DataFrame, frame: Frame, x: np.ndarray, y: np.ndarray
     offset = np.einsum("sij,sj->si", jacobian, sep[:, None] * along)
     covariance = jacobian @ covariance @ jacobian.transpose(0, 2, 1)
     columns = (offset[:, 0], offset[:, 1], covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1])
-    for name, values in zip(PAIR[10:], columns):
+    for name, values in zip(PAIR[11:], columns):
         table.iloc[fitted, table.columns.get_loc(name)] = values
 
 
@@ -228,7 +239,7 @@ def combine(scores: pd.DataFrame) -> pd.DataFrame:
     by_star = scored.groupby("star_id", sort=True)
     table = by_star.agg(
         n_scored=("log_bf", "size"), flux=("flux", "mean"), p=("p", "mean"), logit_p=("logit_p", "mean"),
-        log_bf=("log_bf", "sum"), glr=("glr", "sum"), chi2=("chi2", "mean"),
+        log_bf=("log_bf", "sum"), glr=("glr", "sum"), chi2=("chi2", "mean"), chi2_pair=("chi2_pair", "mean"),
     )  # fmt: skip
     fitted = scored[np.isfinite(scored["sep"])]
     pairs = {star: _mean_pair(part) for star, part in fitted.groupby("star_id", sort=True)}
@@ -281,13 +292,26 @@ def mean_offset(
 
 
 def is_candidate(
-    table: pd.DataFrame, *, n_min: int, p_min: float, log_bf_min: float, agreement_min: float
+    table: pd.DataFrame,
+    *,
+    n_min: int,
+    p_min: float,
+    log_bf_min: float,
+    agreement_min: float,
+    chi2_max: float,
+    sep_max: float,
 ) -> np.ndarray:
-    """Which stars (S,) of `combine` are candidates; without networks (p is NaN) the likelihood alone decides."""
+    """Which stars (S,) of `combine` are candidates; without networks (p is NaN) the likelihood alone decides.
+
+    `chi2_max`: per degree of freedom of the pair that was fitted. Beyond it is something else, such as a cosmic ray.
+    `sep_max` [arcsec]: a second star found at the end of the range lies beyond it.
+    """
     p = table["p"].to_numpy(float)
     agreement = table["agreement"].to_numpy(float)
     return (
-        (table["n_scored"].to_numpy() >= n_min)
+        (table["chi2_pair"].to_numpy() < chi2_max)
+        & (table["sep"].to_numpy() < sep_max)
+        & (table["n_scored"].to_numpy() >= n_min)
         & (np.isnan(p) | (p > p_min))
         & (table["log_bf"].to_numpy() > log_bf_min)
         & (agreement >= agreement_min if n_min > 1 else ~(agreement < agreement_min))

@@ -57,7 +57,7 @@ def cross_library(comparisons: Sequence[Comparison], out: str | os.PathLike, set
 
 def figure_2(
     tracks: TrackGrid, arms: Sequence[Arm], out: str | os.PathLike, settings: Any = None
-) -> dict[str, Mapping[str, float]]:
+) -> dict[str, dict[str, float]]:
     """The binary of the paper's Fig. 2 (1 and 0.9 M☉, solar, 5 Gyr, Δv = 100 km/s), synthesized without noise.
 
     Relative fluxes F R² above, over their continua below. Returns the two stars, as the tracks describe them.

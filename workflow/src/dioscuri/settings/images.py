@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from dioscuri.settings.base import Count, Fraction, Positive, PositiveFloat, Settings
+from dioscuri.settings.star_cluster import Cluster
 
 Axis = Literal["snr", "sep", "jitter", "wfe"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -152,6 +153,7 @@ class Images(Settings):
     seeds: Annotated[list[Count], Field(min_length=1)] = Field(description="initialisations, one network each")
     grids: dict[Axis, Grid] = Field(description="test grids by axis")
     alignment: Alignment
+    cluster: Cluster | None = Field(None, description="frames of a star cluster that are searched (hst)")
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Images":

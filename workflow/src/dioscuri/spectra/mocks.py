@@ -127,6 +127,10 @@ def write_mock_shard(
         for made in batches:
             shard.append(made.labels, made.spectra)
     log.info("%s: %d pairs, recipe %s", path, n_pairs, recipe if isinstance(recipe, str) else "custom")
+    log.info("survivors of each cut: %s", ", ".join(f"{cut} {count}" for cut, count in counts.items()))
+    if "kind" in columns:
+        found = np.bincount(columns["kind"].astype(int), minlength=len(KINDS))
+        log.info("kinds of pairs: %s", ", ".join(f"{kind} {count}" for kind, count in zip(KINDS, found)))
     return n_pairs
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from dioscuri.spectra.arms import Arm
 from dioscuri.spectra.build import build_embedded
-from dioscuri.spectra.ferre import read_ferre
+from dioscuri.spectra.ferre import EDDINGTON, read_ferre
 from dioscuri.spectra.library import window_of
 from dioscuri.spectra.tabulated import read_table
 
@@ -52,11 +52,11 @@ def make_library(
             **sampling,
         )
     elif source == "ferre":
-        scale = {} if flux_scale is None else {"flux_scale": flux_scale}
-        library = read_ferre(files, windows, air=air, fixed=fixed, **scale, **sampling)
+        scale = EDDINGTON if flux_scale is None else flux_scale
+        library = read_ferre(files, windows, air=air, flux_scale=scale, fixed=fixed, **sampling)
     elif source == "table":
-        scale = {} if flux_scale is None else {"flux_scale": flux_scale}
-        library = read_table(files[0], windows, air=bool(air), wave_file=wave_file, **scale, **sampling)
+        scale = 1.0 if flux_scale is None else flux_scale
+        library = read_table(files[0], windows, air=bool(air), flux_scale=scale, wave_file=wave_file, **sampling)
     else:
         raise ValueError(f"library.source: found '{source}'; accepted: embedded, ferre, table")
     library.save(path)

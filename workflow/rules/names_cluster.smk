@@ -1,0 +1,67 @@
+# Which files there are of the star cluster that hst looks at.
+CLUSTER = settings.hst.cluster
+EXPOSURES = CLUSTER.exposures() if CLUSTER else {}  # exposure → filter
+FIELD = bool(CLUSTER) and not CLUSTER.frames  # a simulated field stands in
+SEARCHED = [name for name, band in EXPOSURES.items() if band == CLUSTER.candidates.filter]
+HST_PIXEL = 0.03962  # arcsec, WFC3/UVIS
+
+
+wildcard_constraints:
+    exposure="|".join(map(re.escape, EXPOSURES)) or "none",
+
+
+def frame_of(exposure):
+    """The file of an exposure: the user's, or a simulated one."""
+    return "<results>/hst/frames/{}_flt.fits".format(exposure) if FIELD else CLUSTER.files()[exposure]
+
+
+def true_psfs(exposure):
+    """The PSFs that painted a simulated exposure, chip by chip."""
+    chips = range(1, CLUSTER.field.chips + 1) if FIELD else []
+    return [f"<results>/hst/frames/psf/{exposure}_{chip}.npz" for chip in chips]
+
+
+def psf_settings(wildcards):
+    """The arguments of the package's `frame_psf` for an exposure; only a search needs the error of a PSF."""
+    given = CLUSTER.psf.model_dump(exclude={"files"})
+    if wildcards.exposure not in SEARCHED:
+        given["draws"] = 0
+    return given | {"seed": seed_of("psf", wildcards.exposure)}
+
+
+def psf_file(wildcards):
+    """The file of the PSF of an exposure, where the settings name one."""
+    return CLUSTER.psf.files.get(EXPOSURES[wildcards.exposure]) or []
+
+
+def search_models():
+    """The networks that search the cluster: the headline case's, all seeds."""
+    return expand(
+        "<results>/hst/{case}/{network}/seed{seed}/model.ckpt",
+        case=settings.hst.headline,
+        network=settings.hst.train_networks[0],
+        seed=settings.hst.seeds,
+    )
+
+
+def search_law():
+    """What the search looks for: the population of the headline case."""
+    hst = settings.hst
+    return hst.cases[hst.headline].model_dump(exclude={"bank"}) | hst.sources.model_dump()
+
+
+def search_thresholds():
+    """What makes a candidate."""
+    return CLUSTER.candidates.model_dump(exclude={"filter", "fit_above"})
+
+
+def cluster_figures():
+    """Names of the cluster's figures."""
+    known = ["photometry", "completeness", "companions"] if FIELD else []
+    names = ["cmd", "frame_psf", "candidates", "spatial_map", "radial", "artificial_stars", *known]
+    return [f"<results>/hst/figures/{name}.png" for name in names] if CLUSTER else []
+
+
+def further_checks(wildcards):
+    """Checks that the cluster line adds to those of the networks."""
+    return "<results>/hst/tables/cluster_checks.json" if CLUSTER and wildcards.survey == "hst" else []
