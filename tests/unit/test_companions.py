@@ -30,7 +30,9 @@ def test_noiseless_pairs_are_found(renderer):
     sources = draw_sources(6, 5, law, binary_share=1.0)
     fit = fit_pair(renderer.render_pairs(sources), NOISE.variance, renderer)
     np.testing.assert_allclose(fit.sep, sources["sep"], atol=0.03)
-    np.testing.assert_allclose(fit.flux_ratio, sources["flux_ratio"], atol=0.04)
+    # Medians of nearly equal stars lie below 1, beyond which there is nothing.
+    assert np.all(np.abs(fit.flux_ratio - sources["flux_ratio"]) < fit.flux_ratio_high - fit.flux_ratio_low)
+    assert np.all(fit.flux_ratio_high - fit.flux_ratio_low < 0.2)
     np.testing.assert_allclose(fit.flux, sources["flux"], rtol=2e-3)
     np.testing.assert_allclose(np.c_[fit.x, fit.y], np.c_[sources["x"], sources["y"]], atol=0.01)
     turn = (fit.position_angle - sources["position_angle"] + np.pi) % (2 * np.pi) - np.pi
@@ -91,12 +93,12 @@ def test_limits_of_the_law_and_bad_pixels(renderer):
     fit = fit_pair(stamps, NOISE.variance, renderer, law=law)
     assert np.all((fit.sep_low >= 0.5) & (fit.sep_high <= 1.0) & (fit.flux_ratio_low >= 0.5))
     variance = np.full(stamps.shape, NOISE.variance)
-    variance[:, 6, 6] = np.inf
+    variance[:, 6:8, 6:8] = np.inf
     spoilt = stamps.copy()
-    spoilt[:, 6, 6] = -1e5
+    spoilt[:, 6:8, 6:8] = -1e5
     fit = fit_pair(spoilt, variance, renderer)
     whole = fit_pair(stamps, NOISE.variance, renderer)
-    assert np.median(fit.sep_high - fit.sep_low) > np.median(whole.sep_high - whole.sep_low)
+    assert np.median(fit.sep_high - fit.sep_low) > 1.3 * np.median(whole.sep_high - whole.sep_low)
     assert np.median(np.abs(fit.sep - sources["sep"]) / (fit.sep_high - fit.sep_low)) < 1
 
 

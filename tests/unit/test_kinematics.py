@@ -114,6 +114,10 @@ def test_flat_spectrum_stays_flat(kinematics, library_wave):
 def test_refuses_what_it_cannot_do(kinematics, model, library_wave):
     with pytest.raises(ValueError, match="beyond the arm; build it with wider windows"):
         kinematics(model, 500.0, 900.0)
+    with pytest.raises(ValueError, match="reach nan km/s"):
+        kinematics(model, 10.0, np.nan)
+    with pytest.raises(ValueError, match="vsini is negative: -1 km/s"):
+        kinematics(model, -1.0, 0.0)
     with pytest.raises(ValueError, match="resolution of 20000; 30000 cannot be made of it"):
         kinematics(model, 0.0, 0.0, 30000.0)
     with pytest.raises(ValueError, match="uniform in ln"):

@@ -13,6 +13,7 @@ from dioscuri.spectra import augment
 from dioscuri.spectra.arms import C_KMS, Arm
 from dioscuri.spectra.augment import H_ALPHA, RECIPES, Draws, Recipe
 from dioscuri.spectra.build import assemble, node_labels
+from dioscuri.spectra.chain import continuum_settings
 from dioscuri.spectra.continuum import fit_continuum
 from dioscuri.spectra.kinematics import Kinematics
 from dioscuri.spectra.library import SpectralLibrary, log_grid, window_of
@@ -287,6 +288,14 @@ def test_draws_are_keyed_by_pair_arm_kind_and_seed():
         Draws(1, np.array([10]), "blue", 2),
     ):
         assert not np.array_equal(other.normals(5)[0], first[0])
+
+
+def test_continua_are_checked():
+    assert continuum_settings() == {"method": "spline", "exact": False}
+    assert continuum_settings({"exact": True, "p": 1e-5}) == {"method": "spline", "exact": True, "p": 1e-5}
+    assert continuum_settings({"method": "gaussian", "width": 50.0}) == {"method": "gaussian", "width": 50.0}
+    with pytest.raises(ValueError, match="found 'median'; accepted: spline, gaussian"):
+        continuum_settings({"method": "median"})
 
 
 def test_recipes_are_checked():

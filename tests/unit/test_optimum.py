@@ -205,9 +205,11 @@ def test_likelihood_ratio_finds_the_pair(renderer):
     def log_likelihood(mean: np.ndarray) -> np.ndarray:
         return ((stamps + variance) * np.log(mean + variance) - mean).sum(axis=(1, 2))
 
-    gained = log_likelihood(np.maximum(renderer.render_pairs(sources), 0)) - fit_single(
-        stamps, variance, renderer
-    ).log_likelihood - variance * SIZE**2
+    gained = (
+        log_likelihood(np.maximum(renderer.render_pairs(sources), 0))
+        - fit_single(stamps, variance, renderer).log_likelihood
+        - variance * SIZE**2
+    )
     faint = pair & (gained < 200)  # where the likelihood is no narrower than the grid
     assert faint.sum() > 40
     assert (glr - gained)[faint].min() > -2.0

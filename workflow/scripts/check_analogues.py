@@ -9,6 +9,4 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
-    write_checks(
-        snakemake.output[0], snakemake.input.recovery, snakemake.input.heads, snakemake.input.true_snapshots
-    )
+    write_checks(snakemake.output[0], snakemake.input.recovery, snakemake.input.heads, snakemake.input.true_snapshots)

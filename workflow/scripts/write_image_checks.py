@@ -10,10 +10,5 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     files = snakemake.input
-    write_checks(
-        snakemake.output[0],
-        files.merits,
-        snakemake.params.cases,
-        chance_csv=files.chance or None,
-        others=files.others,
-    )
+    further = {"chance_csv": files.chance, "others": files.others}
+    write_checks(snakemake.output[0], files.merits, snakemake.params.cases, **further)

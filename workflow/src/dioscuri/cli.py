@@ -85,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_predict(verb: argparse.ArgumentParser) -> None:
     """Options of `predict`: those of one survey are refused by the others, and default to what its module says."""
     verb.add_argument("files", nargs="+", metavar="FILE", help="FITS files, globs or folders")
-    verb.add_argument("--survey", required=True, help="whose files these are: lamost_mrs, protostar")
+    verb.add_argument("--survey", required=True, help="whose files these are: csst, hst, lamost_mrs, protostar")
     verb.add_argument("-o", "--output", type=Path, help="table to write: .csv, .fits or .parquet")
     verb.add_argument("--plot", type=Path, help="figure to write: .png or .pdf")
     verb.set_defaults(run=_predict)
@@ -96,6 +96,14 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
     mrs.add_argument("--draws", type=int, help="Monte-Carlo noise draws (default 20)")
     mrs.add_argument("--coadds", action="store_true", default=None, help="score co-added spectra too")
     mrs.add_argument("--models", type=Path, help="folder of models (default: the released ones)")
+
+    images = verb.add_argument_group("csst and hst (with --models, too)")
+    images.add_argument(
+        "--psf", type=Path, help="PSF: .npz, STDPSF or FITS image (hst default: of the frame's own stars)"
+    )
+    images.add_argument("--psf-oversampling", type=int, help="samples per pixel of a PSF that is a FITS image")
+    images.add_argument("--noise", type=float, help="csst: electrons rms in a pixel without star")
+    images.add_argument("--background", type=float, help="csst: electrons per pixel that were subtracted (default 0)")
 
     stars = verb.add_argument_group("protostar")
     stars.add_argument("--distance", type=float, help="pc")
@@ -128,7 +136,7 @@ def _predict(options: argparse.Namespace) -> int:
     if options.plot:
         predict.plot(table, options.plot, information)
         print(f"figure written to {options.plot}", file=sys.stderr)
-    return 0 if (table["status"] == "ok").any() else EXIT_NOTHING_READ
+    return 0 if table["status"].str.startswith("ok").any() else EXIT_NOTHING_READ
 
 
 def _track(options: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Chance alignments: unrelated stars so close on the sky that they pass for one pair (Wu et al. 2023, §2.1, §4.3)."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -248,5 +248,5 @@ def scattered_pairs(
         sep = np.hypot(*(moved[first] - moved[second]).T)
         seen = (sep >= sep_min) & (np.minimum(ratio, 1 / ratio) >= flux_ratio_min)
         names.append(np.asarray(region_of(flux[first[seen]] + flux[second[seen]]), str))
-    regions = np.unique(np.concatenate(names)) if names else []
+    regions: Iterable[str] = np.unique(np.concatenate(names)) if names else []
     return {str(region): np.array([(one == region).sum() for one in names]) for region in regions}

@@ -274,8 +274,9 @@ def compare_with_truth(
         psf = Psf.load(frames_folder / "psf" / f"{exposure}_{extension}.npz")
         frame = next(one for one in read_flt(frames_folder / f"{exposure}_flt.fits") if one.extension == extension)
         variance = float(measured["background"].median()) + frame.read_noise**2
-        limit = photon_limit(psf, *(true_here[name].to_numpy() for name in ("x", "y", "flux")), variance)
-        errors = error_by_magnitude(measured.reset_index(drop=True), true_here, limit, MAG_EDGES)
+        x, y, flux = (true_here[name].to_numpy() for name in ("x", "y", "flux"))
+        limit = photon_limit(psf, x, y, flux, variance)
+        errors = error_by_magnitude(measured.reset_index(drop=True), true_here, limit, MAG_EDGES.tolist())
         tables.append(errors.assign(exposure=exposure, extension=extension, filter=frame.filter))
     _write_csv(folder / "photometry.csv", pd.concat(tables, ignore_index=True))
     wide = table["true_kind"] == cluster_statistics.WIDE

@@ -50,8 +50,9 @@ def cut_stamps(frame: Frame, psf: Psf, stars: pd.DataFrame, rows: np.ndarray) ->
     stamps, variance = np.empty((len(rows), SIZE, SIZE)), np.empty((len(rows), SIZE, SIZE))
     for k, star in enumerate(rows):
         own = np.zeros((SIZE, SIZE))
-        place = (np.array([one]) for one in (x[star] - column[k], y[star] - row[k], flux[star]))
-        paint(scene.phases, scene.n_samples, members[k : k + 1], shares[k : k + 1], *place, own)
+        one = slice(k, k + 1)
+        at = np.array([x[star] - column[k]]), np.array([y[star] - row[k]])
+        paint(scene.phases, scene.n_samples, members[one], shares[one], at[0], at[1], flux[star : star + 1], own)
         here = np.s_[row[k] + SIZE : row[k] + 2 * SIZE, column[k] + SIZE : column[k] + 2 * SIZE]
         others = model[here] - own
         stamps[k] = science[here] - sky[star] - others

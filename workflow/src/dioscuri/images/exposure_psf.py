@@ -72,8 +72,10 @@ def frame_psf(
             raise ValueError(f"PSF of a frame: mode '{mode}' needs a file for {frame.filter}")
         if mode == "stdpsf":
             return _placed(_stdpsf(file, frame), None, 0)
-        form = {"oversampling": oversampling, "pixel_integrated": pixel_integrated}
-        return _placed(read_psf(file, pixel_scale=frame.pixel_scale, **form), middle, 0)
+        psf = read_psf(
+            file, pixel_scale=frame.pixel_scale, oversampling=oversampling, pixel_integrated=pixel_integrated
+        )
+        return _placed(psf, middle, 0)
     bad = frame.bad()
     sky = background_map(frame.science, bad)
     sources = detect(frame, background=sky)
@@ -97,7 +99,14 @@ def optics_of(filter_name: str, pixel_scale: float) -> Optics:
 
 
 def _fitted(
-    frame: Frame, sky: np.ndarray, bad: np.ndarray, sources: pd.DataFrame, n_stars: int, grid: int, draws: int, seed: int
+    frame: Frame,
+    sky: np.ndarray,
+    bad: np.ndarray,
+    sources: pd.DataFrame,
+    n_stars: int,
+    grid: int,
+    draws: int,
+    seed: int,
 ) -> Psf:
     """An ePSF that knows the crowd: first a quick one, then that of all stars which are not pairs themselves."""
     start = optical_psf(optics_of(frame.filter, frame.pixel_scale), size=SIZE)
@@ -126,8 +135,8 @@ def _fitted(
 def _fit(
     frame: Frame, sky: np.ndarray, bad: np.ndarray, stars: pd.DataFrame, table: pd.DataFrame, start: Psf, **how: Any
 ) -> Psf:
-    places, neighbours = ([one[name].to_numpy() for name in ("x", "y", "flux")] for one in (stars, table))
-    return fit_epsf(frame.science - sky, frame.error, bad, *places, start, neighbours=neighbours, **how).psf
+    (x, y, flux), neighbours = ([one[name].to_numpy() for name in ("x", "y", "flux")] for one in (stars, table))
+    return fit_epsf(frame.science - sky, frame.error, bad, x, y, flux, start, neighbours=neighbours, **how).psf
 
 
 def _double(frame: Frame, sky: np.ndarray, table: pd.DataFrame, stars: pd.DataFrame, psf: Psf) -> np.ndarray:

@@ -88,8 +88,8 @@ def inject(
     for number, one in enumerate(psfs):
         here = stars["star_id"].to_numpy() % len(psfs) == number
         scene = Scene(one)
-        scene.paint(light, *first[here].T, (flux * (1 - share))[here])
-        scene.paint(light, *second[here].T, (flux * share)[here])
+        scene.paint(light, first[here, 0], first[here, 1], (flux * (1 - share))[here])
+        scene.paint(light, second[here, 0], second[here, 1], (flux * share)[here])
     rng = np.random.Generator(np.random.Philox(key=[seed, _number(frame)]))
     photons = rng.poisson(np.maximum(light, 0.0)).astype(np.float32)
     error = np.sqrt(frame.error.astype(float) ** 2 + photons).astype(np.float32)

@@ -49,7 +49,7 @@ def fit_single(stamps: np.ndarray, variance, renderer: Renderer, member=0) -> Si
     residual = np.empty((n, SIZE, SIZE), np.float32)
     _fit_singles(
         renderer.phases, renderer.n_samples, renderer.members(member, n), counts, background, good,
-        place, chi2, value, residual.reshape(n, -1),
+        place, chi2, value, residual.reshape(n, SIZE * SIZE),
     )  # fmt: skip
     return SingleFit(place[:, 0], place[:, 1], place[:, 2], chi2, residual, value)
 

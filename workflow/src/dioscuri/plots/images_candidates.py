@@ -35,7 +35,9 @@ def frame_psf(out: File, psf: File, training: File) -> None:
     error = ERROR_OVER_NOISE * (draws - samples).std(axis=0) if len(draws) > 1 else np.full(samples.shape, np.nan)
     n = min(samples.shape[0], trained.samples.shape[1])
     inner, theirs = ((k - n) // 2 for k in (samples.shape[0], trained.samples.shape[1]))
-    change = samples[inner : inner + n, inner : inner + n] - trained.samples[0][theirs : theirs + n, theirs : theirs + n]
+    change = (
+        samples[inner : inner + n, inner : inner + n] - trained.samples[0][theirs : theirs + n, theirs : theirs + n]
+    )
     half = n / 2 / best.oversampling
     with figure(out, PAGE, 3.2) as drawing:
         panels = drawing.subplots(1, 3)
@@ -85,7 +87,7 @@ def candidate_sheet(
                 panels[0].set_title("not fitted here", fontsize=6)
                 continue
             one = next(each for each in frames if each.extension == row["extension"].iloc[0])
-            _triptych(panels, one, chip_psf(stored, one.extension), seen, row.iloc[0], star, kinds)
+            _triptych(list(panels), one, chip_psf(stored, one.extension), seen, row.iloc[0], star, kinds)
 
 
 def _triptych(

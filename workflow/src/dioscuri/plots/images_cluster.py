@@ -112,7 +112,9 @@ def artificial_stars(out: File, artificial: File, rates: File) -> None:
         left, right = drawing.subplots(1, 2)
         _rates(left, cells[cells["kind"] == "pair"])
         left.set(ylabel="completeness of artificial pairs")
-        left.set_title(f"{whole.loc['single', 'n_found']:.0f} of {whole.loc['single', 'n']:.0f} single stars on the list")
+        left.set_title(
+            f"{whole.loc['single', 'n_found']:.0f} of {whole.loc['single', 'n']:.0f} single stars on the list"
+        )
         left.legend(loc="upper left", title="flux ratio")
         for here, style, label in (
             (found, {"marker": "o", "color": GREEN}, "candidates"),
@@ -180,7 +182,10 @@ def completeness(out: File, known: File, rates: File) -> None:
                 order = np.argsort(-scored[column].fillna(-np.inf).to_numpy(), kind="stable")
                 hits = np.cumsum(wide[order])
                 right.plot(hits / wide.sum(), hits / np.arange(1, len(order) + 1), color=colour, label=words, lw=1)
-        for name, marker, words in (("purity", "*", "the list"), ("purity_with_chance", "^", "chance pairs counted in")):
+        for name, marker, words in (
+            ("purity", "*", "the list"),
+            ("purity_with_chance", "^", "chance pairs counted in"),
+        ):
             if whole.loc[name, "n"] > 0:
                 right.plot(whole.loc["completeness", "rate"], whole.loc[name, "rate"], marker, color="#D62728", ms=9,
                            label=words, ls="", zorder=5, clip_on=False)  # fmt: skip

@@ -41,7 +41,7 @@ AXIS = {
     "jitter": "change of the jitter [%]",
     "wfe": "added wavefront error [nm rms]",
 }
-PAPER = {"marker": "D", "mfc": "white", "color": ACCENT, "ls": "", "zorder": 4}
+PAPER: dict[str, Any] = {"marker": "D", "mfc": "white", "color": ACCENT, "ls": "", "zorder": 4}
 
 
 def label(method: str) -> str:
@@ -81,7 +81,7 @@ def accuracy_along(merits: pd.DataFrame, axis: str, out: str | os.PathLike, sett
             below.set_xlabel(AXIS[axis])
         panels[0][0].set_ylabel("accuracy")
         panels[0][0].set_ylim(0.48, 1.01)
-        fraction_axis(panels[1][0], "TPR (strong), FPR (faint)")
+        fraction_axis(panels[1][0], "TPR (filled), FPR (open)")
         drawing.legend(handles=_handles(rows["method"], paper=True), loc="outside right center")
 
 
@@ -204,22 +204,24 @@ CASE_COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#E69F00"
 
 
 def psf_mismatch(merits: pd.DataFrame, out: str | os.PathLike, settings: Any = None) -> None:
-    """FPR and accuracy where the PSF is not the one assumed: a colour per case, a marker per network."""
-    axes_shown = [axis for axis in ("jitter", "wfe") if (merits["axis"] == axis).any()]
-    with figure(out, PAGE, 5.4, settings) as drawing:
-        panels = drawing.subplots(2, max(len(axes_shown), 1), sharex="col", sharey="row", squeeze=False)
-        if not axes_shown:
+    """FPR and accuracy where the PSF is not the one assumed: a colour per case, a marker per network.
+
+    The test sample, whose PSF is the nominal one, stands at zero on both axes.
+    """
+    shown = [axis for axis in ("jitter", "wfe") if (merits["axis"] == axis).any()]
+    with figure(out, PAGE, 5.0, settings) as drawing:
+        panels = drawing.subplots(2, max(len(shown), 1), sharex="col", sharey="row", squeeze=False)
+        if not shown:
             empty(panels[0][0], "no case was tested with other PSFs")
             return
-        shown = merits[merits["axis"].isin(axes_shown)]
-        colour = dict(zip(dict.fromkeys(shown["case"]), CASE_COLOURS))
-        for (above, below), axis in zip(panels.T, axes_shown):
-            rows = shown[shown["axis"] == axis].assign(cell=lambda t: t["cell"] * (100 if axis == "jitter" else 1))  # noqa: B023
-            for (case, method), points in rows.groupby(["case", "method"], sort=False):
-                # The classical methods know nothing of a training: once is enough.
-                if method == GLRT or (method in (OPTIMUM, ASSUMED) and case != rows["case"].iloc[0]):
+        rows = merits[merits["axis"].isin(shown) & (merits["method"] != GLRT)]
+        colour = dict(zip(dict.fromkeys(rows["case"]), CASE_COLOURS))
+        for (above, below), axis in zip(panels.T, shown):
+            for (case, method), points in rows[rows["axis"] == axis].groupby(["case", "method"], sort=False):
+                # The likelihood ratios know nothing of a training: once is enough.
+                if method in CLASSICAL and case != next(iter(colour)):
                     continue
-                points = points.sort_values("cell")
+                points = _with_nominal(points, merits, str(case), str(method))
                 for axes, name in ((above, "fpr"), (below, "accuracy")):
                     _mismatch_line(axes, points, name, str(method), colour[case])
             above.axhline(0.05, color=FAINT, lw=0.8, zorder=0)
@@ -227,11 +229,18 @@ def psf_mismatch(merits: pd.DataFrame, out: str | os.PathLike, settings: Any = N
         panels[0][0].set(ylabel="false positive rate", ylim=(-0.02, None))
         panels[1][0].set(ylabel="accuracy")
         handles = [Line2D([], [], color=colour[case], label=title(case)) for case in colour]
-        for handle in _handles([m for m in shown["method"] if m != GLRT]):
-            if handle.get_label() in map(label, set(shown["method"]) - set(CLASSICAL)):
-                handle.set(color=SINGLE, ls="")
-            handles.append(handle)
+        for method in dict.fromkeys(rows["method"]):
+            neutral: dict[str, Any] = {} if method in CLASSICAL else {"color": SINGLE, "ls": ""}
+            handles.append(Line2D([], [], label=label(method), **(look(method) | neutral)))
         drawing.legend(handles=handles, loc="outside right center")
+
+
+def _with_nominal(points: pd.DataFrame, merits: pd.DataFrame, case: str, method: str) -> pd.DataFrame:
+    """Cells of one axis, percent for the jitter, with the test sample as the cell 0."""
+    scale = 100 if points["axis"].iloc[0] == "jitter" else 1
+    known = OPTIMUM if method == ASSUMED else method  # with the nominal PSF the two are one
+    test = merits[(merits["axis"] == TEST) & (merits["case"] == case) & (merits["method"] == known)]
+    return pd.concat([points.assign(cell=scale * points["cell"]), test.assign(cell=0.0)]).sort_values("cell")
 
 
 def _mismatch_line(axes: Axes, points: pd.DataFrame, name: str, method: str, colour: str) -> None:

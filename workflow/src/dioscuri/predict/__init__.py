@@ -11,7 +11,7 @@ import pandas as pd
 
 from dioscuri.io import atomic
 
-SURVEYS = ("lamost_mrs", "protostar")
+SURVEYS = ("csst", "hst", "lamost_mrs", "protostar")
 
 
 def module_of(survey: str) -> ModuleType:
@@ -39,11 +39,12 @@ def show(table: pd.DataFrame, information: dict) -> None:
     module = module_of(information["survey"])
     caption, found = module.style(table, information)
     view = Table(caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for name in module.COLUMNS:
+    shown = list(getattr(module, "SHOWN", module.COLUMNS))
+    for name in shown:
         number = pd.api.types.is_numeric_dtype(table[name])
         view.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
-    for row, strong in zip(table[list(module.COLUMNS)].itertuples(index=False), found):
-        cells = [_cell(name, value, module.DIGITS) for name, value in zip(module.COLUMNS, row)]
+    for row, strong in zip(table[shown].itertuples(index=False), found):
+        cells = [_cell(name, value, module.DIGITS) for name, value in zip(shown, row)]
         view.add_row(*cells, style="bold" if strong else None)
     # A pipe or a log has no width: lines stay whole there, so that they can be searched.
     console = Console()

@@ -1,5 +1,6 @@
 """Settings of the image lines (Wu et al. 2023): PSFs, mocks, networks and test grids of CSST and HST."""
 
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -157,7 +158,7 @@ class Images(Settings):
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Images":
-        named = {
+        named: dict[str, tuple[Iterable[str], str, Collection[str]]] = {
             "train_cases": (self.train_cases, "cases", self.cases),
             "train_networks": (self.train_networks, "networks", self.networks),
             "headline": ([self.headline], "train_cases", self.train_cases),

@@ -101,6 +101,8 @@ class Candidates(Settings):
     p_min: Fraction = Field(0.5, description="mean probability of the network")
     log_bf_min: float = Field(4.0, description="ln of the Bayes factor of a pair, summed over the exposures")
     agreement_min: Fraction = Field(0.01, description="chance of separation vectors that differ as much")
+    chi2_max: PositiveFloat = Field(3.0, description="χ² of the fitted pair per degree of freedom")
+    sep_max: PositiveFloat = Field(1.9, description="px; a second star fitted beyond lies outside the range")
     fit_above: float = Field(-2.0, description="ln of the Bayes factor in an exposure from which a pair is fitted")
 
 
@@ -155,7 +157,9 @@ class Cluster(Settings):
                 for name, band in self.field.bands.items()
                 for number in range(1, band.exposures + 1)
             ]
-        return [(Path(file).name.split("_")[0].split(".")[0], name) for name in self.frames for file in self.frames[name]]
+        return [
+            (Path(file).name.split("_")[0].split(".")[0], name) for name in self.frames for file in self.frames[name]
+        ]
 
     def exposures(self) -> dict[str, str]:
         """Exposure → filter; an exposure is named as its file is, up to the first '_'."""

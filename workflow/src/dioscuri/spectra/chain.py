@@ -1,6 +1,6 @@
 """From labels to spectra in one arm: interpolate, rotate, shift, smear, resample, add up, add noise, normalise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ FLUX_CLIP = 3.0
 SHARED, SINGLE, BINARY = 0, 1, 2
 # The Sun, whose light the Moon throws into spectra: teff, logg, [Fe/H], [α/Fe], and v sin i [km/s].
 SUN, SUN_VSINI = (5772.0, 4.44, 0.0, 0.0), 2.0
-CONTINUA = ("spline", "gaussian")
+CONTINUA: dict[str, Callable[..., np.ndarray]] = {"spline": fit_continuum, "gaussian": smoothed}
 
 
 class ArmMaker:
@@ -35,16 +35,12 @@ class ArmMaker:
         seed: int,
         continuum: Mapping[str, Any],
     ) -> None:
-        """`continuum`: "method" spline (default; further keys go to `fit_continuum`) or gaussian (to `smoothed`)."""
+        """`continuum` as `continuum_settings` takes it."""
         if not libraries:
             raise ValueError("mocks need at least one spectral library")
         self.arm, self.libraries, self.recipe, self.seed = arm, libraries, recipe, seed
-        self.continuum = {"exact": False, **continuum} if continuum.get("method", "spline") == "spline" else continuum
-        method = self.continuum.get("method", "spline")
-        if method not in CONTINUA:
-            raise ValueError(f"continuum method: found '{method}'; accepted: {', '.join(CONTINUA)}")
-        self._fit = fit_continuum if method == "spline" else smoothed
-        self._fit_settings = {key: value for key, value in self.continuum.items() if key != "method"}
+        self._fit_settings = continuum_settings(continuum)
+        self._fit = CONTINUA[self._fit_settings.pop("method")]
         self.grid = libraries[0].grid(arm.name)
         for library in libraries[1:]:
             if library.resolution != libraries[0].resolution or not np.array_equal(library.grid(arm.name), self.grid):
@@ -176,6 +172,14 @@ class ArmMaker:
             bad = np.unique(draws.pair_ids[~finite])
             raise ValueError(f"{self.arm.name} arm: mock spectra of pairs {bad[:5]} are not finite")
         return torch.from_numpy(packed).half().numpy()
+
+
+def continuum_settings(continuum: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """How mocks are normalised: "method", one of `CONTINUA` (default: spline, on few knots), and its arguments."""
+    settings = {"method": "spline", **(continuum or {})}
+    if settings["method"] not in CONTINUA:
+        raise ValueError(f"continuum method: found '{settings['method']}'; accepted: {', '.join(CONTINUA)}")
+    return {"exact": False, **settings} if settings["method"] == "spline" else settings
 
 
 def labels_of(columns: Mapping[str, np.ndarray], star: int) -> np.ndarray:

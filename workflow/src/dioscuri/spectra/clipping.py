@@ -22,10 +22,13 @@ def clip(wave, residual, good, q, lowest, highest, half_width, scratch):
     scatter, keeps nothing.
     """
     first, last = 0, len(wave) - 1
-    while not math.isfinite(residual[first]):
+    while first < last and not math.isfinite(residual[first]):
         first += 1
-    while not math.isfinite(residual[last]):
+    while first < last and not math.isfinite(residual[last]):
         last -= 1
+    if first == last:  # nothing to measure a scatter from
+        good[:] = False
+        return
     level = _level(residual[first : last + 1], q, scratch)
 
     n_bins = math.ceil((wave[last] - wave[first]) / half_width) + 1

@@ -105,9 +105,11 @@ class Kinematics:
         return np.sqrt(np.maximum(variance, 0)) / FWHM_PER_SIGMA
 
     def _check_reach(self, vsini: np.ndarray, shift: np.ndarray, sigma: np.ndarray) -> None:
+        if np.any(vsini < 0):
+            raise ValueError(f"vsini is negative: {vsini.min():g} km/s")
         needed = float((vsini + np.abs(shift) + 4 * sigma).max()) if len(vsini) else 0.0
         available = self.reach_kms + (self.pad - 2) * self.step_kms
-        if needed > available:
+        if not needed <= available:  # NaN neither
             raise ValueError(
                 f"|rv| + vsini + 4 σ of the line spread reach {needed:.0f} km/s, but the library's window "
                 f"extends only {self.reach_kms:.0f} km/s beyond the arm; build it with wider windows"

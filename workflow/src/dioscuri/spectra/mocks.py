@@ -13,7 +13,7 @@ import torch
 from dioscuri import __version__, io
 from dioscuri.spectra.arms import C_KMS, Arm
 from dioscuri.spectra.augment import RECIPES, Recipe
-from dioscuri.spectra.chain import ArmMaker, labels_of
+from dioscuri.spectra.chain import ArmMaker, continuum_settings, labels_of
 from dioscuri.spectra.kinematics import Kinematics
 from dioscuri.spectra.library import SpectralLibrary
 from dioscuri.stars.contaminants import KINDS
@@ -104,7 +104,7 @@ def write_mock_shard(
         **(provenance or {}),
         "version": __version__,
         "recipe": dataclasses.asdict(resolve_recipe(recipe, settings)),
-        "continuum": dict(continuum or {}),
+        "continuum": continuum_settings(continuum),
         "seed": seed,
         "counts": counts,
         "libraries": [library.provenance for library in libraries],

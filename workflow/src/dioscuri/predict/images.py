@@ -1,0 +1,78 @@
+"""What predictions on images share: which networks, which PSF, and the words for what could not be scored."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dioscuri.images.psf import Psf
+from dioscuri.images.psf_files import read_psf, read_stdpsf
+from dioscuri.paths import models_folder
+
+if TYPE_CHECKING:
+    from dioscuri.learn.image_inference import Classifier
+
+RELEASED = "compact.safetensors"
+OK, LIKELIHOOD = "ok", "ok: likelihood only"
+PAIR_ABOVE = 0.0  # ln of the Bayes factor from which separation, angle and flux ratio are given
+
+
+def find_networks(survey: str, folder: Path | None) -> "Classifier | None":
+    """The networks of a survey: released ones, or those of a results folder; None where there are none.
+
+    `folder` (None: the released models) has <survey>/compact.safetensors, or is the results folder of a run, whose
+    cases with hidden positions and unequal pairs go first. Given and without networks it is a ValueError.
+    """
+    from dioscuri.learn.image_inference import Classifier
+
+    root = folder or models_folder()
+    released = root / survey / RELEASED
+    if released.is_file():
+        return Classifier.load(released)
+    trained = sorted((root / survey).glob("*/*/seed*/model.ckpt")) if folder else []
+    if not trained:
+        if folder:
+            raise ValueError(
+                f"{folder}: no networks of {survey}; accepted: a folder with {survey}/{RELEASED}, or results/<preset> "
+                f"of a run with {survey}/<case>/<network>/seed<n>/model.ckpt"
+            )
+        return None
+    wanted = ("robust_uniform", "random_uniform", "robust_equal", "random_equal")
+    cases = [path.parts[-4] for path in trained]
+    case = next((name for name in wanted if name in cases), cases[0])
+    network = next(path.parts[-3] for path in trained if path.parts[-4] == case)
+    return Classifier.load([path for path in trained if path.parts[-4] == case and path.parts[-3] == network])
+
+
+def read_any_psf(path: Path, *, pixel_scale: float, oversampling: int | None = None) -> Psf:
+    """A PSF of a file: ours (.npz), a STDPSF grid, or a FITS image with `oversampling` samples a pixel, pixel included."""
+    from astropy.io import fits
+
+    if not path.is_file():
+        raise ValueError(f"{path}: no such PSF file; accepted: .npz of ours, a STDPSF grid, or a FITS image of a PSF")
+    if path.suffix == ".npz":
+        return Psf.load(path)
+    try:
+        header = fits.getheader(path)
+    except OSError as error:
+        raise ValueError(f"{path}: neither a PSF of ours (.npz) nor a FITS file ({error})") from error
+    if "NXPSFS" in header:
+        return read_stdpsf(path, pixel_scale=pixel_scale)
+    if oversampling is None:
+        raise ValueError(f"{path}: how many samples has the PSF a pixel of the detector? Give --psf-oversampling")
+    return read_psf(path, oversampling=oversampling, pixel_scale=pixel_scale, pixel_integrated=True)
+
+
+def network_caption(classifier: "Classifier | None") -> str:
+    """Which networks the probabilities come from."""
+    if classifier is None:
+        return "no networks found: p is missing, log_bf (natural logarithm of the Bayes factor) stands alone"
+    case = classifier.context.get("case", "")
+    return f"p: mean of {len(classifier.infos)} networks (case {case}); log_bf: ln of the Bayes factor, two stars : one"
+
+
+def likely(p: Any, log_bf: Any) -> np.ndarray:
+    """Which rows stand out: p above ½ where there are networks, and the likelihood in favour."""
+    p, log_bf = np.asarray(p, float), np.asarray(log_bf, float)
+    with np.errstate(invalid="ignore"):
+        return (np.isnan(p) | (p > 0.5)) & (log_bf > PAIR_ABOVE)
