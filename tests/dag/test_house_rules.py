@@ -34,6 +34,8 @@ def test_only_networks_ask_for_a_gpu(rules):
         "train_model",
         "train_image_model",
         "score_images",
+        "measure_catalogue",
+        "measure_query",
     }
 
 

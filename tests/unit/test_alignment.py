@@ -1,4 +1,4 @@
-"""Chance alignments: simulations against closed forms and the paper's numbers, densities at edges, blends by brightness."""
+"""Chance alignments: simulations against closed forms and the paper, densities at edges, blends by brightness."""
 
 from pathlib import Path
 

@@ -124,6 +124,11 @@ def test_one_cycle_policy_spans_the_whole_training(tmp_path: Path, monkeypatch: 
     assert rates[-1] < 0.004 / 1e3
 
 
+@pytest.mark.parametrize("steps", [3, 4, 5])
+def test_shortest_trainings(tmp_path: Path, steps: int) -> None:
+    assert run(tmp_path, Blobs(32), max_epochs=steps, batch=32)["epochs"] == steps
+
+
 # --- files and repeatability --------------------------------------------------------------------------------
 
 
@@ -220,6 +225,8 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         run(tmp_path, label_smoothing=0.5)
     with pytest.raises(ValueError, match="freeze_epochs is 4; accepted: 0 to max_epochs = 3"):
         run(tmp_path, freeze_epochs=4)
+    with pytest.raises(ValueError, match="1 epochs of 128 images in batches of 64 are too few steps; accepted: 3"):
+        run(tmp_path, Blobs(128), max_epochs=1)
     with pytest.raises(ValueError, match=r"unknown augmentation\(s\) mixup"):
         run(tmp_path, augment=["mixup"])
     channels, classes = Blobs(40)(0)

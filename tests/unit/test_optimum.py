@@ -1,4 +1,4 @@
-"""The optimum: fits of one star against theory, Bayes factors against direct sums and against how often they are right."""
+"""The optimum: fits of one star against theory, Bayes factors against direct sums and against their own odds."""
 
 import numpy as np
 import pytest

@@ -17,10 +17,8 @@ with logged(snakemake.log[0]):
         int(snakemake.wildcards.system),
         provenance(settings),
         separation_au=settings["separation"],
-        n_pixels=settings["n_pixels"],
         fov_au=settings["field"],
         beam_au=(settings["beam"], settings["beam"], 0.0),
-        n_lines=settings["n_lines"],
-        mirror=settings["mirror"],
         channels=snakemake.params.channels,
+        **{name: settings[name] for name in ("n_pixels", "n_lines", "mirror")},
     )

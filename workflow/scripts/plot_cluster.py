@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from dioscuri.plots.images_cluster import FIGURES
 from dioscuri.job import logged
+from dioscuri.plots.images_cluster import FIGURES
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -73,7 +73,7 @@ def score_stars(frame: Frame, psf: Psf, stars: pd.DataFrame, rows: np.ndarray, s
     """
     rows = np.asarray(rows, int)
     table = pd.DataFrame({"row": rows, "n_good": 0, "chi2": np.nan, "psf_error": np.nan, "p": np.nan,
-                          "log_bf": np.nan, "glr": np.nan} | {name: np.nan for name in PAIR})  # fmt: skip
+                          "log_bf": np.nan, "glr": np.nan} | dict.fromkeys(PAIR, np.nan))  # fmt: skip
     if not len(rows):
         return table
     cut = cut_stamps(frame, psf, stars, rows)

@@ -43,6 +43,7 @@ HISTORY_COLUMNS = (
 # One-cycle policy (Smith & Topin 2019): the rate climbs from max/25 during the first quarter of all steps, then
 # falls to max/25e4; the momentum of Adam goes the other way.
 WARM_UP = 0.25
+LEAST_STEPS = 3
 
 
 class Epochs(Protocol):
@@ -180,7 +181,10 @@ class Classifier(Recorded):
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
         optimizer = torch.optim.Adam(self.parameters(), self.learning_rate, fused=True)
         policy = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.learning_rate, total_steps=self.steps, pct_start=WARM_UP
+            optimizer,
+            self.learning_rate,
+            total_steps=self.steps,
+            pct_start=max(WARM_UP, 2 / self.steps),  # torch divides by the steps of the climb
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": policy, "interval": "step"}}
 
@@ -282,6 +286,11 @@ def _check(
 ) -> None:
     if batch < 2 or epochs.size < 2:
         raise ValueError(f"batch {batch}, images per epoch {epochs.size}; accepted: at least 2 (BatchNorm)")
+    if max_epochs * (epochs.size // min(batch, epochs.size)) < LEAST_STEPS:
+        raise ValueError(
+            f"{max_epochs} epochs of {epochs.size} images in batches of {batch} are too few steps; "
+            f"accepted: {LEAST_STEPS} or more in all"
+        )
     if not 0.0 <= label_smoothing < 0.5:
         raise ValueError(f"label_smoothing is {label_smoothing:g}; accepted: 0 or more, below 0.5")
     if not 0 <= freeze_epochs <= max_epochs:

@@ -90,7 +90,7 @@ def predict(
         "software": f"dioscuri {dioscuri.__version__}",
         "networks": network_caption(classifier),
     }
-    return table.astype({name: float for name in numbers}), information
+    return table.astype(dict.fromkeys(numbers, float)), information
 
 
 def read_all(files: Sequence[str]) -> tuple[list[dict[str, Any]], list[np.ndarray], list[dict[str, Any]]]:

@@ -22,7 +22,20 @@ COLUMNS = (
     "position_angle", "flux_ratio", "status", "flags",
 )  # fmt: skip
 # What is printed: the rest is in the table that is written.
-SHOWN = ("file", "extension", "x", "y", "flux", "p", "log_bf", "sep", "sep_err", "position_angle", "flux_ratio", "status")
+SHOWN = (
+    "file",
+    "extension",
+    "x",
+    "y",
+    "flux",
+    "p",
+    "log_bf",
+    "sep",
+    "sep_err",
+    "position_angle",
+    "flux_ratio",
+    "status",
+)
 UNITS = {"x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "flux": "electron", "flux_err": "electron",
          "sep": "pix", "sep_err": "pix", "position_angle": "deg"}  # fmt: skip
 DIGITS = {"x": 2, "y": 2, "ra": 6, "dec": 6, "flux": 0, "flux_err": 0, "log_bf": 1, "sep": 2, "sep_err": 2,
@@ -104,7 +117,7 @@ def _scored(frame: Frame, path: str, psf_path: Path | None, oversampling: int | 
 
 def _refused(path: str, extension: int, reason: str) -> pd.DataFrame:
     """One row for a file or chip that cannot be used."""
-    row = {name: np.nan for name in COLUMNS}
+    row = dict.fromkeys(COLUMNS, np.nan)
     return pd.DataFrame([row | {"file": path, "extension": extension, "status": f"refused: {reason}", "flags": ""}])
 
 
