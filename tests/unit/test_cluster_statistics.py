@@ -7,8 +7,11 @@ import pytest
 from dioscuri.images import cluster_statistics as statistics
 from dioscuri.images.alignment import isolated_pairs
 
-CMD = {"kind": "polygons", "blue": "B", "red": "R",
-       "ms": [(-1, -20), (0.5, -20), (0.5, 0), (-1, 0)], "binary": [(0.5, -20), (3, -20), (3, 0), (0.5, 0)]}  # fmt: skip
+CMD = {
+    "kind": "polygons", "blue": "B", "red": "R",
+    "ms": [(-1, -20), (0.5, -20), (0.5, 0), (-1, 0)],
+    "binary": [(0.5, -20), (3, -20), (3, 0), (0.5, 0)],
+}  # fmt: skip
 
 
 def random_field(n: int = 3000, size: float = 600.0, seed: int = 1) -> pd.DataFrame:
@@ -22,7 +25,7 @@ def random_field(n: int = 3000, size: float = 600.0, seed: int = 1) -> pd.DataFr
 
 
 def test_chance_pairs_expected_are_those_that_a_random_field_has():
-    """Blends found by merging the stars of random fields, against what density and fluxes of the merged list predict."""
+    """Blends found by merging the stars of random fields, against what the merged list predicts."""
     made, predicted = [], []
     for seed in range(4):
         stars = random_field(seed=seed)

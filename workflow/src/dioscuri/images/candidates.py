@@ -40,7 +40,8 @@ AMBIGUOUS = 0.05  # probability that the fainter star lies on the other side, fr
 # Pair parameters of an exposure, NaN where no pair was fitted: columns of `score_stars`.
 PAIR = (
     "sep", "sep_low", "sep_high", "flux_ratio", "flux_ratio_low", "flux_ratio_high", "position_angle",
-    "position_angle_err", "opposite", "delta_chi2", "chi2_pair", "east", "north", "var_east", "var_north", "cov_east_north",
+    "position_angle_err", "opposite", "delta_chi2", "chi2_pair",
+    "east", "north", "var_east", "var_north", "cov_east_north",
 )  # fmt: skip
 
 
@@ -126,7 +127,7 @@ def _psf_variance(single: SingleFit, renderer: Renderer, error: float) -> np.nda
 
 
 def _psf_error(cut: Cutouts, renderers: Mapping[int, Renderer], tile: np.ndarray, rows: np.ndarray) -> float:
-    """The least relative error of the PSF with which the brightest stars are, at the median, as well fitted as the rest.
+    """The least relative error of the PSF with which the brightest stars fit, at the median, as well as the rest.
 
     Faint stars are drowned in photon noise, whatever the PSF; pairs are few, and the median does not mind them.
     """

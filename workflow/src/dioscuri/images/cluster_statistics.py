@@ -1,5 +1,6 @@
-"""What a list of candidates is worth: chance pairs, fractions, completeness, purity, and where in the cluster they are."""
+"""What a list of candidates is worth: chance pairs, fractions, completeness, purity, and places in the cluster."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -208,8 +209,8 @@ def truth_table(sources: pd.DataFrame) -> pd.DataFrame:
 def _cells(sep: Sequence[float], ratio: Sequence[float]):
     """Bins of separation [px] and flux ratio with the rows (S,) that lie in each."""
     sep, ratio = np.asarray(sep, float), np.asarray(ratio, float)
-    for low, high in zip(SEP_EDGES, SEP_EDGES[1:]):
-        for least, most in zip(RATIO_EDGES, RATIO_EDGES[1:]):
+    for low, high in itertools.pairwise(SEP_EDGES):
+        for least, most in itertools.pairwise(RATIO_EDGES):
             inside = (sep >= low) & (sep < high) & (ratio >= least) & (ratio <= most if most == 1 else ratio < most)
             yield low, high, least, most, inside
 

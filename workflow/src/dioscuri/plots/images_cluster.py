@@ -1,5 +1,6 @@
 """Figures of the cluster line: diagram, candidates, where they are, artificial stars, and a known field's truth."""
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -97,7 +98,8 @@ def radial(out: File, sources: File, spatial: File) -> None:
         right.set(xlim=(0, edge), ylim=(0, edge), aspect="equal")
         if "z" in summary:
             right.set_title(
-                f"core {100 * summary['core']['fraction']:.1f} %, outside {100 * summary['outside']['fraction']:.1f} %: "
+                f"core {100 * summary['core']['fraction']:.1f} %, "
+                f"outside {100 * summary['outside']['fraction']:.1f} %: "
                 f"Z = {summary['z']:.2f}"
             )
 
@@ -128,7 +130,7 @@ def artificial_stars(out: File, artificial: File, rates: File) -> None:
 def _rates(axes: Axes, cells: pd.DataFrame, style: Mapping[str, Any] | None = None) -> None:
     """Rates with intervals against separation, a line for each bin of flux ratio."""
     middle = 0.5 * (np.array(SEP_EDGES[1:]) + SEP_EDGES[:-1])
-    for k, (low, high) in enumerate(zip(RATIO_EDGES, RATIO_EDGES[1:])):
+    for k, (low, high) in enumerate(itertools.pairwise(RATIO_EDGES)):
         rows = cells[np.isclose(cells["ratio_low"], low) & (cells["n"] > 0)].sort_values("sep_low")
         if not len(rows):
             continue
@@ -176,7 +178,8 @@ def completeness(out: File, known: File, rates: File) -> None:
         left.set(ylabel="completeness of wide pairs")
         left.legend(loc="upper left", title="flux ratio")
         for column, words, colour in (
-            ("log_bf", "Bayes factor", "#0072B2"), ("log_bf_true", "optimum, true PSF", "black"), ("p", "networks", ACCENT)
+            ("log_bf", "Bayes factor", "#0072B2"), ("log_bf_true", "optimum, true PSF", "black"),
+            ("p", "networks", ACCENT),
         ):  # fmt: skip
             if column in scored and scored[column].notna().any() and wide.any():
                 order = np.argsort(-scored[column].fillna(-np.inf).to_numpy(), kind="stable")

@@ -45,7 +45,7 @@ def find_networks(survey: str, folder: Path | None) -> "Classifier | None":
 
 
 def read_any_psf(path: Path, *, pixel_scale: float, oversampling: int | None = None) -> Psf:
-    """A PSF of a file: ours (.npz), a STDPSF grid, or a FITS image with `oversampling` samples a pixel, pixel included."""
+    """A PSF file: ours (.npz), a STDPSF grid, or a FITS image of `oversampling` samples a pixel, pixel included."""
     from astropy.io import fits
 
     if not path.is_file():
