@@ -332,10 +332,10 @@ rule judge_checks:
         "<logs>/judge_checks/{survey}.log",
     benchmark:
         "<benchmarks>/judge_checks/{survey}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     wildcard_constraints:
         survey="|".join(TARGETS),
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=1000,

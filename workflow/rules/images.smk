@@ -155,17 +155,19 @@ rule train_image_model:
         "<logs>/train_image_model/{survey}/{case}/{network}/seed{seed}.log",
     benchmark:
         "<benchmarks>/train_image_model/{survey}/{case}/{network}/seed{seed}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     wildcard_constraints:
         network=IMAGE_NETWORKS,
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
         runtime=1440,
         gpu=1,
     params:
-        network=lambda wildcards: images_of(wildcards).networks[wildcards.network].model_dump(exclude_none=True),
+        network=lambda wildcards: images_of(wildcards)
+        .networks[wildcards.network]
+        .model_dump(exclude_none=True),
         law=law_of,
         noise=lambda wildcards: images_of(wildcards).noise.model_dump(),
         n_train=lambda wildcards: images_of(wildcards).mocks.n_train,
@@ -189,10 +191,10 @@ rule score_images:
         "<logs>/score_images/{survey}/{case}/{network}/seed{seed}/{sample}.log",
     benchmark:
         "<benchmarks>/score_images/{survey}/{case}/{network}/seed{seed}/{sample}.tsv"
-    conda:
-        "../../envs/environment.yaml"
     wildcard_constraints:
         network=IMAGE_NETWORKS,
+    conda:
+        "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,

@@ -43,7 +43,9 @@ def fitted_psf(wildcards):
 def bank_of(wildcards, split=None):
     """PSFs of a split: networks are trained with those of their case, and tested with the nominal one."""
     bank = images_of(wildcards).cases[wildcards.case].bank
-    return f"<results>/{wildcards.survey}/psf/{'nominal' if (split or wildcards.split) == 'test' else bank}.npz"
+    return (
+        f"<results>/{wildcards.survey}/psf/{'nominal' if (split or wildcards.split) == 'test' else bank}.npz"
+    )
 
 
 def cell_psf(survey, cell):
@@ -96,7 +98,10 @@ def sample_values(wildcards):
 
 def samples(survey, case):
     """What a case is tested on: the test stamps, and the axes of the grid that list it."""
-    return ["test", *(axis for axis, grid in IMAGES[survey].grids.items() if grid.values and case in grid.cases)]
+    return [
+        "test",
+        *(axis for axis, grid in IMAGES[survey].grids.items() if grid.values and case in grid.cases),
+    ]
 
 
 def image_models(survey, file="model.ckpt", cases=None):

@@ -22,7 +22,11 @@ rule simulate_field:
         runtime=60,
     params:
         field=lambda wildcards: CLUSTER.field.model_dump(),
-        centre=lambda wildcards: {"ra": CLUSTER.centre[0], "dec": CLUSTER.centre[1], "distance": CLUSTER.distance},
+        centre=lambda wildcards: {
+            "ra": CLUSTER.centre[0],
+            "dec": CLUSTER.centre[1],
+            "distance": CLUSTER.distance,
+        },
         seed=lambda wildcards: seed_of("field"),
     script:
         "../scripts/simulate_field.py"

@@ -98,7 +98,8 @@ def recover(
     """Estimates of every parameter of the `queries` (rows of the held-out images) by several methods and both bounds.
 
     embeddings: method → features (N, F) of all images; metric, literal, scale: see `pairwise`. weights (N,):
-    of the members, see `isotropic_weights`. One row per method, query and parameter; `truth`, `estimate` and the intervals `low68` … `high95` are on the parameter's
+    of the members, see `isotropic_weights`. One row per method, query and parameter; `truth`, `estimate` and the
+    intervals `low68` … `high95` are on the parameter's
     own axis (decimal logarithms, if that is its scale) in units of its scatter in the catalogue, so that differences
     are normalised errors.
     """
