@@ -189,13 +189,13 @@ rule measure_query:
 rule train_head:
     """Teach a head which images belong to similar systems (§2.4.2), on frozen features of one view."""
     input:
-        features=FEATURES + "/members.h5",
+        features="<results>/protostar/{view}/{channel}/{network}/members.h5",
         shards=ANALOGUE_SHARDS,
         code=code("learn.head_training", "analogues.features"),
     output:
-        model=FEATURES + "/{recipe}/seed{seed}/model.ckpt",
-        history=FEATURES + "/{recipe}/seed{seed}/history.csv",
-        description=FEATURES + "/{recipe}/seed{seed}/model.json",
+        model="<results>/protostar/{view}/{channel}/{network}/{recipe}/seed{seed}/model.ckpt",
+        history="<results>/protostar/{view}/{channel}/{network}/{recipe}/seed{seed}/history.csv",
+        description="<results>/protostar/{view}/{channel}/{network}/{recipe}/seed{seed}/model.json",
     log:
         "<logs>/train_head/{view}/{channel}/{network}/{recipe}/seed{seed}.log",
     benchmark:

@@ -11,15 +11,6 @@ TRUE_SNAPSHOTS = [
     if HEADLINE_CHANNEL in channels_of(query)
     for path in features_of(query, HEADLINE_CHANNEL, "true_snapshots.csv")
 ]
-
-
-def methods_of(kind):
-    """Methods whose analogues a figure shows: plain networks, or those with a trained head."""
-    if kind == "plain":
-        return protostar.use
-    return [f"{network}/{recipe}" for network in protostar.use for recipe in protostar.head.recipes]
-
-
 CAVEAT = "" if protostar.catalogue.files else "\ntoy catalogue: no magnetic fields, no radiation transfer"
 
 

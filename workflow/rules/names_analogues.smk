@@ -11,7 +11,6 @@ SIMULATED_QUERY = "simulated"
 QUERIES = list(protostar.queries) or [SIMULATED_QUERY]
 ANALOGUE_SHARDS = expand("<results>/protostar/catalogue/system{system}.h5", system=SYSTEMS)
 HEADLINE_CHANNEL = protostar.channels[0]
-FEATURES = "<results>/protostar/{view}/{channel}/{network}"
 
 
 wildcard_constraints:
@@ -46,13 +45,19 @@ def truth_of(query):
 
 def features_of(query, channel, file="members.h5"):
     """Features of the catalogue, or of the query, by every network that is used."""
-    return expand(FEATURES + "/{file}", view=query, channel=channel, network=protostar.use, file=file)
+    return expand(
+        "<results>/protostar/{view}/{channel}/{network}/{file}",
+        view=query,
+        channel=channel,
+        network=protostar.use,
+        file=file,
+    )
 
 
 def heads_of(query, channel):
     """Heads trained on a query's view of the catalogue: all networks, recipes and seeds."""
     return expand(
-        FEATURES + "/{recipe}/seed{seed}/model.ckpt",
+        "<results>/protostar/{view}/{channel}/{network}/{recipe}/seed{seed}/model.ckpt",
         view=query,
         channel=channel,
         network=protostar.use,
@@ -66,3 +71,10 @@ def rankings(query):
     return expand(
         "<results>/protostar/{query}/{channel}/ranking.parquet", query=query, channel=channels_of(query)
     )
+
+
+def methods_of(kind):
+    """Methods whose analogues a figure shows: plain networks, or those with a trained head."""
+    if kind == "plain":
+        return protostar.use
+    return [f"{network}/{recipe}" for network in protostar.use for recipe in protostar.head.recipes]

@@ -41,7 +41,7 @@ COLUMNS = {
     "qfit_": ("", "sum of absolute residuals over flux, median"),
     "region": ("", "of the colour-magnitude diagram: ms, binary or none"),
     "n_scored": ("", "exposures in which the shape was scored"),
-    "flux": ("electron", "mean over the scored exposures"),
+    "flux": ("ct", "electrons, mean over the scored exposures"),
     "p": ("", "mean probability of two stars, by the networks"),
     "logit_p": ("", "mean logit of it"),
     "log_bf": ("", "ln of the Bayes factor of two stars, summed over exposures"),

@@ -18,6 +18,7 @@ _DEPTH = 12.0  # ln L below the maximum that a box still holds: a ten-thousandth
 _SLACK, _LESS_SLACK = 0.02, 0.3
 _ROUNDS = 12
 _UNCHANGED = 0.7  # a box whose sides all stay longer than this share is final
+_MOST_RATIO_MIN = 0.8
 _QUANTILES = np.array([0.158655, 0.5, 0.841345])  # −1 σ, median, +1 σ of a normal distribution
 
 
@@ -58,6 +59,11 @@ def fit_pair(stamps: np.ndarray, variance, renderer: Renderer, *, member=0, law:
     photocentre are free. The posterior is computed on a grid over a box in separation, angle and share of
     flux that shrinks onto what the data allow: there is no start to choose and no second maximum to miss.
     """
+    if law.flux_ratio_min > _MOST_RATIO_MIN:
+        raise ValueError(
+            f"companions: flux_ratio_min is {law.flux_ratio_min:g}; accepted: up to {_MOST_RATIO_MIN:g}, the cells "
+            "of the posterior are no finer"
+        )
     single = fit_single(stamps, variance, renderer, member)
     counts, background, good = pixels(stamps, variance)
     members = renderer.members(member, len(counts))

@@ -105,8 +105,8 @@ class _Prior:
         least = law.flux_ratio_min
         self.share = np.array([0.5]) if equal else chebyshev(least / (1 + least), 0.5, 6)
         self.fine_angle = turn * np.arange(4 * n_angle) / (4 * n_angle)
-        self.fine_ratio = np.ones(1) if equal else least + (1 - least) * _midpoints(30)
-        self.fine_share = self.fine_ratio / (1 + self.fine_ratio)
+        ratio = np.ones(1) if equal else least + (1 - least) * _midpoints(30)
+        self.fine_share = ratio / (1 + ratio)
         if law.separation == "grid":
             self.fine_sep = law.sep_grid
         else:
@@ -163,7 +163,7 @@ def interpolation(nodes: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The matrix (points, nodes) that evaluates at `points` the polynomial through values at `nodes`."""
     if len(nodes) == 1:
         return np.ones((len(points), 1))
-    return BarycentricInterpolator(nodes, np.eye(len(nodes)))(points)
+    return BarycentricInterpolator(nodes, np.eye(len(nodes)), rng=0)(points)
 
 
 @njit(cache=True, nogil=True)

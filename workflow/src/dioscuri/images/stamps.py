@@ -141,24 +141,25 @@ class Renderer:
             add_stars(self.phases, self.n_samples, member, x, y, flux, images)
         return images
 
+    def members(self, member, n: int) -> np.ndarray:
+        """`member`, a number or (n,), as indices (n,) into the PSF's members; a ValueError if there is no such one."""
+        member = np.atleast_1d(np.asarray(member, np.int64))
+        if member.shape not in ((1,), (n,)):
+            raise ValueError(
+                f"renderer: PSF members of shape {member.shape} for {n} stamps; accepted: one, or one each"
+            )
+        if member.size and not (member.min() >= 0 and member.max() < self.n_members):
+            wrong = member.min() if member.min() < 0 else member.max()
+            raise ValueError(f"renderer: PSF member {wrong} asked for; the PSF has members 0 to {self.n_members - 1}")
+        return np.ascontiguousarray(np.broadcast_to(member, (n,)))
+
     def _columns(self, x, y, flux, member) -> tuple[np.ndarray, ...]:
         """The four as arrays of one length, checked."""
-        x, y, flux = (np.atleast_1d(np.asarray(one, float)) for one in (x, y, flux))
-        member = self.members(member, 1)
-        x, y, flux, member = (np.ascontiguousarray(one) for one in np.broadcast_arrays(x, y, flux, member))
+        x, y, flux, member = np.broadcast_arrays(*(np.atleast_1d(one) for one in (x, y, flux, member)))
+        x, y, flux = (np.ascontiguousarray(one, float) for one in (x, y, flux))
         if not (np.all(np.isfinite(x)) and np.all(np.isfinite(y)) and np.all(np.isfinite(flux))):
             raise ValueError("renderer: positions and fluxes must be finite")
-        return x, y, flux, member
-
-    def members(self, member, n: int) -> np.ndarray:
-        """`member` as int64 indices (n,) into the PSF's members, or as many as it has; an error where out of range."""
-        member = np.atleast_1d(np.asarray(member, np.int64))
-        if len(member) and not (member.min() >= 0 and member.max() < self.n_members):
-            raise ValueError(
-                f"renderer: PSF member {member.max() if member.max() >= self.n_members else member.min()} asked for; "
-                f"the PSF has members 0 to {self.n_members - 1}"
-            )
-        return np.ascontiguousarray(np.broadcast_to(member, (n,))) if len(member) == 1 else member
+        return x, y, flux, self.members(member, len(x))
 
 
 def draw_sources(

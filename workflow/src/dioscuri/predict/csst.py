@@ -19,7 +19,8 @@ COLUMNS = (
     "file", "stamp", "x", "y", "flux", "snr", "chi2", "p", "log_bf", "sep", "sep_err", "position_angle",
     "flux_ratio", "status",
 )  # fmt: skip
-UNITS = {"x": "pix", "y": "pix", "flux": "electron", "sep": "pix", "sep_err": "pix", "position_angle": "deg"}
+# FITS knows no electrons: they are counts there.
+UNITS = {"x": "pix", "y": "pix", "flux": "ct", "sep": "pix", "sep_err": "pix", "position_angle": "deg"}
 DIGITS = {"x": 2, "y": 2, "flux": 0, "snr": 0, "chi2": 2, "log_bf": 1, "sep": 2, "sep_err": 2, "position_angle": 0,
           "flux_ratio": 2}  # fmt: skip
 OPTIONS = ("psf", "psf_oversampling", "noise", "background", "models")

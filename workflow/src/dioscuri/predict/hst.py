@@ -36,7 +36,8 @@ SHOWN = (
     "flux_ratio",
     "status",
 )
-UNITS = {"x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "flux": "electron", "flux_err": "electron",
+# FITS knows no electrons: they are counts there.
+UNITS = {"x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "flux": "ct", "flux_err": "ct",
          "sep": "pix", "sep_err": "pix", "position_angle": "deg"}  # fmt: skip
 DIGITS = {"x": 2, "y": 2, "ra": 6, "dec": 6, "flux": 0, "flux_err": 0, "log_bf": 1, "sep": 2, "sep_err": 2,
           "position_angle": 0, "flux_ratio": 2}  # fmt: skip
