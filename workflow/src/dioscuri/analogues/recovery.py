@@ -97,11 +97,10 @@ def recover(
 ) -> pd.DataFrame:
     """Estimates of every parameter of the `queries` (rows of the held-out images) by several methods and both bounds.
 
-    embeddings: method → features (N, F) of all images; metric, literal, scale: see `pairwise`. weights (N,):
-    of the members, see `isotropic_weights`. One row per method, query and parameter; `truth`, `estimate` and the
-    intervals `low68` … `high95` are on the parameter's
-    own axis (decimal logarithms, if that is its scale) in units of its scatter in the catalogue, so that differences
-    are normalised errors.
+    embeddings: method → features (N, F) of all images; metric, literal, scale: see `pairwise`. weights (N,): of the
+    members, see `isotropic_weights`. One row per method, query and parameter; `truth`, `estimate` and the intervals
+    `low68` … `high95` are on the parameter's own axis (decimal logarithms, if that is its scale) in units of its
+    scatter in the catalogue, so that differences are normalised errors.
     """
     axis = {parameter.column: parameter.forward(metadata[parameter.column]) for parameter in parameters}
     values = np.stack(list(axis.values()), axis=1)  # (N, P)
@@ -251,13 +250,17 @@ def _nan_median(values: np.ndarray) -> np.ndarray:
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Rank correlation (P,) of the columns of (Q, P) and (Q, P), queries with unknown values left out."""
+    """Rank correlation (P,) of the columns of (Q, P) and (Q, P), unknown values left out.
+
+    0 where one side does not vary (an estimate that is always the same tells nothing), NaN where nothing is known.
+    """
     out = np.full(a.shape[1], np.nan)
     for p, (x, y) in enumerate(zip(a.T, b.T)):
         use = np.isfinite(x) & np.isfinite(y)
-        if use.sum() > 2 and np.ptp(x[use]) > 0 and np.ptp(y[use]) > 0:
-            out[p] = np.corrcoef(rankdata(x[use]), rankdata(y[use]))[0, 1]
-    return np.where(np.isfinite(out), out, 0.0 if np.isfinite(a).any() else np.nan)
+        if use.sum() > 2:
+            varies = np.ptp(x[use]) > 0 and np.ptp(y[use]) > 0
+            out[p] = np.corrcoef(rankdata(x[use]), rankdata(y[use]))[0, 1] if varies else 0.0
+    return out
 
 
 def _resampled(system: np.ndarray, n: int, seed: int) -> list[np.ndarray]:

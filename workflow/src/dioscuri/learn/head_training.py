@@ -1,7 +1,6 @@
 """Trains a head on frozen features by triplets; stops and resumes at epochs, also at a walltime signal."""
 
 import csv
-import logging
 import os
 import shutil
 import time
@@ -31,8 +30,6 @@ HISTORY_COLUMNS = ("epoch", "train_loss", "train_ordered", "validation_loss", "v
 N_VALIDATION_TRIPLETS = 4096
 # Validation triplets are the same after every epoch: their own epoch number, far from any real one.
 VALIDATION_EPOCH = 1 << 40
-
-log = logging.getLogger(__name__)
 
 
 def train(
