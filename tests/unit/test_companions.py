@@ -43,7 +43,7 @@ def test_noiseless_pairs_are_found(renderer):
 
 def test_intervals_hold_the_truth_as_often_as_they_say(renderer):
     """Pairs drawn from the prior: 68 % of the intervals hold it, whether the pair is evident or not."""
-    n = 130
+    n = 100
     sources, stamps = pairs(renderer, Law(flux_ratio="uniform"), n)
     fit = fit_pair(stamps, NOISE.variance, renderer)
     evident = fit.delta_chi2 > 30

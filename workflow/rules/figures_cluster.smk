@@ -27,7 +27,10 @@ rule plot_cluster_diagram:
     params:
         figure="cmd",
         files=["sources"],
-        settings=lambda wildcards: {"blue": CLUSTER.regions.blue, "red": CLUSTER.regions.red},
+        settings=lambda wildcards: {
+            "blue": CLUSTER.regions.blue,
+            "red": CLUSTER.regions.red,
+        },
     script:
         "../scripts/plot_cluster.py"
 
@@ -94,7 +97,14 @@ rule plot_cluster_candidates:
         runtime=30,
     params:
         figure="candidates",
-        files=["candidates", "frame", "psf", "detections", "scores", *(["known"] if FIELD else [])],
+        files=[
+            "candidates",
+            "frame",
+            "psf",
+            "detections",
+            "scores",
+            *(["known"] if FIELD else []),
+        ],
         settings=lambda wildcards: {},
     script:
         "../scripts/plot_cluster.py"
@@ -126,7 +136,10 @@ rule plot_cluster_spatial_map:
     params:
         figure="spatial_map",
         files=["sources"],
-        settings=lambda wildcards: {"centre": CLUSTER.centre, "core_radius": CLUSTER.core_radius},
+        settings=lambda wildcards: {
+            "centre": CLUSTER.centre,
+            "core_radius": CLUSTER.core_radius,
+        },
     script:
         "../scripts/plot_cluster.py"
 

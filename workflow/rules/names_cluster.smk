@@ -2,7 +2,9 @@
 CLUSTER = settings.hst.cluster
 EXPOSURES = CLUSTER.exposures() if CLUSTER else {}  # exposure → filter
 FIELD = bool(CLUSTER) and not CLUSTER.frames  # a simulated field stands in
-SEARCHED = [name for name, band in EXPOSURES.items() if band == CLUSTER.candidates.filter]
+SEARCHED = [
+    name for name, band in EXPOSURES.items() if band == CLUSTER.candidates.filter
+]
 HST_PIXEL = 0.03962  # arcsec, WFC3/UVIS
 
 
@@ -12,7 +14,11 @@ wildcard_constraints:
 
 def frame_of(exposure):
     """The file of an exposure: the user's, or a simulated one."""
-    return "<results>/hst/frames/{}_flt.fits".format(exposure) if FIELD else CLUSTER.files()[exposure]
+    return (
+        "<results>/hst/frames/{}_flt.fits".format(exposure)
+        if FIELD
+        else CLUSTER.files()[exposure]
+    )
 
 
 def true_psfs(exposure):
@@ -47,7 +53,9 @@ def search_models():
 def search_law():
     """What the search looks for: the population of the headline case."""
     hst = settings.hst
-    return hst.cases[hst.headline].model_dump(exclude={"bank"}) | hst.sources.model_dump()
+    return (
+        hst.cases[hst.headline].model_dump(exclude={"bank"}) | hst.sources.model_dump()
+    )
 
 
 def search_thresholds():
@@ -58,10 +66,22 @@ def search_thresholds():
 def cluster_figures():
     """Names of the cluster's figures."""
     known = ["photometry", "completeness", "companions"] if FIELD else []
-    names = ["cmd", "frame_psf", "candidates", "spatial_map", "radial", "artificial_stars", *known]
+    names = [
+        "cmd",
+        "frame_psf",
+        "candidates",
+        "spatial_map",
+        "radial",
+        "artificial_stars",
+        *known,
+    ]
     return [f"<results>/hst/figures/{name}.png" for name in names] if CLUSTER else []
 
 
 def further_checks(wildcards):
     """Checks that the cluster line adds to those of the networks."""
-    return "<results>/hst/tables/cluster_checks.json" if CLUSTER and wildcards.survey == "hst" else []
+    return (
+        "<results>/hst/tables/cluster_checks.json"
+        if CLUSTER and wildcards.survey == "hst"
+        else []
+    )

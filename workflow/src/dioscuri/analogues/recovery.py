@@ -206,7 +206,7 @@ def compare(rows: pd.DataFrame, method: str, baseline: str, *, n_resamples: int 
         (one, names, system), (other, _, _) = (_cube(part[part.method == name]) for name in (method, baseline))
         score = _scores(one) - _scores(other)
         chosen = _resampled(system, n_resamples, seed)
-        resampled = np.stack([_scores(one[:, rows]) - _scores(other[:, rows]) for rows in chosen])
+        resampled = np.stack([_scores(one[:, some]) - _scores(other[:, some]) for some in chosen])
         each = [
             np.nanmean(_scores(one[:, system == s])[0] - _scores(other[:, system == s])[0]) for s in np.unique(system)
         ]
@@ -233,15 +233,8 @@ def _cube(part: pd.DataFrame) -> tuple[np.ndarray, list[str], np.ndarray]:
 def _scores(cube: np.ndarray) -> np.ndarray:
     """The scores (4, P) of a cube (6, Q, P); NaN where a parameter does not vary."""
     truth, estimate, low68, high68, low95, high95 = cube
-    with np.errstate(invalid="ignore"):
-        return np.stack(
-            [
-                _nan_median(np.abs(estimate - truth)),
-                _spearman(estimate, truth),
-                np.mean((truth >= low68) & (truth <= high68), axis=0),
-                np.mean((truth >= low95) & (truth <= high95), axis=0),
-            ]
-        )
+    coverage = [np.mean((truth >= low) & (truth <= high), axis=0) for low, high in ((low68, high68), (low95, high95))]
+    return np.stack([_nan_median(np.abs(estimate - truth)), _spearman(estimate, truth), *coverage])
 
 
 def _nan_median(values: np.ndarray) -> np.ndarray:

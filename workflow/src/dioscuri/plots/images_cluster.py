@@ -224,10 +224,10 @@ def companions(out: File, known: File, *, pixel_scale: float) -> None:
             axes.plot([0, 2.1], [0, 2.1], color="black", lw=0.7)
 
 
-def _frame_psf(out: File, psf: File, stars: File, **settings: Any) -> None:
+def _frame_psf(out: File, psf: File, training: File) -> None:
     from dioscuri.plots.images_candidates import frame_psf
 
-    frame_psf(out, psf, stars, **settings)
+    frame_psf(out, psf, training)
 
 
 def _candidate_sheet(out: File, **files: Any) -> None:
