@@ -95,7 +95,10 @@ def test_all_mistakes_are_told_at_once_a_line_each(mistakes):
             {"library": {"teff": {"step": 300}}},
             "max must lie a whole number (two or more) of steps above min",
         ),
-        ({"surveys": ["lamost_lrs"]}, "surveys ['lamost_lrs'] are not built yet; accepted: csst, hst, lamost_mrs, protostar"),
+        (
+            {"surveys": ["lamost_lrs"]},
+            "surveys ['lamost_lrs'] are not built yet; accepted: csst, hst, lamost_mrs, protostar",
+        ),
         (
             {"surveys": ["lamost_mr"]},
             'surveys.0: found "lamost_mr"; accepted: csst, hst, lamost_mrs, lamost_lrs or protostar; '

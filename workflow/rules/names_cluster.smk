@@ -2,9 +2,7 @@
 CLUSTER = settings.hst.cluster
 EXPOSURES = CLUSTER.exposures() if CLUSTER else {}  # exposure → filter
 FIELD = bool(CLUSTER) and not CLUSTER.frames  # a simulated field stands in
-SEARCHED = [
-    name for name, band in EXPOSURES.items() if band == CLUSTER.candidates.filter
-]
+SEARCHED = [name for name, band in EXPOSURES.items() if band == CLUSTER.candidates.filter]
 HST_PIXEL = 0.03962  # arcsec, WFC3/UVIS
 
 
@@ -14,11 +12,7 @@ wildcard_constraints:
 
 def frame_of(exposure):
     """The file of an exposure: the user's, or a simulated one."""
-    return (
-        "<results>/hst/frames/{}_flt.fits".format(exposure)
-        if FIELD
-        else CLUSTER.files()[exposure]
-    )
+    return "<results>/hst/frames/{}_flt.fits".format(exposure) if FIELD else CLUSTER.files()[exposure]
 
 
 def true_psfs(exposure):
@@ -53,9 +47,7 @@ def search_models():
 def search_law():
     """What the search looks for: the population of the headline case."""
     hst = settings.hst
-    return (
-        hst.cases[hst.headline].model_dump(exclude={"bank"}) | hst.sources.model_dump()
-    )
+    return hst.cases[hst.headline].model_dump(exclude={"bank"}) | hst.sources.model_dump()
 
 
 def search_thresholds():
@@ -80,8 +72,4 @@ def cluster_figures():
 
 def further_checks(wildcards):
     """Checks that the cluster line adds to those of the networks."""
-    return (
-        "<results>/hst/tables/cluster_checks.json"
-        if CLUSTER and wildcards.survey == "hst"
-        else []
-    )
+    return "<results>/hst/tables/cluster_checks.json" if CLUSTER and wildcards.survey == "hst" else []

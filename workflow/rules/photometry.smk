@@ -308,6 +308,4 @@ rule check_cluster:
 
 
 if CLUSTER:
-    TARGETS["hst"]["catalogs"] = multiext(
-        "<results>/hst/catalogs/candidates", ".parquet", ".fits"
-    )
+    TARGETS["hst"]["catalogs"] = multiext("<results>/hst/catalogs/candidates", ".parquet", ".fits")
