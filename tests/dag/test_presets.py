@@ -18,6 +18,7 @@ EVERY_RUN = {
     "list_rejected": 1,
     "plot_mock_pair": 1,
     "plot_hr_diagram": 1,
+    "plot_papers_pair": 1,
     "plot_learning_curves": 1,
     "plot_rates": 1,
     "plot_detectability": 1,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from dioscuri.plots.mrs_sources import Comparison, cross_library, figure_2
+from dioscuri.plots.mrs_sources import Comparison, cross_library, papers_pair
 from dioscuri.spectra.arms import Arm
 from dioscuri.stars.tracks import load_tracks
 
@@ -23,9 +23,9 @@ def test_cross_library_shows_every_comparison(tmp_path):
     assert (width, height) == (1350, pytest.approx(150 * 3.3, abs=1))
 
 
-def test_figure_2_is_the_papers_pair(tmp_path):
+def test_papers_pair_is_the_papers(tmp_path):
     narrow = Arm("blue", 5160.0, 5190.0, 300, 7500.0)
-    stars = figure_2(load_tracks(), [narrow], tmp_path / "f.png")
+    stars = papers_pair(load_tracks(), [narrow], tmp_path / "f.png")
     assert stars["primary"]["mass_initial"] == 1.0 and stars["secondary"]["mass_initial"] == pytest.approx(0.9)
     assert stars["primary"]["age_gyr"] == pytest.approx(5) and stars["secondary"]["age_gyr"] == pytest.approx(5)
     # A little older than the Sun, and a K0 dwarf (Pecaut & Mamajek 2013: 0.9 M☉ has 5300 K).

@@ -31,6 +31,35 @@ rule plot_mock_pair:
         "../scripts/plot_mock_pair.py"
 
 
+rule plot_papers_pair:
+    """The very pair of the paper's Fig. 2, synthesized without noise."""
+    input:
+        tracks=f"resources/tracks/{settings.tracks.source}.npz",
+        code=code("plots.mrs_sources"),
+    output:
+        report(
+            "<results>/lamost_mrs/figures/papers_pair.png",
+            caption="../report/papers_pair.rst",
+            category="LAMOST MRS",
+            subcategory="Mocks",
+            labels={"figure": "the pair of the paper's Fig. 2"},
+        ),
+    log:
+        "<logs>/plot_papers_pair.log",
+    benchmark:
+        "<benchmarks>/plot_papers_pair.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        arms=arm_facts("lamost_mrs"),
+    script:
+        "../scripts/plot_papers_pair.py"
+
+
 rule plot_hr_diagram:
     """Primaries and secondaries of the training sample (Fig. 1)."""
     input:
@@ -348,6 +377,7 @@ rule judge_checks:
 
 FIGURES = [
     "mock_pair",
+    "papers_pair",
     "hr_diagram",
     "learning_curves",
     "rates",

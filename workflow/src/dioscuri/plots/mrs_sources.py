@@ -55,7 +55,7 @@ def cross_library(comparisons: Sequence[Comparison], out: str | os.PathLike, set
         drawing.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
-def figure_2(
+def papers_pair(
     tracks: TrackGrid, arms: Sequence[Arm], out: str | os.PathLike, settings: Any = None
 ) -> dict[str, dict[str, float]]:
     """The binary of the paper's Fig. 2 (1 and 0.9 M☉, solar, 5 Gyr, Δv = 100 km/s), synthesized without noise.
