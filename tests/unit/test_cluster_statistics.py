@@ -73,6 +73,21 @@ def test_core_and_outside_are_the_papers_numbers():
     assert summary["core"]["candidates"] == 6 and summary["outside"]["sources"] == 728
 
 
+def test_chance_pairs_do_not_count_as_a_difference_of_bound_ones():
+    """5 % of the stars are bound pairs everywhere; blends add 10 % in the core: no difference without them."""
+    distance = np.r_[np.full(1000, 1.0), np.full(1000, 10.0)]
+    found = np.zeros(2000, bool)
+    found[:150] = found[1000:1050] = True
+    chance = np.where(distance < 5, 0.2, 0.0)  # of which the search finds half
+    table = pd.DataFrame({"distance": distance, "is_candidate": found, "n_scored": 1, "chance_probability": chance})
+    summary = statistics.spatial_summary(table, core_radius=5.0, completeness=0.5)
+    assert summary["z"] < -5
+    assert summary["core"]["expected"] == pytest.approx(100)
+    assert summary["core"]["bound"] == pytest.approx(0.05) and summary["outside"]["bound"] == pytest.approx(0.05)
+    assert summary["core"]["bound_error"] == pytest.approx(150**0.5 / 1000)
+    assert summary["z_bound"] == pytest.approx(0, abs=1e-9)
+
+
 def test_a_field_without_a_core_or_candidates_has_no_tests():
     table = pd.DataFrame({"distance": [3.0, 4.0], "is_candidate": False, "n_scored": 1})
     summary = statistics.spatial_summary(table, core_radius=1.0)

@@ -95,13 +95,14 @@ def test_holes_are_masked_where_a_stencil_needs_them():
     assert torch.isfinite(library.flux("blue", labels[1:3])).all()
 
 
-def test_fluxes_that_are_not_finite_become_holes():
+def test_fluxes_that_are_not_finite_become_holes(caplog):
     def spectra():
         for node, values in enumerate(np.exp(log_flux(node_labels(AXES)))):
             yield node, {"blue": (np.full_like(values, np.nan) if node == 3 else values, None)}
 
     library = assemble(AXES, 20000.0, {"blue": WAVE}, spectra(), {})
     assert np.flatnonzero(~library.present).tolist() == [3]
+    assert "0 were not given, 1 have flux that is not finite" in caplog.text
     with pytest.raises(ValueError, match="no usable spectrum"):
         assemble(AXES, 20000.0, {"blue": WAVE}, iter(()), {})
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 from scipy.integrate import quad
 
-from dioscuri.stars.population import CUTS, LABELS, draw_pairs, primary_mass
-from dioscuri.stars.tracks import LOG_AGE, load_tracks
+from dioscuri.stars.population import CUTS, LABELS, LAWS, draw_pairs, primary_mass
+from dioscuri.stars.tracks import LOG_AGE, LOG_TEFF, load_tracks
 
 LIMITS = {"teff": (4000.0, 8000.0), "logg": (1.0, 5.0), "feh": (-2.0, 0.5), "afe": (-0.5, 0.7)}
 
@@ -23,6 +23,16 @@ def tracks():
 @pytest.fixture(scope="module")
 def paper(tracks):
     return draw_pairs(20_000, 7, tracks, LIMITS)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_a_library_with_one_abundance_gives_stars_of_that_abundance(tracks, law):
+    """Continuous draws would never hit it: solar-scaled libraries are common."""
+    pairs = draw_pairs(200, 7, tracks, {**LIMITS, "feh": (0.0, 0.0), "afe": (0.0, 0.0)}, law=law)
+    assert np.all(pairs.columns["feh"] == 0) and np.all(pairs.columns["afe"] == 0)
+    # The same stars as the tracks have at that metallicity.
+    again = tracks.evaluate(pairs.columns["m1"], pairs.columns["eep1"], 0.0)
+    np.testing.assert_allclose(10 ** again[:, LOG_TEFF], pairs.columns["teff1"], rtol=1e-12)
 
 
 def test_primary_masses_follow_table_1():

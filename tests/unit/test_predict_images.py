@@ -140,3 +140,13 @@ def test_a_folder_without_networks_is_told(exposure, psf_file, tmp_path, capsys)
 def test_options_of_one_survey_are_refused_by_the_other(exposure, capsys):
     assert main(["predict", "--survey", "hst", str(exposure), "--noise", "3"]) == 2
     assert "noise" in capsys.readouterr().err
+
+
+def test_of_a_long_table_only_what_stands_out_is_printed(capsys):
+    module = predict.module_of("csst")
+    table = pd.DataFrame({name: np.full(200, np.nan) for name in module.COLUMNS} | {"log_bf": -1.0, "status": "ok"})
+    table.loc[[17, 150], "log_bf"] = 50.0
+    predict.show(table, {"survey": "csst", "networks": "none"})
+    out = capsys.readouterr().out
+    assert "2 of 200 rows are shown" in " ".join(out.split())
+    assert out.count("50.") == 2

@@ -72,4 +72,4 @@ def cluster_figures():
 
 def further_checks(wildcards):
     """Checks that the cluster line adds to those of the networks."""
-    return "<results>/hst/tables/cluster_checks.json" if CLUSTER and wildcards.survey == "hst" else []
+    return ["<results>/hst/tables/cluster_checks.json"] if CLUSTER and wildcards.survey == "hst" else []

@@ -72,9 +72,12 @@ def _regions(table: pd.DataFrame) -> Iterator[Check]:
 def _spatial(summary: dict[str, Any]) -> Iterator[Check]:
     for name in ("core", "outside"):
         if name in summary:
-            yield unbounded(f"cluster.{name}.fraction", summary[name]["fraction"], summary[name]["error"])
+            part = summary[name]
+            yield unbounded(f"cluster.{name}.fraction", part["fraction"], part["error"])
+            yield unbounded(f"cluster.{name}.fraction_less_chance", part["bound"], part["bound_error"])
     if "z" in summary:
         yield unbounded("cluster.core_outside_z", summary["z"], 1.0, paper=PAPER_Z)
+        yield unbounded("cluster.core_outside_z_less_chance", summary["z_bound"], 1.0)
 
 
 def _truth(table: pd.DataFrame) -> Iterator[Check]:
@@ -107,4 +110,6 @@ def _photometry(table: pd.DataFrame) -> Iterator[Check]:
 def _core(found: dict[str, Any], true: dict[str, Any]) -> Iterator[Check]:
     """The difference between core and outside that the candidates show beside that of the true pairs."""
     if "core" in found and "core" in true:
+        for name in ("core", "outside"):
+            yield unbounded(f"cluster.{name}.true_fraction", true[name]["fraction"], true[name]["error"])
         yield unbounded("cluster.core_outside_z_of_true_pairs", true["z"], 1.0)

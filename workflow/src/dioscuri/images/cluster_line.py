@@ -240,7 +240,7 @@ def assess(
         folder / "regions.csv",
         cluster_statistics.region_table(catalogue, regions, law["sep_max"], law["sep_min"], found, seed),
     )
-    write_json(folder / "spatial.json", cluster_statistics.spatial_summary(catalogue, core_radius))
+    write_json(folder / "spatial.json", cluster_statistics.spatial_summary(catalogue, core_radius, found))
 
 
 def compare_with_truth(

@@ -101,10 +101,13 @@ def distances(sources: pd.DataFrame, centre: tuple[float, float]) -> np.ndarray:
     return np.hypot(east, sources["dec"] - centre[1]).to_numpy() * 3600.0
 
 
-def spatial_summary(sources: pd.DataFrame, core_radius: float) -> dict[str, Any]:
+def spatial_summary(sources: pd.DataFrame, core_radius: float, completeness: float = 0.0) -> dict[str, Any]:
     """Fractions of candidates inside and outside the core, Z-test and Fisher's, Kolmogorov–Smirnov (§4.4).
 
-    `sources`: with distance [arcsec], is_candidate, n_scored. Tests that lack stars are left out.
+    `sources`: with distance [arcsec], is_candidate, n_scored and chance_probability. Chance pairs crowd the core, so
+    beside the paper's fractions stands the `bound` one: candidates less the chance pairs expected there (`expected`,
+    times the `completeness` of the search; 0 leaves them in), per source, with its Poisson error, and z_bound, the
+    difference of the two in units of its error. Tests that lack stars are left out.
     """
     scored = sources[sources["n_scored"] > 0]
     found = scored["is_candidate"].to_numpy(bool)
@@ -112,10 +115,21 @@ def spatial_summary(sources: pd.DataFrame, core_radius: float) -> dict[str, Any]
     summary: dict[str, Any] = {"n_sources": len(scored), "n_candidates": int(found.sum()), "core_radius": core_radius}
     if 0 < (distance <= core_radius).sum() < len(scored):
         test = core_and_outside(distance, found, core_radius)
-        for name, part in (("core", test.first), ("outside", test.second)):
-            summary[name] = {"candidates": part.count, "sources": part.total, "fraction": part.value,
-                             "error": part.error, "low": part.low, "high": part.high}  # fmt: skip
+        chance = completeness * np.nan_to_num(scored["chance_probability"].to_numpy(float)) if completeness else 0.0
+        for name, part, here in (
+            ("core", test.first, distance <= core_radius),
+            ("outside", test.second, distance > core_radius),
+        ):
+            expected = float(np.sum(chance * here))
+            summary[name] = {
+                "candidates": part.count, "sources": part.total, "fraction": part.value, "error": part.error,
+                "low": part.low, "high": part.high, "expected": expected,
+                "bound": (part.count - expected) / part.total, "bound_error": max(part.count, 1) ** 0.5 / part.total,
+            }  # fmt: skip
         summary |= {"z": test.z, "p": test.p, "exact_p": test.exact_p}
+        core, outside = summary["core"], summary["outside"]
+        difference = outside["bound"] - core["bound"]
+        summary["z_bound"] = difference / np.hypot(core["bound_error"], outside["bound_error"])
     if found.any():
         radial = radial_test(distance[found], distance)
         summary |= {"ks_d": radial.statistic, "ks_p": radial.p}

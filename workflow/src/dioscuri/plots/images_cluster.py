@@ -100,7 +100,9 @@ def radial(out: File, sources: File, spatial: File) -> None:
             right.set_title(
                 f"core {100 * summary['core']['fraction']:.1f} %, "
                 f"outside {100 * summary['outside']['fraction']:.1f} %: "
-                f"Z = {summary['z']:.2f}"
+                f"Z = {summary['z']:.2f}\n"
+                f"less chance pairs {100 * summary['core']['bound']:.1f} %, "
+                f"{100 * summary['outside']['bound']:.1f} %: Z = {summary['z_bound']:.2f}"
             )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from dioscuri.io import atomic
 
 SURVEYS = ("csst", "hst", "lamost_mrs", "protostar")
+LONGEST = 60  # rows that people read
 
 
 def module_of(survey: str) -> ModuleType:
@@ -31,13 +32,18 @@ def predict(survey: str, files: Sequence[str], **options: Any) -> tuple[pd.DataF
 
 
 def show(table: pd.DataFrame, information: dict) -> None:
-    """Print the table for people; what was found stands out."""
+    """Print the table for people; what was found stands out. Of a long table it alone is printed, or the first rows."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
     module = module_of(information["survey"])
     caption, found = module.style(table, information)
+    found = np.asarray(found, bool)
+    if len(table) > LONGEST:
+        rows = (np.flatnonzero(found) if found.sum() > 1 else np.arange(len(table)))[:LONGEST]
+        caption = f"{len(rows)} of {len(table)} rows are shown; {caption}"
+        table, found = table.iloc[rows], found[rows]
     view = Table(caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     shown = list(getattr(module, "SHOWN", module.COLUMNS))
     for name in shown:

@@ -1,5 +1,6 @@
 """Making a SpectralLibrary: from spectra node by node, and from the embedded LTE synthesizer."""
 
+import logging
 import multiprocessing
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from dioscuri import __version__, io
 from dioscuri.spectra.arms import C_KMS
 from dioscuri.spectra.kinematics import FWHM_PER_SIGMA
 from dioscuri.spectra.library import AXES, SpectralLibrary, Window, continuum_knots, log_grid
+
+log = logging.getLogger(__name__)
 
 
 def assemble(
@@ -38,7 +41,9 @@ def assemble(
     continuum = {
         name: np.zeros((n_nodes, len(continuum_knots(len(wave)))), np.float32) for name, wave in windows.items()
     }
+    came = 0
     for node, pieces in spectra:
+        came += 1
         if not all(np.all(np.isfinite(f)) and f.min() >= 0 and f.max() > 0 for f, _ in pieces.values()):
             continue
         present[node] = True
@@ -47,6 +52,12 @@ def assemble(
             # A black line core has no logarithm; a thousandth of the continuum is black enough.
             flux[name][node] = np.log(np.maximum(values, 1e-3 * level))
             continuum[name][node] = np.log(level[continuum_knots(len(values))])
+    if came > present.sum() or came < n_nodes:
+        log.warning(
+            "library: %d of %d nodes are holes: %d were not given, %d have flux that is not finite or negative "
+            "(negative after resampling: sampled too coarsely for its resolution)",
+            n_nodes - present.sum(), n_nodes, n_nodes - came, came - present.sum(),
+        )  # fmt: skip
     if not present.any():
         raise ValueError("no usable spectrum was given to the library: all fluxes are missing, negative or not finite")
     built = {

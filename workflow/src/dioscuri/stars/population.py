@@ -1,5 +1,6 @@
 """Populations of binaries on tracks, cut to a library: Table 1 of Zhang et al. 2022, or the field's."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ import numpy as np
 
 from dioscuri.stars import realistic
 from dioscuri.stars.tracks import LOG_AGE, LOG_RADIUS, LOG_TEFF, LOGG, PairStatus, TrackGrid
+
+log = logging.getLogger(__name__)
 
 LABELS = (
     "pair_id", "m1", "q", "feh", "afe", "eep1", "eep2", "log_age", "teff1", "teff2", "logg1", "logg2",
@@ -69,7 +72,8 @@ def draw_pairs(
     `pair_id`. Any sharding therefore gives the same pairs.
 
     `limits`: (low, high) of "teff", "logg", "feh", "afe" that both stars must keep within; one left out
-    does not bind. `law`: "paper" is Table 1 of Zhang et al. 2022 to the letter; "survey" draws both v sin i
+    does not bind. An abundance whose limits are one value (a library with one node of it) is not drawn: all stars
+    have that value. `law`: "paper" is Table 1 of Zhang et al. 2022 to the letter; "survey" draws both v sin i
     of a share `slow_rotator_fraction` of the pairs from an exponential of scale `slow_rotator_scale`
     [km/s], and Δv of a share `close_dv_fraction` from U(−`close_dv_max`, `close_dv_max`) [km/s] (those four
     settings belong to it alone); "realistic" is the field's (`dioscuri.stars.realistic`), of primaries by
@@ -91,12 +95,15 @@ def draw_pairs(
 
     cuts = (*CUTS, DETACHED) if law == "realistic" else CUTS
     names = LABELS + realistic.ORBIT_LABELS if law == "realistic" else LABELS
+    fixed = {name: limits[name][0] for name in ("feh", "afe") if name in limits and limits[name][0] == limits[name][1]}
+    if fixed:
+        log.info("population: the library has one node of %s, and all stars have it", fixed)
     batches: list[dict[str, np.ndarray]] = []
     counts = np.zeros(len(cuts), np.int64)
     accepted = 0  # in the blocks before
     block = 0
     while accepted < start + n:
-        stars = candidates(seed, block, tracks, law, max_age_gyr, imf)
+        stars = candidates(seed, block, tracks, law, max_age_gyr, imf, fixed)
         passed = _passed_cuts(stars, limits)
         survives = passed == len(cuts)
         # A candidate belongs to the accepted pair that it is, or, if it falls to a cut, to the next one.
@@ -149,17 +156,20 @@ def candidates(
     law: str = "paper",
     max_age_gyr: float | None = None,
     imf: str = "kroupa",
+    fixed: Mapping[str, float] | None = None,
 ) -> dict[str, np.ndarray]:
     """The stars of one block of candidates before any cut, and the `status` of each pair; NaN off the tracks.
 
-    The realistic law adds orbits, `dv` and whether the pair is `detached`.
+    `fixed`: feh or afe that all stars have, instead of drawing it. The realistic law adds orbits, `dv` and whether the
+    pair is `detached`.
     """
     random = _generator(seed, block, _STARS)
     pair_id = np.arange(block * BLOCK, (block + 1) * BLOCK, dtype=np.int64)
+    given = {name: np.full(BLOCK, float(value)) for name, value in (fixed or {}).items()}
     if law != "realistic":
-        drawn = _table_1(random)
+        drawn = {**_table_1(random), **given}
         return {"pair_id": pair_id, **drawn, **_on_tracks(drawn, tracks, max_age_gyr)}
-    drawn = realistic.systems(random, BLOCK, tracks, max_age_gyr, imf)
+    drawn = realistic.systems(random, BLOCK, tracks, max_age_gyr, imf, given)
     stars = {"pair_id": pair_id, **drawn, **_on_tracks(drawn, tracks, max_age_gyr)}
     return {**stars, DETACHED: realistic.detached(stars)}
 

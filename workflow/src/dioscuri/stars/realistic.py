@@ -33,15 +33,21 @@ _ALPHA, _HALF_PLATEAU = (
 
 
 def systems(
-    random: np.random.Generator, n: int, tracks: TrackGrid, max_age_gyr: float | None = None, imf: str = "kroupa"
+    random: np.random.Generator,
+    n: int,
+    tracks: TrackGrid,
+    max_age_gyr: float | None = None,
+    imf: str = "kroupa",
+    given: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, np.ndarray]:
     """Draw `n` candidate binaries: masses, composition, EEP of the primary, orbit and Δv, each (n,).
 
     m1 [M☉] by the `imf` (one of `IMFS`) within the tracks (at most 3.5); age uniform up to `max_age_gyr`
     (None: 13.8), so that `eep1` is NaN where the primary has died or not yet begun; [Fe/H] ~ N(−0.15, 0.25),
     which limits cut and do not squeeze; [α/Fe] falling with [Fe/H]; orbits oriented at random, seen at a random
-    time. `dv` is the velocity of the secondary less that of the primary.
+    time. `dv` is the velocity of the secondary less that of the primary. `given`: feh or afe that are not drawn.
     """
+    given = given or {}
     uniform = random.random((9, n))
     m1 = IMFS[imf](uniform[0], tracks.mass[0], min(tracks.mass[-1], MASS_LAW_MAX))
     log_period = period_quantile(uniform[1], m1)
@@ -54,12 +60,13 @@ def systems(
     oldest = HUBBLE_TIME if max_age_gyr is None else max_age_gyr
     log_age = 9.0 + np.log10(oldest * (1.0 - uniform[7]))
     feh, scatter = random.normal(-0.15, 0.25, n), random.normal(0.0, 0.05, n)
+    feh = given.get("feh", feh)
     return {
         "m1": m1,
         "q": q,
         "feh": feh,
         # From the discs' plateau at [Fe/H] ≲ −1.2 down to the Sun's: roughly as LAMOST and GALAH find dwarfs.
-        "afe": np.clip(-0.25 * feh, 0.0, 0.3) + scatter,
+        "afe": given.get("afe", np.clip(-0.25 * feh, 0.0, 0.3) + scatter),
         "eep1": tracks.eep_at_age(m1, log_age, feh),
         "period": period,
         "ecc": ecc,
