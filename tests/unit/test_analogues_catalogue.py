@@ -308,6 +308,12 @@ def test_brightness_temperature_and_surface_brightness_agree(tmp_path):
     kelvin = read_fits(write_fits(tmp_path / "k.fits", np.full((1, H, W), 2.0), BUNIT="K", **extra), DISTANCE)
     wanted = (2 * units.K).to_value("Jy/sr", units.brightness_temperature(230 * units.GHz))
     np.testing.assert_allclose(kelvin.data, wanted, rtol=1e-6)
+    for key in ("RESTFRQ", "RESTFREQ"):  # a 2-D map may say it only so
+        flat = read_fits(
+            write_fits(tmp_path / f"{key}.fits", np.full((H, W), 2e3), BUNIT="mK", **{key: 230e9}), DISTANCE
+        )
+        assert flat.unit == "Jy/sr" and flat.data.shape == (H, W)
+        np.testing.assert_allclose(flat.data, wanted, rtol=1e-6)
     pixel = read_fits(write_fits(tmp_path / "p.fits", np.ones((H, W)), BUNIT="Jy/pixel"), DISTANCE)
     np.testing.assert_allclose(pixel.data, 1 / (0.1 * units.arcsec).to_value("rad") ** 2, rtol=1e-5)
     moment = read_fits(write_fits(tmp_path / "m.fits", np.ones((H, W)), BUNIT="m/s"), DISTANCE)
@@ -333,7 +339,9 @@ def test_pixels_may_be_lengths(tmp_path):
     [
         ({"BUNIT": "Jy/beam"}, None, "give distance_pc"),
         ({"BUNIT": "Jy/beam", "BMAJ": 0.0}, DISTANCE, "there is no beam size"),
-        ({"BUNIT": "K"}, DISTANCE, "no frequency in the header"),
+        ({"BUNIT": "K"}, DISTANCE, "no frequency in the header: no spectral axis, neither RESTFRQ nor RESTFREQ"),
+        ({"BUNIT": "K", "RESTFRQ": 0.0}, DISTANCE, "no spectral axis, RESTFRQ = 0.0; give RESTFRQ in Hz"),
+        ({"BUNIT": "K", "RESTFREQ": -1.0}, DISTANCE, "no spectral axis, RESTFREQ = -1.0; give RESTFRQ in Hz"),
         ({"BUNIT": "furlong"}, DISTANCE, "BUNIT 'furlong' is not a unit"),
         ({"BUNIT": "erg"}, DISTANCE, "BUNIT 'erg' is not accepted; accepted are Jy/beam"),
         ({}, DISTANCE, "no BUNIT; accepted are"),

@@ -243,6 +243,15 @@ def test_energy_is_conserved_where_nothing_radiates(monkeypatch):
     assert abs(cloud.energy() - before) < 0.01 * abs(potential)
 
 
+def test_masses_converge_with_the_number_of_particles():
+    """Orbits are chaotic and do not; what falls in, and so how stars grow, must not depend on the particles."""
+    drawn = core.draw(np.random.Generator(np.random.Philox(key=[0, 0])))
+    settings = {"n_snapshots": 2, "duration": 20.0, "parameters": drawn}
+    last = [simulate(0, n_particles=n, **settings).snapshots[-1].stars for n in (1000, 2000, 4000)]
+    masses = [(stars.mass + stars.disc_mass).sum() for stars in last]
+    np.testing.assert_allclose(masses, np.mean(masses), rtol=0.05)
+
+
 def test_the_same_seed_gives_the_same_system(small):
     again, other = simulate(3, **SMALL), simulate(4, **SMALL)
     for one, two in zip(small.snapshots, again.snapshots):

@@ -8,6 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from dioscuri.analogues.catalogue import Frame
+from dioscuri.analogues.geometry import lines_of_sight
 from dioscuri.analogues.query import (
     FWHM,
     beam_noise,
@@ -94,11 +95,13 @@ def test_columns_run_to_the_right_of_the_observer(tmp_path):
     wcs = world()
     sources = ((0, 0, 5.0), (-1.0, 0, 2.0), (0, -1.5, 1.0))
     query = prepare(
-        read_map(write(tmp_path / "map.fits", gaussians(wcs, sources, 0.4), wcs)), FRAME, 41, distance_pc=DISTANCE
-    )
+        read_map(write(tmp_path / "map.fits", gaussians(wcs, sources, 0.4), wcs)),
+        FRAME, 41, distance_pc=DISTANCE, centre="primary",
+    )  # fmt: skip
     assert query.image[20, 30] == pytest.approx(0.4 * query.image[20, 20], rel=0.02)
     assert query.image[5, 20] == pytest.approx(0.2 * query.image[20, 20], rel=0.02)
-    turned = prepare(read_map(tmp_path / "map.fits"), FRAME, 41, distance_pc=DISTANCE, position_angle=90.0)
+    observed = read_map(tmp_path / "map.fits")
+    turned = prepare(observed, FRAME, 41, distance_pc=DISTANCE, position_angle=90.0, centre="primary")
     assert turned.image[10, 20] == pytest.approx(0.4 * turned.image[20, 20], rel=0.02)  # east up: west is below
 
 
@@ -121,7 +124,7 @@ def test_a_map_smaller_than_the_catalogue_is_used_as_far_as_it_goes(tmp_path, ca
     wcs = world()
     observed = read_map(write(tmp_path / "map.fits", gaussians(wcs, BINARY, 0.4), wcs))
     with caplog.at_level(logging.INFO):
-        query = prepare(observed, FRAME, 200, distance_pc=DISTANCE, primary=sky(0, 0))
+        query = prepare(observed, FRAME, 200, distance_pc=DISTANCE, primary=sky(0, 0), centre="primary")
     assert query.image.shape == (80, 80) and not query.missing.any() and "80 of 200 pixels" in caplog.text
     with pytest.raises(ValueError, match="does not cover"):
         prepare(observed, FRAME, 24, distance_pc=DISTANCE, primary=sky(100, 0))
@@ -130,9 +133,28 @@ def test_a_map_smaller_than_the_catalogue_is_used_as_far_as_it_goes(tmp_path, ca
 def test_brightest_peak_stands_for_an_unnamed_primary(tmp_path):
     wcs = world(15)
     image = gaussians(wcs, ((0.83, -0.41, 5.0), (-1.5, 1.5, 3.0)), 0.4)
-    query = prepare(read_map(write(tmp_path / "map.fits", image, wcs)), FRAME, 25, distance_pc=DISTANCE)
+    observed = read_map(write(tmp_path / "map.fits", image, wcs))
+    query = prepare(observed, FRAME, 25, distance_pc=DISTANCE, centre="primary")
     ra, dec = sky(0.83, -0.41)
     assert (query.history["ra"], query.history["dec"]) == pytest.approx((ra, dec), abs=0.1 * PIXEL / 3600)
+
+
+@pytest.mark.parametrize(("angle", "zoom"), [(0.0, 1.0), (90.0, 1.0), (-130.0, 2.0)])
+def test_without_a_secondary_the_primary_lies_where_those_of_the_catalogue_do(tmp_path, angle, zoom):
+    """As the cone shows it: above the middle by half of the projected separation, here 100 AU or 5 pixels."""
+    lines = lines_of_sight(np.array([300.0, 0, 100]), np.array([-100.0, 200, 0]), FRAME.separation_au)
+    right, up = (0.5 * np.array([400.0, -200, 100]) @ axes[0] for axes in (lines.right, lines.north))
+    assert (right, up) == pytest.approx((0, 100))
+    wcs = world(20)
+    observed = read_map(write(tmp_path / "map.fits", gaussians(wcs, ((0.2, -0.1, 5.0),), 0.4), wcs))
+    settings = {"distance_pc": DISTANCE, "position_angle": angle, "zoom": zoom}
+    query = prepare(observed, FRAME, 25, **settings)
+    rows, columns = np.indices((25, 25)) - 12
+    weight = np.where(query.image > 0.3 * query.image.max(), query.image, 0)
+    weight /= weight.sum()
+    assert ((weight * columns).sum(), (weight * rows).sum()) == pytest.approx((right / 20, up / 20), abs=0.05)
+    unknown = prepare(observed, Frame(20.0, FRAME.beam_au), 25, **settings)  # of a catalogue with any separation
+    assert np.unravel_index(unknown.image.argmax(), (25, 25)) == (12, 12)
 
 
 # --- gaps ----------------------------------------------------------------------------------------------------
@@ -149,9 +171,8 @@ def test_missing_pixels_take_the_value_of_the_nearest(tmp_path):
     wcs = world()
     gappy = gaussians(wcs, BINARY, 0.4)
     gappy[:60] = np.nan
-    query = prepare(
-        read_map(write(tmp_path / "map.fits", gappy, wcs)), FRAME, 41, distance_pc=DISTANCE, primary=sky(0, 0)
-    )
+    observed = read_map(write(tmp_path / "map.fits", gappy, wcs))
+    query = prepare(observed, FRAME, 41, distance_pc=DISTANCE, primary=sky(0, 0), centre="primary")
     assert np.isfinite(query.image).all()
     # Map rows 0–59 are gaps; row 80 is the middle of both, two of them make a row of the query.
     assert query.missing[:10].all() and not query.missing[11:].any()
@@ -205,7 +226,7 @@ def test_common_beam_holds_both(observed):
 def test_map_and_synthetic_image_of_one_point_look_alike(tmp_path, seen):
     wcs = world(25)
     observed = read_map(write(tmp_path / "map.fits", gaussians(wcs, ((0, 0, 1.0),), seen), wcs, beam=seen))
-    query = prepare(observed, FRAME, 31, distance_pc=DISTANCE, noise=0.0)
+    query = prepare(observed, FRAME, 31, distance_pc=DISTANCE, noise=0.0, centre="primary")
     rows, columns = np.indices((31, 31)) - 15
     point = np.exp(-0.5 * (rows**2 + columns**2) / (80 / 20 / FWHM) ** 2)[None]
     synthetic = observe_like(point, ["a"], query)[0]
@@ -222,7 +243,8 @@ def test_turned_beams_turn_with_the_map(tmp_path):
     y, x = np.indices((N, N)) - 80
     image = np.exp(-0.5 * ((x / (0.5 / PIXEL / FWHM)) ** 2 + (y / (1.0 / PIXEL / FWHM)) ** 2))
     path = write(tmp_path / "map.fits", image, wcs, beam=0.5, BMAJ=1.0 / 3600)
-    query = prepare(read_map(path), FRAME, 41, distance_pc=DISTANCE, position_angle=90.0, noise=0.0)
+    seen = {"position_angle": 90.0, "noise": 0.0, "centre": "primary"}
+    query = prepare(read_map(path), FRAME, 41, distance_pc=DISTANCE, **seen)
     assert width_of(query.image) == pytest.approx((10, 5), rel=0.02)
     rows, columns = np.indices((41, 41)) - 20
     point = np.exp(-0.5 * (rows**2 + columns**2) / (80 / 20 / FWHM) ** 2)[None]
@@ -295,6 +317,19 @@ def test_velocity_maps(tmp_path):
     np.testing.assert_array_equal(observe_like(members, ["a", "b"], query)[:, 15:], members[:, 15:])
     with pytest.raises(ValueError, match="give its position"):
         prepare(observed, FRAME, 31, distance_pc=DISTANCE)
+
+
+@pytest.mark.parametrize(("radius", "n"), [(1.3, 31), (0.9, 21), (0.1, 17)])
+def test_velocity_maps_are_cropped_to_what_was_seen(tmp_path, radius, n):
+    """A disc of πr² fills half of a square of side r √(2π): 652, 451 and 50 AU; pixels are 20 AU, 17 at least."""
+    wcs = world()
+    y, x = np.indices((N, N)) - 80
+    image = np.where(np.hypot(x, y) * PIXEL < radius, 1.0, np.nan)
+    observed = read_map(write(tmp_path / "m1.fits", image, wcs, "km/s"))
+    stars = {"primary": sky(0, 0.5), "secondary": sky(0, -0.5)}
+    query = prepare(observed, FRAME, 31, distance_pc=DISTANCE, **stars)
+    assert query.image.shape == (n, n) and query.history["field_au"] == n * 20.0
+    assert prepare(observed, FRAME, 31, distance_pc=DISTANCE, field_au=400.0, **stars).image.shape == (21, 21)
 
 
 def test_line_cubes_become_moment_maps(tmp_path):

@@ -146,12 +146,22 @@ def test_errors_come_from_systems_not_from_images(metadata):
 
 
 def test_paired_comparison(rows):
-    table = compare(rows, "informed", "noise", n_resamples=50)
+    table = compare(rows, "informed", ["informed"], "noise", n_resamples=50)
     everything = table[(table.split == "leave_one_system_out") & (table.parameter == "all")].iloc[0]
     assert everything.error < -2 * everything.error_se and everything.rho > 2 * everything.rho_se
     assert everything.systems_better >= 5 / 6
-    same = compare(rows, "noise", "noise", n_resamples=10)
+    same = compare(rows, "noise", ["noise"], "noise", n_resamples=10)
     assert np.all(same.error == 0) and np.all(same.rho_se == 0)
+
+
+def test_seeds_of_a_recipe_are_averaged(rows):
+    one, both = (
+        compare(rows, "a", methods, "noise", n_resamples=20) for methods in (["informed"], ["informed", "noise"])
+    )
+    np.testing.assert_allclose(both.error, 0.5 * one.error)
+    np.testing.assert_allclose(both.error_se, 0.5 * one.error_se)
+    np.testing.assert_allclose(both.error_over_seeds, 0.5 * abs(one.error))  # of two numbers, half their difference
+    assert np.all(one.error_over_seeds == 0) and set(both.n_seeds) == {2} and set(both.method) == {"a"}
 
 
 def test_weights_choose_among_analogues(metadata, informed):

@@ -6,13 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from matplotlib.colors import to_hex
 
 from dioscuri.analogues import benchmark, collapse, search
 from dioscuri.analogues.catalogue import read_frame, read_images, read_metadata
+from dioscuri.analogues.features import read_features
 from dioscuri.analogues.mock_observation import write_observation
 from dioscuri.analogues.query_files import load_query
 from dioscuri.analogues.synthetic import write_system_catalogue
+from dioscuri.catalogs.analogue_checks import write_checks
 from dioscuri.cli import main
+from dioscuri.settings import protostar
 
 CONTINUUM, VELOCITY = "continuum_1300um", "moment1_cold"
 CHANNELS = [CONTINUUM, VELOCITY]
@@ -87,6 +91,14 @@ def test_a_prepared_observation_is_the_image_that_it_was_made_from(prepared, sha
     assert metadata["time_kyr"][best] == pytest.approx(truth["time_kyr"])
 
 
+def test_velocities_are_relative_to_the_object(folder, shards, truth, prepared):
+    where = {name: truth[name] for name in ("primary", "secondary")} | {"distance": truth["distance_pc"]}
+    settings = protostar.Query(maps={VELOCITY: "map.fits"}, systemic_kms=0.5, **where).model_dump(exclude={"maps"})
+    search.prepare_query(folder / "moving.npz", folder / f"observation/{VELOCITY}.fits", shards, settings)
+    moving = load_query(folder / "moving.npz").image
+    np.testing.assert_allclose(moving, prepared[VELOCITY].image - 0.5, atol=1e-4)
+
+
 def test_the_beam_and_the_noise_of_the_map_are_found(prepared):
     query = prepared[CONTINUUM]
     assert query.beam_au[:2] == pytest.approx((60.0, 60.0), rel=1e-3)
@@ -120,6 +132,16 @@ def test_the_true_snapshot_is_nearest(folder, shards, features, truth):
     assert found.loc[("net", "euclidean", "m_total"), "truth"] == pytest.approx(truth["m1"] + truth["m2"])
 
 
+@pytest.mark.parametrize("scale", [False, True])
+def test_features_are_compared_as_they_are_or_in_units_of_their_scatter(features, scale):
+    members, query = (read_features(path).features for path in features)
+    networks = {"net": features[0]}, {"net": features[1]}
+    _, found = search.distances_to_query(*networks, ["euclidean"], scale_features=scale)
+    unit = members.std(axis=0, dtype=float) if scale else 1.0
+    wanted = np.linalg.norm((members - query) / np.where(unit > 0, unit, np.inf), axis=1)
+    np.testing.assert_allclose(found["net", "euclidean"], wanted, rtol=1e-4)
+
+
 def test_features_of_another_catalogue_are_refused(shards, features):
     with pytest.raises(ValueError, match="measure them again"):
         search.ranking_table(np.array(["a", "b"]), {("net", "l1"): np.ones(2)}, read_metadata(shards))
@@ -129,7 +151,7 @@ def test_members_observed_again_are_found_again(folder, shards, features):
     out = folder / "true.csv"
     benchmark.find_true_snapshots(
         out, shards, features[0], folder / f"{CONTINUUM}.npz", CONTINUUM, NETWORK,
-        n_queries=40, metric="euclidean", literal=False, seed=1,
+        n_queries=40, metric="euclidean", literal=False, scale_features=True, seed=1,
     )  # fmt: skip
     table = pd.read_csv(out)
     same = table[table["same_view"]].set_index("k")
@@ -140,7 +162,7 @@ def test_members_observed_again_are_found_again(folder, shards, features):
 def test_the_benchmark_lies_between_its_bounds(folder, shards):
     plain = folder / "plain.h5"
     search.measure_catalogue(plain, shards, CONTINUUM, NETWORK, decades=4.0, relative=False, seed=1)
-    head = {"recipes": ["corrected"], "seeds": [1], "epochs": 1, "triplets": 256, "batch": 64, "learning_rate": 1e-3}
+    head = {"recipes": ["corrected"], "seeds": [1, 2], "epochs": 1, "triplets": 256, "batch": 64, "learning_rate": 1e-3}
     rows = folder / "rows.parquet"
     benchmark.recover_split(
         rows, shards, plain, "net", kind="projection", n_folds=3, n_queries=40, metric="euclidean", literal=False,
@@ -149,8 +171,20 @@ def test_the_benchmark_lies_between_its_bounds(folder, shards):
     recovery, heads = folder / "recovery.csv", folder / "heads.csv"
     benchmark.tabulate([rows], recovery, heads, ["net"])
     error = pd.read_csv(recovery).query("parameter == 'all'").set_index("method")["error"]
-    assert error["oracle"] <= error["net"] < error["random"]
-    assert set(pd.read_csv(heads)["method"]) == {"net/corrected/1"}
+    assert list(error.index) == ["net/plain", "random", "oracle", "net/scaled", "net/corrected/1", "net/corrected/2"]
+    for method in ("net/plain", "net/scaled"):
+        assert error["oracle"] <= error[method] < error["random"]
+    pairs = pd.read_csv(heads).query("parameter == 'all'").set_index(["method", "baseline"])
+    assert list(pairs.index) == [
+        ("net/scaled", "net/plain"), ("net/corrected", "net/plain"), ("net/corrected", "net/scaled")
+    ]  # fmt: skip
+    assert pairs["n_seeds"].tolist() == [1, 2, 2]
+    for (_, baseline), change in pairs["error"].iloc[1:].items():
+        assert change == pytest.approx(error[["net/corrected/1", "net/corrected/2"]].mean() - error[baseline])
+    checks = folder / "checks.json"
+    write_checks(checks, recovery, heads, [])
+    names = {check["name"] for check in json.loads(checks.read_text())}
+    assert {f"projection.net/corrected.error_change_from_{base}" for base in ("plain", "scaled")} <= names
 
 
 def test_the_frame_of_the_catalogue_says_how_it_was_seen(shards):
@@ -172,20 +206,34 @@ def test_figures_of_a_search_are_drawn(folder, shards, features, truth):
     plots.distance_distributions(folder / "distances.png", ranking, CUT)
     plots.evolution(folder / "evolution.png", {CONTINUUM: ranking}, shards, truth_path=known, **one)
     plots.parameter_histograms(folder / "parameters.png", ranking, CUT, ["net"], {"net": "euclidean"}, truth_path=known)
-    for name in ("gallery", "sheet", "distances", "evolution", "parameters"):
+    plots.parameter_histograms(
+        folder / "weighed.png", ranking, CUT, ["net"], {"net": "euclidean"}, isotropic=read_frame(shards[0])
+    )
+    for name in ("gallery", "sheet", "distances", "evolution", "parameters", "weighed"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
+
+
+@pytest.mark.parametrize("n", [1, 9, 27])
+def test_every_tracer_and_method_has_its_colour(n):
+    """Nine moment-1 maps (Fig. 4), nine networks (Fig. 7), three recipes of each: none may drop out of a figure."""
+    from dioscuri.plots.analogues import colours
+
+    assert len({to_hex(colour) for colour in colours(n)}) == n
 
 
 def test_predict_ranks_a_map_against_shards(folder, shards, truth, tmp_path, capsys):
     out = tmp_path / "analogues.csv"
     where = [str(value) for name in ("primary", "secondary") for value in (f"--{name}", *truth[name])]
     arguments = ["predict", "--survey", "protostar", str(folder / f"observation/{CONTINUUM}.fits"), *where]
-    arguments += ["--distance", str(truth["distance_pc"]), "--top", "10", "-o", str(out), "--catalogue"]
+    arguments += ["--plot", str(tmp_path / "sheet.png"), "--top", "10", "-o", str(out)]
+    arguments += ["--distance", str(truth["distance_pc"]), "--catalogue"]
     assert main([*arguments, *map(str, shards)]) == 0
     table = pd.read_csv(out)
     assert table["rank"].tolist() == list(range(1, 11))
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert "000" in set(table["system"].astype(str).str.zfill(3))
-    assert "m_total" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "m_total" in printed and "toy catalogue" in " ".join(printed.split())
 
 
 def test_predict_wants_the_distance(folder, shards, capsys):

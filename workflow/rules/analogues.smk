@@ -241,7 +241,7 @@ rule rank_analogues:
     params:
         networks=protostar.use,
         recipes=protostar.head.recipes,
-        search=protostar.model_dump(include={"metrics", "cut", "literal", "isotropic"}),
+        search=protostar.model_dump(include={"metrics", "cut", "literal", "scale_features", "isotropic"}),
     script:
         "../scripts/rank_analogues.py"
 
@@ -329,6 +329,7 @@ rule find_true_snapshots:
         n_queries=protostar.benchmark.n_queries,
         metric=protostar.metrics[0],
         literal=protostar.literal,
+        scale_features=protostar.scale_features,
         seed=settings.seed,
     script:
         "../scripts/find_true_snapshots.py"

@@ -145,6 +145,7 @@ rule plot_parameters:
     input:
         ranking="<results>/protostar/{query}/{channel}/ranking.parquet",
         truth=lambda wildcards: truth_of(wildcards.query),
+        shards=ANALOGUE_SHARDS,
         code=code("plots.analogues"),
     output:
         report(
@@ -168,6 +169,7 @@ rule plot_parameters:
         methods=lambda wildcards: methods_of(wildcards.kind),
         metric=protostar.metrics[0],
         cut=protostar.cut.model_dump(),
+        isotropic=protostar.isotropic,
         caveat=CAVEAT,
     script:
         "../scripts/plot_parameters.py"

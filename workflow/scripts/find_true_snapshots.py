@@ -16,5 +16,5 @@ with logged(snakemake.log[0]):
         snakemake.input.query,
         snakemake.wildcards.channel,
         snakemake.params.network,
-        **{name: snakemake.params[name] for name in ("n_queries", "metric", "literal", "seed")},
+        **{name: snakemake.params[name] for name in ("n_queries", "metric", "literal", "scale_features", "seed")},
     )

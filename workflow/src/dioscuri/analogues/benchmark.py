@@ -41,8 +41,10 @@ def recover_split(
 ) -> None:
     """Write the estimates (a row per method, held-out image and parameter) of all folds of a split as Parquet.
 
-    Methods: the plain features of `network`; per recipe and seed of `head` one trained on what the fold leaves in
-    the catalogue ("network/recipe/seed"); and the two bounds.
+    Methods: the features of `network` as they are ("network/plain") and in units of their scatter over what the fold
+    leaves in the catalogue ("network/scaled"); per recipe and seed of `head` one trained on that part
+    ("network/recipe/seed"); and the two bounds. Heads standardise their input, so that only the difference to scaled
+    features tells what training is worth.
     """
     table, metadata = read_features(features_path), with_total_mass(read_metadata(shards))
     if not np.array_equal(table.image_id, metadata["image_id"]):
@@ -59,15 +61,20 @@ def recover_split(
     parts = []
     for split in splits(kind, metadata, n_folds=n_folds, seed=seed):
         queries = draw_queries(split, n_queries, seed)
-        plain = {network: table.features}
-        parts.append(recover(split, queries, embeddings=plain, metric=metric, literal=literal, **common))
+        search: dict[str, Any] = {"metric": metric, "literal": literal} | common
+        parts.append(recover(split, queries, embeddings={f"{network}/plain": table.features}, **search))
+        others = recover(split, queries, embeddings={f"{network}/scaled": table.features}, scale=True, **search)
+        parts.append(_without_bounds(others))
         trained = _trained(network, table.features, metadata, split.train, head, table.description.get("cells", 1))
         if trained:
-            rows = recover(split, queries, embeddings=trained, metric="l1", **common)
-            parts.append(rows[~rows["method"].isin(BOUNDS)])
+            parts.append(_without_bounds(recover(split, queries, embeddings=trained, metric="l1", **common)))
         log.info("%s, fold %d: %d images asked for", kind, split.fold, len(queries))
     with atomic(out) as temporary:
         pd.concat(parts, ignore_index=True).to_parquet(temporary, index=False)
+
+
+def _without_bounds(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[~rows["method"].isin(BOUNDS)]
 
 
 _ACCEPTED = {"sigma": ("n_sigma", "minimum"), "quantile": ("share", "minimum")}
@@ -104,9 +111,11 @@ def tabulate(
     comparison_out: str | os.PathLike,
     networks: Sequence[str],
 ) -> None:
-    """Scores of every split, method and parameter (CSV), and head against plain features, paired (CSV).
+    """Scores of every split, method and parameter (CSV), and paired differences (CSV).
 
-    The bounds do not depend on the network; the rows of the first network serve.
+    Differences: of each recipe's heads, averaged over their seeds, to the plain and to the scaled features of the
+    same network; and of the scaled to the plain ones. The bounds do not depend on the network; the rows of the first
+    network serve.
     """
     rows = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
     rows = rows.drop_duplicates(["split", "fold", "method", "image_id", "parameter"], ignore_index=True)
@@ -114,10 +123,15 @@ def tabulate(
         summarise(rows).to_csv(temporary, index=False)
     pairs = []
     for network in networks:
-        for method in sorted({name for name in rows["method"] if name.startswith(f"{network}/")}):
-            pairs.append(compare(rows[rows["method"].isin([method, network])], method, network))
+        plain, scaled = f"{network}/plain", f"{network}/scaled"
+        pairs.append(compare(rows, scaled, [scaled], plain))
+        recipes: dict[str, list[str]] = {}
+        for method in sorted(set(rows["method"])):
+            if method.startswith(f"{network}/") and method.count("/") == 2:
+                recipes.setdefault(method.rsplit("/", 1)[0], []).append(method)
+        pairs += [compare(rows, name, seeds, base) for name, seeds in recipes.items() for base in (plain, scaled)]
     with atomic(comparison_out) as temporary:
-        (pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame()).to_csv(temporary, index=False)
+        pd.concat(pairs, ignore_index=True).to_csv(temporary, index=False)
 
 
 def find_true_snapshots(
@@ -131,6 +145,7 @@ def find_true_snapshots(
     n_queries: int,
     metric: str,
     literal: bool,
+    scale_features: bool,
     seed: int,
     tolerance_kyr: float = 2.0,
 ) -> None:
@@ -155,7 +170,7 @@ def find_true_snapshots(
         if use.any():
             images.append(observe_like(batch[use], list(ids[use]), query, seed + ANOTHER_NIGHT))
     features = measure(np.concatenate(images), net, stretch)
-    distance = pairwise(features, table.features, metric, literal=literal)
+    distance = pairwise(features, table.features, metric, literal=literal, scale=scale_features)
     asked = {name: values[rows] for name, values in metadata.items()}
     tables = []
     for same_view in (True, False):

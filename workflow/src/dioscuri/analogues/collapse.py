@@ -2,11 +2,20 @@
 
 Sticky particles (Lin & Pringle 1976; Brahic 1977) stand for the gas: they attract each other and the stars, and
 collide inelastically. Stars are sinks with sub-grid discs and winds; the second star forms from the densest clump
-at a drawn time. Orbit, masses, discs and ages follow from that. It is a toy, made so that the whole method
-runs offline and its answers can be checked against a truth. What it does not have: magnetic fields (no braking but
-the discs', no pseudo-discs), radiation transfer (temperatures are those of optically thin dust), a pressure beyond the
-rebound of slow collisions, resolved discs and fragmentation, chemistry. Nothing about a real protostar should be
-concluded from it alone: load real simulations for that (`dioscuri.analogues.user_catalogue`).
+at a drawn time. Orbit, masses, discs and ages follow from that.
+
+Mass is conserved to rounding, momentum and angular momentum (with what the discs have shed) to 1e-6: gravity of the
+gas is summed in single precision. Every system says how well (`budgets`). Energy is not conserved, and cannot be:
+sticky collisions stand for shocks that radiate (`energy_radiated` counts it), sinks swallow the energy of what they
+accrete, and winds get theirs from within the discs. With collisions, sinks and winds off, the integrator keeps the
+energy to 1 % of the potential over 3 kyr. With 1,000 to 8,000 particles the mass in stars and discs at 20 kyr stays
+within 1 and 10 % of its mean in two draws; orbits do not converge one by one: encounters of three bodies are chaotic.
+
+It is a toy, made so that the whole method runs offline and its answers can be checked against a truth. What it does
+not have: magnetic fields (no braking but the discs', no pseudo-discs), radiation transfer (temperatures are those of
+optically thin dust), a pressure beyond the rebound of slow collisions, resolved discs and fragmentation, chemistry.
+Nothing about a real protostar should be concluded from it alone: load real simulations for that
+(`dioscuri.analogues.user_catalogue`).
 """
 
 import logging

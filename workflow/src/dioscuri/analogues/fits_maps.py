@@ -154,10 +154,10 @@ def _jansky_per_steradian(
         return data * unit.to("Jy/sr"), "Jy/sr"
     if unit.is_equivalent("K"):
         if frequency is None:
-            raise ValueError(f"{path}: brightness temperature, but no frequency in the header (CTYPE3 or RESTFRQ)")
+            frequency = _rest_frequency(path, header)
         planck = 2 * constants.k_B * (frequency * units.Hz) ** 2 / constants.c**2 / units.sr * units.K
         scale = planck.to("Jy/sr").value * unit.to("K")
-        return data * (scale[:, None, None] if data.ndim == 3 else scale[0]), "Jy/sr"
+        return data * (scale[:, None, None] if len(scale) > 1 else scale[0]), "Jy/sr"
     for angle, area in (("beam", np.pi / (4 * np.log(2)) * beam_au[0] * beam_au[1]), ("pixel", pixel_au**2)):
         if unit.is_equivalent(f"Jy/{angle}"):
             if not area > 0 or distance_pc is None:
@@ -165,3 +165,15 @@ def _jansky_per_steradian(
             steradian = area * np.radians(1 / 3600) ** 2 / distance_pc**2
             return data * unit.to(f"Jy/{angle}") / steradian, "Jy/sr"
     raise ValueError(f"{path}: BUNIT '{text}' is not accepted; accepted are Jy/beam, Jy/pixel, Jy/sr, MJy/sr, K, km/s")
+
+
+def _rest_frequency(path: str | os.PathLike, header: fits.Header) -> np.ndarray:
+    """Frequency (1,) [Hz] of a map without a spectral axis; RESTFREQ is how older software writes RESTFRQ."""
+    found = {key: header[key] for key in ("RESTFRQ", "RESTFREQ") if key in header}
+    for value in found.values():
+        if isinstance(value, int | float) and value > 0:
+            return np.array([float(value)])
+    given = ", ".join(f"{key} = {value!r}" for key, value in found.items()) or "neither RESTFRQ nor RESTFREQ"
+    raise ValueError(
+        f"{path}: brightness temperature, but no frequency in the header: no spectral axis, {given}; give RESTFRQ in Hz"
+    )

@@ -23,6 +23,8 @@ from dioscuri.io import observation_key
 FWHM = np.sqrt(8 * np.log(2))  # of a Gaussian, in standard deviations
 # A beam this wide in pixels is sampled well enough to be interpolated (Nyquist).
 PIXELS_PER_BEAM = 2.0
+MOST_MISSING = 0.5  # of a velocity map; an image of what the nearest pixels said is no image
+FEWEST_PIXELS = 16  # a side that a crop to what was seen leaves, however little that is
 NEGLIGIBLE = 1e-6  # pixel²: a Gaussian this narrow changes nothing; rounding leaves as much, of either sign
 
 log = logging.getLogger(__name__)
@@ -77,11 +79,13 @@ def prepare(
     """A map on the pixels of a catalogue whose images have n_pixels × n_pixels of `frame`.
 
     distance_pc turns arcsec into AU. primary, secondary: (ra, dec) [deg, ICRS]; without a primary the brightest peak
-    stands for it, without a secondary (no binary, or not resolved) up is at `position_angle` [deg, north through
-    east]. centre: midpoint of the two stars, or primary: as in the catalogue. zoom magnifies the map, e.g. by the
+    stands for it. Without a secondary (no binary, or not resolved) up is at `position_angle` [deg, north through
+    east], and the primary is laid where those of the catalogue are: half of the catalogue's projected separation
+    above the middle (where it stands if the catalogue has no such separation). centre: midpoint of the two stars, or
+    primary: as in the catalogue. zoom magnifies the map, e.g. by the
     catalogue's projected separation over the observed one. field_au: side of the square that is used, at most that
-    of the catalogue; None takes as much of it as the map covers. noise: rms in the map's unit (Jy/sr); None measures
-    it by clipping what stands out.
+    of the catalogue; None takes as much of it as the map covers, and of a velocity map the largest square of which
+    at least half was seen (§3.1). noise: rms in the map's unit (Jy/sr); None measures it by clipping what stands out.
     """
     if distance_pc <= 0 or zoom <= 0:
         raise ValueError(f"{observed.path}: distance ({distance_pc} pc) and zoom ({zoom}) must be above 0")
@@ -93,9 +97,7 @@ def prepare(
     second = None if secondary is None else _sky(secondary)
     if second is not None:
         position_angle = float(second.position_angle(brightest).deg)
-    middle = brightest
-    if second is not None and centre == "midpoint":
-        middle = second.directional_offset_by(second.position_angle(brightest), 0.5 * second.separation(brightest))
+    middle = brightest if centre == "primary" else _midpoint(brightest, second, position_angle, frame, au)
 
     continuum = observed.unit != "km/s"
     own = (0.0, 0.0, 0.0) if observed.beam is None else observed.beam
@@ -116,6 +118,10 @@ def prepare(
     x, y = _pixels_at(observed.wcs, middle, position_angle, *np.meshgrid(offset, offset))
     out = ndimage.map_coordinates(image, [y, x], order=3, mode="nearest").astype(np.float32)
     gaps = ndimage.map_coordinates(missing.astype(np.float32), [y, x], order=1, mode="constant", cval=1.0) > 0.5
+    if not continuum and field_au is None:
+        n = _pixels_seen(gaps)
+        inner = slice((len(out) - n) // 2, (len(out) + n) // 2)
+        out, gaps = out[inner, inner], gaps[inner, inner]
     history = {
         "file": os.path.basename(observed.path),
         "ra": float(middle.ra.deg),
@@ -286,6 +292,18 @@ def _sky(position: tuple[float, float]) -> Any:
     return SkyCoord(*position, unit="deg")
 
 
+def _midpoint(primary: Any, secondary: Any | None, position_angle: float, frame: Frame, au: float) -> Any:
+    """Sky position halfway between the stars; an unknown secondary is the catalogue's separation below the primary."""
+    from astropy import units
+
+    if secondary is not None:
+        return secondary.directional_offset_by(secondary.position_angle(primary), 0.5 * secondary.separation(primary))
+    if not np.isfinite(frame.separation_au):
+        return primary
+    below = (position_angle + 180.0) * units.deg
+    return primary.directional_offset_by(below, 0.5 * frame.separation_au / au * units.arcsec)
+
+
 def _peak(observed: Map) -> Any:
     """Sky position of the brightest peak: centroid of what exceeds half of it, around it."""
     if observed.unit == "km/s":
@@ -321,6 +339,16 @@ def _pixel_steps(wcs: Any, position_angle: float) -> np.ndarray:
     angle = np.deg2rad(position_angle)
     right = north * np.sin(angle) - east * np.cos(angle)
     return np.stack([right, north * np.cos(angle) + east * np.sin(angle)])
+
+
+def _pixels_seen(gaps: np.ndarray) -> int:
+    """Side of the largest square in mid-image, of the same parity, with no more than `MOST_MISSING` gaps."""
+    whole = len(gaps)
+    for n in range(whole, FEWEST_PIXELS, -2):
+        inner = slice((whole - n) // 2, (whole + n) // 2)
+        if gaps[inner, inner].mean() <= MOST_MISSING:
+            return n
+    return min(whole, FEWEST_PIXELS + (whole - FEWEST_PIXELS) % 2)
 
 
 def _pixels_used(

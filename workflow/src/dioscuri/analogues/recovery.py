@@ -195,27 +195,39 @@ def summarise(rows: pd.DataFrame, *, n_resamples: int = 200, seed: int = 0) -> p
     return pd.DataFrame(out)
 
 
-def compare(rows: pd.DataFrame, method: str, baseline: str, *, n_resamples: int = 200, seed: int = 0) -> pd.DataFrame:
-    """Differences method − baseline of the scores over the same queries, per split, with errors over systems.
+def compare(
+    rows: pd.DataFrame, name: str, methods: Sequence[str], baseline: str, *, n_resamples: int = 200, seed: int = 0
+) -> pd.DataFrame:
+    """Differences to a baseline of the scores over the same queries, per split, with errors over systems.
 
-    Paired, so that what makes a system hard for both drops out. `systems_better`: share of systems in which the
-    method's error, averaged over the parameters, is smaller.
+    methods: those that `name` stands for, e.g. one recipe trained with several seeds; the mean of their scores counts,
+    and `error_over_seeds` is the scatter of `error` among them. Paired, so that what makes a system hard for both
+    drops out. `systems_better`: share of systems in which the error, averaged over the parameters, is smaller.
     """
     out = []
     for split, part in rows.groupby("split", sort=False):
-        (one, names, system), (other, _, _) = (_cube(part[part.method == name]) for name in (method, baseline))
-        score = _scores(one) - _scores(other)
-        chosen = _resampled(system, n_resamples, seed)
-        resampled = np.stack([_scores(one[:, some]) - _scores(other[:, some]) for some in chosen])
-        each = [
-            np.nanmean(_scores(one[:, system == s])[0] - _scores(other[:, system == s])[0]) for s in np.unique(system)
+        cubes = [_cube(part[part.method == method]) for method in methods]
+        other, names, system = _cube(part[part.method == baseline])
+
+        def differences(chosen: np.ndarray, cubes: list = cubes, other: np.ndarray = other) -> np.ndarray:
+            return np.stack([_scores(one[:, chosen]) for one, _, _ in cubes]) - _scores(other[:, chosen])
+
+        each = differences(np.arange(len(system)))  # (methods, scores, P)
+        score, of_means = each.mean(axis=0), np.nanmean(each, axis=2)
+        resampled = np.stack([differences(some).mean(axis=0) for some in _resampled(system, n_resamples, seed)])
+        of_systems = [
+            np.nanmean(differences(np.flatnonzero(system == one)).mean(axis=0)[0]) for one in np.unique(system)
         ]
-        better = float(np.mean(np.array(each) < 0))
-        title = {"split": split, "method": method, "baseline": baseline}
-        for p, name in enumerate(names):
-            out.append(title | {"parameter": name} | _row(score[:, p], np.nanstd(resampled[:, :, p], axis=0)))
-        spread = np.nanstd(np.nanmean(resampled, axis=2), axis=0)
-        out.append(title | {"parameter": "all"} | _row(np.nanmean(score, axis=1), spread) | {"systems_better": better})
+        title = {"split": split, "method": name, "baseline": baseline, "n_seeds": len(methods)}
+        for p, parameter in enumerate(names):
+            row = _row(score[:, p], np.nanstd(resampled[:, :, p], axis=0))
+            out.append(title | {"parameter": parameter} | row | {"error_over_seeds": float(each[:, 0, p].std())})
+        row = _row(np.nanmean(score, axis=1), np.nanstd(np.nanmean(resampled, axis=2), axis=0))
+        row |= {
+            "error_over_seeds": float(of_means[:, 0].std()),
+            "systems_better": float(np.mean(np.array(of_systems) < 0)),
+        }
+        out.append(title | {"parameter": "all"} | row)
     return pd.DataFrame(out)
 
 

@@ -35,7 +35,7 @@ def prepare_query(
     frame = read_frame(shards[0])
     n_pixels = next(image.shape[-1] for _, image in iterate_images(shards[:1], _any_channel(shards[0])))
     query = prepare(
-        read_map(map_path),
+        read_map(map_path, systemic_kms=settings.get("systemic_kms", 0.0)),
         frame,
         n_pixels,
         distance_pc=settings["distance"],
@@ -116,10 +116,12 @@ def distances_to_query(
     *,
     heads: Mapping[str, Sequence[str | os.PathLike]] | None = None,
     literal: bool = False,
+    scale_features: bool = True,
 ) -> tuple[np.ndarray, dict[tuple[str, str], np.ndarray]]:
     """Image ids (N,) and distances (N,) by (method, metric), plain networks and trained heads alike.
 
-    members, queries: network → features of the catalogue and of the query. heads: "network/recipe" → the heads of
+    members, queries: network → features of the catalogue and of the query, compared in units of their scatter over
+    the catalogue with `scale_features`, as they are (the paper) without. heads: "network/recipe" → the heads of
     several seeds, whose distances are averaged (each in units of its mean); their metric is that of the training, L1.
     """
     from dioscuri.learn.head_training import embed, load_head
@@ -131,7 +133,9 @@ def distances_to_query(
             raise ValueError(f"{members[name]}: features of other images than those of {next(iter(members.values()))}")
         ids = catalogue.image_id
         for metric in metrics:
-            distances[name, metric] = pairwise(query.features, catalogue.features, metric, literal=literal)[0]
+            distances[name, metric] = pairwise(
+                query.features, catalogue.features, metric, literal=literal, scale=scale_features
+            )[0]
     for method, paths in (heads or {}).items():
         catalogue, query = tables[method.split("/")[0]]
         each = []
@@ -231,11 +235,14 @@ def rank_query(
     cut: Mapping[str, Any],
     heads: Mapping[str, Sequence[str | os.PathLike]] | None = None,
     literal: bool = False,
+    scale_features: bool = True,
     isotropic: bool = False,
     truth: Mapping[str, float] | None = None,
 ) -> None:
     """Rank a catalogue against a query and write the ranking (Parquet) and the estimates (CSV)."""
-    ids, distances = distances_to_query(members, queries, metrics, heads=heads, literal=literal)
+    ids, distances = distances_to_query(
+        members, queries, metrics, heads=heads, literal=literal, scale_features=scale_features
+    )
     ranking = ranking_table(ids, distances, read_metadata(shards))
     frame = read_frame(shards[0])
     table = estimates_table(

@@ -40,7 +40,7 @@ def _found_again(paths: Sequence[str | os.PathLike]) -> Iterator[Check]:
 
 
 def _recovered(table: pd.DataFrame) -> Iterator[Check]:
-    """Errors over all parameters; on unseen systems plain features must beat analogues drawn by chance."""
+    """Errors over all parameters; on unseen systems untrained features must beat chance."""
     means = table[table["parameter"] == "all"].set_index(["split", "method"])
     for (split, method), row in means.iterrows():
         yield unbounded(f"{split}.{method}.error", row["error"], row["error_se"])
@@ -51,15 +51,14 @@ def _recovered(table: pd.DataFrame) -> Iterator[Check]:
     if headline is not None:
         part = means.loc[headline]
         for method in part.index:
-            if method not in ("random", "oracle") and "/" not in method:
+            if method.endswith(("/plain", "/scaled")):
                 gain, error = part.loc["random", "error"] - part.loc[method, "error"], part.loc[method, "error_se"]
                 yield at_least(f"{headline}.{method}.gain_over_random", gain, error, 0.0)
 
 
 def _heads(path: str | os.PathLike) -> Iterator[Check]:
-    """Change of the error by a trained head, paired over the same images; negative is better."""
-    if os.path.getsize(path) < 10:  # no heads were trained
-        return
+    """Change of the error by scaling and by trained heads, paired over the same images; negative is better."""
     table = pd.read_csv(path)
     for row in table[table["parameter"] == "all"].itertuples():
-        yield unbounded(f"{row.split}.{row.method}.error_change", row.error, row.error_se)
+        name = f"{row.split}.{row.method}.error_change_from_{str(row.baseline).rsplit('/', 1)[-1]}"
+        yield unbounded(name, row.error, row.error_se)

@@ -8,23 +8,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from dioscuri.analogues.catalogue import read_frame, read_images, read_metadata
-from dioscuri.analogues.estimate import available, distributions, with_total_mass
+from dioscuri.analogues.catalogue import Frame, read_frame, read_images, read_metadata
+from dioscuri.analogues.estimate import PARAMETERS, available, distributions, isotropic_weights, with_total_mass
 from dioscuri.analogues.query import Query
 from dioscuri.analogues.query_files import load_query
 from dioscuri.analogues.retrieval import distinct
 from dioscuri.analogues.search import analogues, image_of, query_and_members, stretch_of
-from dioscuri.plots.style import ACCENT, BINARY, FAINT, PAGE, SINGLE, empty, figure
+from dioscuri.plots.style import ACCENT, FAINT, PAGE, SINGLE, empty, figure
 
 SKY, VELOCITY = "inferno", "RdBu_r"
 METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#E69F00", "#000000", "#999999")
-TRACER_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
 FIG7 = ("age1", "m1", "m2", "m_total", "separation", "disc_size1")  # the parameters of Figs. 7 and 8
 BEST = 50  # matches per map in Fig. 4
+LABELS = {parameter.column: parameter.label for parameter in PARAMETERS}
 SHEET = 8  # analogues around the observation in Fig. 6
+
+
+def colours(n: int) -> list:
+    """Colours of n methods or maps: those that all readers can tell apart as far as they go."""
+    return (
+        list(METHOD_COLOURS[:n]) if n <= len(METHOD_COLOURS) else list(colormaps["turbo"](np.linspace(0.02, 0.98, n)))
+    )
 
 
 def show_image(axes: Axes, image: np.ndarray, channel: str, ceiling: float, decades: float, half: float) -> None:
@@ -82,6 +90,11 @@ def gallery(
                     f"{moment.replace('_', ' ')}, ±{fastest:.1f} km/s\nat {metadata['age1'][k]:.0f} kyr", fontsize=6
                 )
             row[0].set_ylabel(f"system {metadata['system'][0]}", fontsize=7)
+        width = 2 * half * len(image)
+        about = f"each {width:.0f} AU wide; {continuum.replace('_', ' ')}"
+        if not continuum.startswith("moment1"):
+            about += f", logarithmic from {stretch.ceiling * 10**-decades:.1e} to {stretch.ceiling:.1e} Jy/sr"
+        drawing.supxlabel(about, fontsize=7)
 
 
 def ranked_sheet(
@@ -142,14 +155,21 @@ def draw_sheet(
             )
         for axes in places[len(best) :]:
             axes.axis("off")
-        scale = 10 ** np.floor(np.log10(half))
-        middle.plot(
-            [-0.9 * half, -0.9 * half + scale], [-0.88 * half] * 2, color="white" if "cont" in channel else "black"
+        length, ink = round_length(half), "black" if channel.startswith("moment1") else "white"
+        middle.plot([-0.9 * half, -0.9 * half + length], [-0.88 * half] * 2, color=ink)
+        middle.text(-0.9 * half, -0.82 * half, f"{length:.0f} AU", color=ink, fontsize=7)
+        span = (
+            f"±{ceiling:.1f} km/s"
+            if channel.startswith("moment1")
+            else f"{decades:g} decades below {ceiling:.1e} Jy/sr"
         )
-        middle.text(
-            -0.9 * half, -0.82 * half, f"{scale:.0f} AU", color="white" if "cont" in channel else "black", fontsize=7
-        )
-        drawing.suptitle(title, fontsize=8)
+        drawing.suptitle(f"{title}\n{span}", fontsize=8)
+
+
+def round_length(half: float) -> float:
+    """The largest of 1, 2, 5, 10, … AU that fits twice into half the width of an image, for a scale bar."""
+    decade = 10 ** np.floor(np.log10(0.5 * half))
+    return float(max(step for step in (decade, 2 * decade, 5 * decade) if step <= 0.5 * half))
 
 
 def distance_distributions(
@@ -214,19 +234,19 @@ def evolution(
             if stem != "m":
                 axes.set_yscale("log")
         panels[1].legend(loc="upper left")
-        for (channel, rows), colour in zip(best.items(), TRACER_COLOURS):
+        for (channel, rows), colour in zip(best.items(), colours(len(best))):
             here = rows[rows["system"] == system]
             for axes in panels:
                 for time in np.unique(here["time_kyr"]):
                     axes.axvline(time, color=colour, lw=1, alpha=0.5, zorder=0)
             panels[0].plot([], [], color=colour, label=f"{channel.replace('_', ' ')}: {len(here)} of {len(rows)} here")
-        panels[0].legend(loc="upper right", bbox_to_anchor=(1.0, 1.16), ncols=2, fontsize=7)
+        drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
         title = f"system {system}: {votes.iloc[0]} of the {votes.sum()} best matches"
         if truth_path is not None:
             truth = json.loads(Path(truth_path).read_text())
             title += f"; the query is another system, {truth['age1']:.0f} kyr old"
         panels[0].set_title(title)
-        panels[-1].set_xlabel("time since the second star formed [kyr]")
+        panels[-1].set_xlabel("time since the collapse began [kyr]")
 
 
 def parameter_histograms(
@@ -237,12 +257,14 @@ def parameter_histograms(
     metrics: Mapping[str, str],
     *,
     truth_path: str | os.PathLike | None = None,
+    isotropic: Frame | None = None,
     caveat: str = "",
     settings: Any = None,
 ) -> None:
     """Histograms and densities of the parameters of the analogues, per method and stacked (Figs. 7 and 8).
 
-    metrics: method → metric. The grey line is the whole catalogue: what would be said without looking.
+    metrics: method → metric. isotropic: the frame of the catalogue, if its images are to be weighed as viewers in all
+    directions would see them. The grey line is the whole catalogue: what would be said without looking.
     """
     ranking = pd.read_parquet(ranking_path)
     wanted = pd.concat([ranking[(ranking["method"] == m) & (ranking["metric"] == metrics[m])] for m in methods])
@@ -253,19 +275,28 @@ def parameter_histograms(
         known = json.loads(Path(truth_path).read_text())
         truth = known | {"m_total": known["m1"] + known["m2"]}
     parameters = [parameter for parameter in available(columns) if parameter.column in FIG7]
+    catalogue = wanted[wanted["method"] == methods[0]]
+    members = {method: kept[kept["method"] == method] for method in methods}
+    weights = None
+    if isotropic is not None:
+        weights = {
+            name: isotropic_weights(rows["separation"], isotropic.separation_au, 0.5 * isotropic.beam_au[0])
+            for name, rows in (members | {"all": catalogue}).items()
+        }
     with figure(out, PAGE, 5.4, settings) as drawing:
         if not parameters:
             empty(drawing.subplots(), "the catalogue has none of the parameters of Figs. 7 and 8")
             return
         panels = drawing.subplots(2, 3).ravel()
         for axes, parameter in zip(panels, parameters):
-            values = {m: kept[kept["method"] == m][parameter.column].to_numpy() for m in methods}
-            everything = wanted[wanted["method"] == methods[0]][parameter.column].to_numpy()
-            limits = (float(np.nanmin(everything)), float(np.nanmax(everything)))
-            found = distributions(parameter, values, limits=limits if limits[1] > limits[0] else None)
-            prior = distributions(parameter, {"all": everything}, limits=limits if limits[1] > limits[0] else None)
+            values = {m: rows[parameter.column].to_numpy() for m, rows in members.items()}
+            everything = {"all": catalogue[parameter.column].to_numpy()}
+            low, high = float(np.nanmin(everything["all"])), float(np.nanmax(everything["all"]))
+            limits = (low, high) if high > low else None
+            found = distributions(parameter, values, weights, limits=limits)
+            prior = distributions(parameter, everything, weights, limits=limits)
             width, base = np.diff(found.edges), np.zeros(len(found.edges) - 1)
-            for (method, heights), colour in zip(found.histograms.items(), METHOD_COLOURS):
+            for (method, heights), colour in zip(found.histograms.items(), colours(len(methods))):
                 axes.bar(
                     found.edges[:-1], heights, width, base, align="edge", color=colour, label=method.replace("_", " ")
                 )
@@ -279,8 +310,8 @@ def parameter_histograms(
                 axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axes.xaxis.set_minor_formatter(NullFormatter())
             if truth is not None:
-                axes.axvline(max(truth[parameter.column], parameter.floor), color=BINARY, lw=2, label="truth")
-            axes.set(xlabel=f"{parameter.label} [{parameter.unit}]", yticks=[])
+                axes.axvline(max(truth[parameter.column], parameter.floor), color="black", ls="--", lw=2, label="truth")
+            axes.set(xlabel=f"{parameter.label} [{parameter.unit.replace('Msun', 'M☉')}]", yticks=[])
         panels[0].legend(fontsize=6)
         for axes in panels[len(parameters) :]:
             axes.axis("off")
@@ -314,15 +345,15 @@ def recovery(out: str | os.PathLike, recovery_csv: str | os.PathLike, settings: 
             for number, (method, rows) in enumerate(grouped.items()):
                 rows = rows.reindex(parameters)
                 shift = 0.5 * (number - (len(grouped) - 1) / 2) / max(len(grouped), 1)
-                style = {"marker": "o", "ls": "", "ms": 3.5, "color": METHOD_COLOURS[number % len(METHOD_COLOURS)]}
+                style = {"marker": "o", "ls": "", "ms": 3.5, "color": colours(len(grouped))[number]}
                 axes.errorbar(rows["error"], y + shift, xerr=rows["error_se"], label=method, lw=0.8, **style)
             axes.set_title(split.replace("_", " "))
-            axes.set_yticks(y, parameters)
+            axes.set_yticks(y, [LABELS.get(name, "mean of all") for name in parameters])
             # Bootstraps over few systems can spread beyond all use: the estimates themselves set the axis.
             shown = [bounds["random"]["error"].max(), *(rows["error"].max() for rows in grouped.values())]
             axes.set_xlim(0, 1.15 * np.nanmax(shown))
         panels[0].invert_yaxis()
-        drawing.legend(*panels[-1].get_legend_handles_labels(), fontsize=7, loc="outside upper center", ncols=4)
+        drawing.legend(*panels[-1].get_legend_handles_labels(), fontsize=7, loc="outside upper center", ncols=6)
         drawing.supxlabel(
             "median error [scatter of the catalogue]; grey: from the oracle (left) to random (right)", fontsize=8
         )

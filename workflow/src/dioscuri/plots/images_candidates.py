@@ -71,9 +71,9 @@ def candidate_sheet(
     frames, stored = read_flt(frame), Psf.load(psf)
     seen, scored = pd.read_parquet(detections), pd.read_parquet(scores)
     kinds = {} if not known else pd.read_parquet(known).set_index("star_id")["true_kind"].to_dict()
-    columns = 4
+    columns = 3
     rows = -(-max(len(table), 1) // columns)
-    with figure(out, PAGE, 0.3 + 1.0 * rows) as drawing:
+    with figure(out, PAGE, 0.1 + 1.15 * rows) as drawing:
         if not len(table):
             empty(drawing.subplots(), "no candidates")
             return
@@ -120,7 +120,8 @@ def _triptych(
         axes.imshow(image, origin="lower", cmap="RdBu_r", vmin=-RESIDUAL, vmax=RESIDUAL)
     for axes in panels[1:]:
         axes.plot(*np.transpose([first, second]), "k+", ms=3, mew=0.5)
-    kind = f"  {kinds[star.star_id]}" if star.star_id in kinds else ""
-    p = f"  p {star.p:.2f}" if np.isfinite(star.p) else ""
-    panels[0].set_title(f"{star.star_id}:{p}  ln B {star.log_bf:.0f}{kind}", fontsize=6)
+    kind = f": {kinds[star.star_id]}" if star.star_id in kinds else ""
+    p = f"p {star.p:.2f}, " if np.isfinite(star.p) else ""
+    panels[0].set_title(f"{star.star_id}{kind}", fontsize=6)
+    panels[1].set_title(f"{p}ln B {star.log_bf:.0f}", fontsize=6)
     panels[2].set_title(f"{star.sep_au:.0f} au, q {star.flux_ratio:.2f}", fontsize=6)

@@ -119,7 +119,7 @@ def artificial_stars(out: File, artificial: File, rates: File) -> None:
         left.set_title(
             f"{whole.loc['single', 'n_found']:.0f} of {whole.loc['single', 'n']:.0f} single stars on the list"
         )
-        left.legend(loc="upper left", title="flux ratio")
+        left.legend(loc="lower right", title="flux ratio")
         for here, style, label in (
             (found, {"marker": "o", "color": GREEN}, "candidates"),
             (~found, {"marker": "x", "color": SINGLE}, "missed"),
@@ -178,7 +178,7 @@ def completeness(out: File, known: File, rates: File) -> None:
             label="optimum, all ratios",
         )  # fmt: skip
         left.set(ylabel="completeness of wide pairs")
-        left.legend(loc="upper left", title="flux ratio")
+        left.legend(loc="lower right", title="flux ratio")
         for column, words, colour in (
             ("log_bf", "Bayes factor", "#0072B2"), ("log_bf_true", "optimum, true PSF", "black"),
             ("p", "networks", ACCENT),

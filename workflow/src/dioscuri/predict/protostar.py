@@ -12,12 +12,13 @@ import dioscuri
 from dioscuri.analogues.catalogue import METADATA, read_channels, read_frame
 from dioscuri.analogues.query_files import load_query
 from dioscuri.analogues.search import measure_catalogue, prepare_query, rank_query
-from dioscuri.io import digest
+from dioscuri.io import digest, read_provenance
 
 # The embedded catalogue: small enough to be simulated while one waits, once.
 TOY = {"n_systems": 8, "n_particles": 3000, "n_snapshots": 30, "duration": 60.0, "n_pixels": 96, "field": 1600.0}
 TOY_BEAM = 50.0  # AU
 CHANNEL, NETWORK, METRIC = "continuum_1300um", "random_cnn", "euclidean"
+SCALE_FEATURES = True
 CUT = {"kind": "quantile", "share": 0.0228, "minimum": 10}
 DECADES = 4.0
 OPTIONS = (
@@ -115,21 +116,30 @@ def predict(
             query=query,
             query_out=own,
         )
-        rank_query(ranking_path, estimates_path, shards, {network: members}, {network: own}, metrics=[METRIC], cut=CUT)
+        rank_query(
+            ranking_path,
+            estimates_path,
+            shards,
+            {network: members},
+            {network: own},
+            metrics=[METRIC],
+            cut=CUT,
+            scale_features=SCALE_FEATURES,
+        )
         ranking, estimates = pd.read_parquet(ranking_path), pd.read_csv(estimates_path)
         prepared = load_query(query)
     table = ranking.head(top).drop(columns=["method", "metric"]).assign(file=files[0], status="ok")
     information = {
         "survey": "protostar",
         "extension": "ANALOGUES",
-        "header": {"NETWORK": network, "METRIC": METRIC, "DISTANCE": distance},
+        "header": {"NETWORK": network, "METRIC": METRIC, "SCALED": SCALE_FEATURES, "DISTANCE": distance},
         "software": f"dioscuri {dioscuri.__version__}",
         "network": network,
         "metric": METRIC,
         "n_images": len(ranking),
         "separation_au": frame.separation_au,
         "estimates": estimates.drop(columns=["method", "metric"]).to_dict("records"),
-        "caveat": "" if catalogue else CAVEAT,
+        "caveat": CAVEAT if read_provenance(shards[0]).get("catalogue") == "toy" else "",
         "ranking": ranking,
         "query": prepared,
         "shards": shards,
@@ -159,5 +169,5 @@ def plot(table: pd.DataFrame, path: Path, information: dict) -> None:
         information["shards"],
         information["channel"],
         decades=DECADES,
-        title=f"{information['network']}, {METRIC} distance{caveat}".replace("_", " "),
+        title=f"{information['network']}, {METRIC} distance of scaled features{caveat}".replace("_", " "),
     )

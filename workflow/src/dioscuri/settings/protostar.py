@@ -59,9 +59,10 @@ class Query(Settings):
     )
     distance: PositiveFloat = Field(description="pc")
     primary: Position | None = Field(None, description="ra, dec [deg]; null: the brightest peak")
-    secondary: Position | None = Field(None, description="ra, dec [deg]; null: not resolved, or none")
+    secondary: Position | None = Field(None, description="ra, dec [deg]; null: not known")
     position_angle: float = Field(0.0, description="deg, north through east, of up; used where secondary is null")
     zoom: PositiveFloat = Field(1.0, description="magnification before the comparison")
+    systemic_kms: float = Field(0.0, description="km/s, of the object: velocities become relative to it")
     noise: PositiveFloat | None = Field(
         None, description="Jy/sr, rms of the continuum map; null: measured, faint wide emission included"
     )
@@ -130,6 +131,9 @@ class Protostar(Settings):
         list[Literal["cosine", "euclidean", "braycurtis", "canberra", "l1", "combined"]], Field(min_length=1)
     ] = Field(description="distances (eqs. 1–5, 12); the first is the one that estimates and figures go by")
     literal: bool = Field(False, description="eqs. 2 and 12 as printed")
+    scale_features: bool = Field(
+        True, description="features in units of their scatter over the catalogue; false: as they are (paper)"
+    )
     cut: Cut
     isotropic: bool = Field(False, description="weigh analogues as viewers in all directions would")
     head: Head
