@@ -114,6 +114,7 @@ rule release:
     """Train and pack the models that `dioscuri predict` uses (with config/release.yaml), and test them."""
     input:
         rules.pack_release.output,
+        expand(rules.pack_image_release.output, survey=["csst", "hst"]),
         surveys_of("all"),
 
 

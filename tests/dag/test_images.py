@@ -31,6 +31,7 @@ def wanted_of(images) -> Counter:
     jobs["plot_image_accuracy"] = len(shown & {"snr", "sep"})
     jobs["plot_psf_mismatch"] = int(bool(shown & set(OTHER_PSF)))
     jobs["plot_recall_map"] = int(any(images.cases[case].flux_ratio == "uniform" for case in images.train_cases))
+    jobs["summarise_recall"] = jobs["plot_recall_map"]
     return +jobs
 
 

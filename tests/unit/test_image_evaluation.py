@@ -14,6 +14,7 @@ from dioscuri.catalogs.image_evaluation import (
     read_merits,
     samples_of,
     summarise,
+    summarise_recall,
     write_scores,
 )
 
@@ -135,13 +136,20 @@ def test_the_paper_stands_beside_the_networks(tables, tmp_path):
     assert np.isnan(table.loc[("test", "optimum"), "accuracy_paper"])
 
 
+def _statistic(d):
+    """ln of the likelihood ratio of the stamps of `labels`, whose classes lie `d` σ apart."""
+    binary = labels()["is_binary"]
+    return d * (np.random.default_rng(3).standard_normal(N) + d * binary - d / 2)
+
+
 @pytest.fixture
 def checked(tables, tmp_path):
     """The checks of two cases: name → check."""
 
     def write(compact=2.0, robust=2.0, shift=0.0, **others):
         for case, d in (("plain", compact), ("robust", robust)):
-            tables(case=case, d=2.0)
+            # What the PSF is, networks of the robust case cannot know: their bound does not either.
+            tables(case=case, d=2.0, **({"log_bf_unknown": _statistic(2.0)} if case == "robust" else {}))
             tables(case=case, network="compact", d=d)
             tables(case=case, network="compact", sample="jitter", cell=0.02, d=4.0, shift=shift)
         summarise(tables.made["scores"], tables.made["optima"], tmp_path / "merits.csv")
@@ -193,3 +201,24 @@ def test_another_radius_is_not_the_papers(checked, tmp_path):
 def test_checks_of_other_stages_are_appended(checked, tmp_path):
     (tmp_path / "more.json").write_text('[{"name": "candidates.purity", "passed": true}]')
     assert checked(others=[tmp_path / "more.json"])["candidates.purity"]["passed"]
+
+
+def test_an_optimum_of_the_first_stamps_counts_those_alone(tables):
+    truth = labels(100)
+    statistic = np.where(truth["star_id"] < 40, np.where(truth["is_binary"], 1.0, -1.0), np.nan)
+    row = merits(samples_of([], [tables(truth=truth, log_bf_unknown=statistic)])).set_index("method")
+    row = row.loc["optimum_unknown_psf"]
+    assert (row["n_binaries"], row["n_singles"], row["accuracy"], row["auc"]) == (20, 20, 1, 1)
+
+
+def test_recall_counts_every_unequal_pair_once(tables, tmp_path):
+    truth = labels()
+    truth["sep"] = np.where(truth["is_binary"], 0.1 + 1.9 * truth["sep"], 0.0)
+    path = tables(truth=truth)
+    summarise_recall([], [path], tmp_path / "recall.csv")
+    table = read_merits(tmp_path / "recall.csv")
+    assert table["n_binaries"].sum() == N / 2
+    found = (table["tpr"] * table["n_binaries"]).sum() / table["n_binaries"].sum()
+    whole = merits(samples_of([], [path])).set_index("method").loc["optimum"]
+    assert found == pytest.approx(whole["tpr"], abs=1e-4)
+    assert (table["sep_low"] < table["sep_high"]).all() and (table["tpr_low"] <= table["tpr"]).all()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from scipy.stats import norm
 
-from dioscuri.catalogs.image_evaluation import LABELS, merits, samples_of, write_scores
+from dioscuri.catalogs.image_evaluation import LABELS, merits, recall, samples_of, write_scores
 from dioscuri.images.psf import Psf
 from dioscuri.images.stamps import CENTRE, Noise
 from dioscuri.learn.backbones import build
@@ -125,7 +125,7 @@ def test_roc_and_confusion_matrix(scored, drawn, tmp_path):
 
 
 def test_recall_is_mapped_where_pairs_are_unequal(scored, drawn, tmp_path):
-    images_models.recall_map(*scored, tmp_path / "map.png")
+    images_models.recall_map(recall(samples_of(*scored)), tmp_path / "map.png")
     assert_picture(tmp_path / "map.png")
     panels = [axes for axes in drawn[0].axes if title_of(axes)]
     assert [title_of(axes) for axes in panels] == ["odd\ncompact network", "odd\noptimum"]
@@ -135,7 +135,7 @@ def test_recall_is_mapped_where_pairs_are_unequal(scored, drawn, tmp_path):
 
 def test_recall_needs_unequal_pairs(scored, drawn, tmp_path):
     even = [[path for path in paths if "even" in path.name] for paths in scored]
-    images_models.recall_map(*even, tmp_path / "map.png")
+    images_models.recall_map(recall(samples_of(*even)), tmp_path / "map.png")
     assert drawn[0].axes[0].texts[0].get_text() == "no case has pairs of unequal flux"
 
 

@@ -117,8 +117,7 @@ rule plot_roc:
 rule plot_recall_map:
     """Pairs found over separation and flux ratio."""
     input:
-        scores=lambda wildcards: image_scores(wildcards.survey, "test"),
-        optima=lambda wildcards: image_optima(wildcards.survey, "test"),
+        recall="<results>/{survey}/tables/recall_map.csv",
         code=code("plots.images_models"),
     output:
         report(

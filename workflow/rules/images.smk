@@ -113,6 +113,7 @@ rule score_optimum:
         stamps=lambda wildcards: cell_stamps(wildcards.survey, wildcards.case, wildcards.cell),
         psf=lambda wildcards: cell_psf(wildcards.survey, wildcards.cell),
         assumed="<results>/{survey}/psf/nominal.npz",
+        bank=bank_unless_known,
         code=code("images.bounds", "catalogs.image_evaluation"),
     output:
         "<results>/{survey}/mocks/{case}/optimum/{cell}.parquet",
@@ -130,6 +131,7 @@ rule score_optimum:
         law=law_of,
         noise=lambda wildcards: images_of(wildcards).noise.model_dump(),
         cell=lambda wildcards: parted(wildcards.cell),
+        n_unknown=lambda wildcards: images_of(wildcards).mocks.n_unknown_psf,
     script:
         "../scripts/score_optimum.py"
 
@@ -227,6 +229,28 @@ rule summarise_images:
         runtime=30,
     script:
         "../scripts/summarise_images.py"
+
+
+rule summarise_recall:
+    """Share of the test pairs that every network and the optimum find, over separation and flux ratio."""
+    input:
+        scores=lambda wildcards: image_scores(wildcards.survey, "test"),
+        optima=lambda wildcards: image_optima(wildcards.survey, "test"),
+        code=code("catalogs.image_evaluation"),
+    output:
+        "<results>/{survey}/tables/recall_map.csv",
+    log:
+        "<logs>/summarise_recall/{survey}.log",
+    benchmark:
+        "<benchmarks>/summarise_recall/{survey}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    script:
+        "../scripts/summarise_recall.py"
 
 
 rule simulate_chance_alignments:

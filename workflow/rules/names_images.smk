@@ -48,6 +48,13 @@ def bank_of(wildcards, split=None):
     )
 
 
+def bank_unless_known(wildcards):
+    """The PSFs that an observer reckons with, in cases whose networks do not take the PSF for known either."""
+    images, case = images_of(wildcards), images_of(wildcards).cases[wildcards.case]
+    unknown = images.banks[case.bank].members > 1 and case.placement == "photocentre_random"
+    return bank_of(wildcards, "train") if unknown and images.mocks.n_unknown_psf else []
+
+
 def cell_psf(survey, cell):
     """The PSF that the stamps of a cell (or of the test sample) have."""
     return f"<results>/{survey}/psf/{cell if cell.startswith(OTHER_PSF) else 'nominal'}.npz"

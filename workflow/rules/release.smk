@@ -28,3 +28,29 @@ rule pack_release:
         arms=arm_facts("lamost_mrs"),
     script:
         "../scripts/pack_release.py"
+
+
+rule pack_image_release:
+    """Pack all seeds of the compact network of the case that predictions go by into one small file."""
+    input:
+        models=lambda wildcards: expand(
+            "<results>/{survey}/{case}/compact/seed{seed}/model.ckpt",
+            survey=wildcards.survey,
+            case=images_of(wildcards).headline,
+            seed=images_of(wildcards).seeds,
+        ),
+        code=code("learn.image_inference"),
+    output:
+        f"{RELEASED}/{{survey}}/compact.safetensors",
+    log:
+        "<logs>/pack_image_release/{survey}.log",
+    benchmark:
+        "<benchmarks>/pack_image_release/{survey}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=15,
+    script:
+        "../scripts/pack_image_release.py"

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from dioscuri.catalogs.image_evaluation import read_merits
 from dioscuri.job import logged
 from dioscuri.plots.images_models import recall_map
 
@@ -9,4 +10,4 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
-    recall_map(snakemake.input.scores, snakemake.input.optima, snakemake.output[0])
+    recall_map(read_merits(snakemake.input.recall), snakemake.output[0])

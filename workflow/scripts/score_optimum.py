@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     params, files = snakemake.params, snakemake.input
     model = {"law": Law(**params.law), "noise": Noise(**params.noise)}
+    model |= {"bank": files.bank or None, "n_unknown": params.n_unknown}
     columns = optimum_of(files.stamps, files.psf, files.assumed, **model)
     sample, value = params.cell
     about = {"survey": snakemake.wildcards.survey, "case": snakemake.wildcards.case, "sample": sample}

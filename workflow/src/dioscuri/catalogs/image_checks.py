@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from dioscuri.catalogs.checks import Check, at_most, auc_error, unbounded
-from dioscuri.catalogs.image_evaluation import OPTIMUM, TEST, read_merits
+from dioscuri.catalogs.image_evaluation import OPTIMUM, TEST, UNKNOWN, read_merits
 from dioscuri.catalogs.published_images import CHANCE_ALIGNMENTS, CHANCE_RADIUS, validation
 from dioscuri.io import write_json
 
 # What we promise, and why.
-# The optimum knows PSF and noise exactly; a network that has learnt the stamps comes this close to it.
+# A network that has learnt the stamps comes this close to the optimum, which knows the noise exactly, and the PSF where
+# the network has been trained on it alone.
 OPTIMUM_SHORTFALL = {"compact": 0.007}
 # Stamps whose PSF is not the one assumed, within what a stable space telescope does between calibrations ...
 ROBUST_WITHIN = {"jitter": 0.02, "wfe": 15.0}
@@ -40,7 +41,7 @@ def write_checks(
     checks that further stages have written, which are appended.
     """
     table = read_merits(merits_csv)
-    checks = [*_test_checks(table), *_grid_checks(table), *_robust_checks(table, cases)]
+    checks = [*_test_checks(table, cases), *_grid_checks(table), *_robust_checks(table, cases)]
     if chance_csv is not None:
         checks += _chance_checks(pd.read_csv(chance_csv, comment="#"))
     listed = [asdict(check) for check in checks]
@@ -49,7 +50,7 @@ def write_checks(
     write_json(out, listed)
 
 
-def _test_checks(table: pd.DataFrame) -> Iterator[Check]:
+def _test_checks(table: pd.DataFrame, cases: Mapping[str, Mapping[str, Any]]) -> Iterator[Check]:
     """Accuracy, AUC and both error rates of every method on the test stamps."""
     for row in _rows(table[table["axis"] == TEST]):
         stem, paper = f"{row['case']}.{row['method']}", None
@@ -60,10 +61,11 @@ def _test_checks(table: pd.DataFrame) -> Iterator[Check]:
         error = auc_error(row["auc"], min(row["n_binaries"], row["n_singles"]))
         yield unbounded(f"{stem}.auc", row["auc"], error, paper=_printed(paper, "auc"))
         bound = OPTIMUM_SHORTFALL.get(row["method"])
-        best = _of(table, TEST, row["case"], OPTIMUM)
+        best = _of(table, TEST, row["case"], OPTIMUM if cases[row["case"]]["bank"] == "nominal" else UNKNOWN)
         if bound is not None and len(best):
-            shortfall = float(best["accuracy"].iloc[0]) - row["accuracy"]
-            yield at_most(f"{stem}.accuracy_below_optimum", shortfall, _half(row, "accuracy"), bound)
+            best = best.to_dict("records")[0]
+            error = max(_half(row, "accuracy"), _half(best, "accuracy"))  # mostly the same stamps
+            yield at_most(f"{stem}.accuracy_below_optimum", best["accuracy"] - row["accuracy"], error, bound)
 
 
 def _grid_checks(table: pd.DataFrame) -> Iterator[Check]:

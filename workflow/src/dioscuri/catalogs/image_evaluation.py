@@ -20,8 +20,9 @@ from dioscuri.learn import metrics
 SCHEMA = "dioscuri/image-scores/1"
 # What every score table knows of its stamps; `cell` is the value of the axis (NaN in the test sample).
 LABELS = ("star_id", "is_binary", "flux", "sep", "position_angle", "flux_ratio", "snr", "member")
-OPTIMUM, GLRT, ASSUMED = "optimum", "glrt", "optimum_assumed_psf"
-CLASSICAL = {OPTIMUM: "log_bf", GLRT: "glr", ASSUMED: "log_bf_assumed"}  # method → column of its statistic
+OPTIMUM, GLRT, ASSUMED, UNKNOWN = "optimum", "glrt", "optimum_assumed_psf", "optimum_unknown_psf"
+# Method → column of its statistic.
+CLASSICAL = {OPTIMUM: "log_bf", GLRT: "glr", ASSUMED: "log_bf_assumed", UNKNOWN: "log_bf_unknown"}
 TEST = "test"
 
 
@@ -133,7 +134,7 @@ COLUMNS = {
     "case": "what was drawn: placement, separations, flux ratios and PSFs of the training",
     "axis": "test, or what the cells of the grid differ in",
     "cell": "S/N, separation [pixel], change of the jitter [share], or wavefront error [nm rms]",
-    "method": "network, or optimum (marginal likelihood ratio), glrt, optimum_assumed_psf",
+    "method": "network, or optimum (marginal likelihood ratio), glrt, optimum_assumed_psf, optimum_unknown_psf",
     "n_seeds": "networks whose probabilities were averaged; 0 for the classical methods",
     "n_binaries": "stamps of pairs",
     "n_singles": "stamps of single stars",
@@ -153,6 +154,21 @@ COLUMNS = {
     "accuracy_paper": "accuracy in Wu et al. 2023, of the network of that name or of EfficientNet-B3",
     "auc_paper": "AUC there",
 }
+RECALL_COLUMNS = {
+    "survey": "survey",
+    "case": "what was drawn: placement, separations, flux ratios and PSFs of the training",
+    "method": "network, or optimum (marginal likelihood ratio)",
+    "sep_low": "pixel, separations from",
+    "sep_high": "pixel, up to and without",
+    "ratio_low": "flux ratios F2/F1 from",
+    "ratio_high": "up to and without",
+    "n_binaries": "pairs of the test sample in this bin",
+    "tpr": "share of them found, eq. 4",
+    "tpr_low": "lower end of its 68 % binomial interval (Wilson)",
+    "tpr_high": "upper end",
+}
+# Separations of the printed grid (0.1, 0.2, …) lie inside the bins.
+SEP_EDGES, RATIO_EDGES = 0.05 + np.linspace(0, 2, 11), np.linspace(0, 1, 9)
 EMPTY = (np.nan, np.nan, np.nan)
 
 
@@ -187,14 +203,47 @@ def merits(samples: Sequence[Sample]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def summarise_recall(
+    score_files: Sequence[str | os.PathLike],
+    optimum_files: Sequence[str | os.PathLike],
+    out: str | os.PathLike,
+    settings: Any = None,
+) -> None:
+    """Write how many of the test pairs the networks and the optimum find, over separation and flux ratio, as ECSV."""
+    write_table(out, recall(samples_of(score_files, optimum_files)), RECALL_COLUMNS, settings)
+
+
+def recall(samples: Sequence[Sample]) -> pd.DataFrame:
+    """A row of `RECALL_COLUMNS` for each bin with pairs, of the test samples whose pairs have unequal fluxes."""
+    rows = []
+    for sample in samples:
+        pairs = sample.truth[sample.is_binary]
+        if sample.axis != TEST or pairs["flux_ratio"].min() == 1:
+            continue
+        sep_bin = np.digitize(pairs["sep"], SEP_EDGES) - 1
+        ratio_bin = np.minimum(np.digitize(pairs["flux_ratio"], RATIO_EDGES), len(RATIO_EDGES) - 1) - 1
+        for method in [*sample.members, *(name for name in (OPTIMUM,) if name in sample.statistics)]:
+            found = sample.score(method)[sample.is_binary] > (0.5 if method in sample.members else 0.0)
+            for i, j in sorted(set(zip(sep_bin, ratio_bin))):
+                here = found[(sep_bin == i) & (ratio_bin == j)]
+                edges = (SEP_EDGES[i], SEP_EDGES[i + 1], RATIO_EDGES[j], RATIO_EDGES[j + 1])
+                rows.append((sample.survey, sample.case, method, *edges, len(here), *share(here)))
+    return pd.DataFrame(rows, columns=list(RECALL_COLUMNS))
+
+
 def write_merits(out: str | os.PathLike, table: pd.DataFrame, settings: Any = None) -> None:
     """Write the table of `merits` with the meaning of its columns and its provenance."""
-    described = Table({name: table[name].to_numpy() for name in COLUMNS})
-    for name, meaning in COLUMNS.items():
+    write_table(out, table, COLUMNS, settings)
+
+
+def write_table(out: str | os.PathLike, table: pd.DataFrame, columns: Mapping[str, str], settings: Any = None) -> None:
+    """Write a table as ECSV with the meaning of its `columns` and its provenance."""
+    described = Table({name: table[name].to_numpy() for name in columns})
+    for name, meaning in columns.items():
         if described[name].dtype.kind == "O":
             described[name] = described[name].astype(str)
         described[name].description = meaning
-    formats = {name: "%.6g" for name in COLUMNS if described[name].dtype.kind == "f"}
+    formats = {name: "%.6g" for name in columns if described[name].dtype.kind == "f"}
     described.meta["provenance"] = json.dumps(provenance(settings), sort_keys=True, default=str)
     with atomic(out) as temporary:
         described.write(temporary, format="ascii.ecsv", delimiter=",", formats=formats, overwrite=True)
@@ -217,6 +266,8 @@ def best_threshold(score: np.ndarray, is_binary: np.ndarray) -> float:
 
 def _row(sample: Sample, method: str, threshold: float) -> dict[str, Any]:
     score, binary = sample.score(method), sample.is_binary
+    if method == UNKNOWN:  # computed for the first stamps only
+        score, binary = score[~np.isnan(score)], binary[~np.isnan(score)]
     # A score that is not finite could not be had: such a stamp is called single.
     score = np.where(np.isfinite(score), score, -np.inf)
     called = score > threshold

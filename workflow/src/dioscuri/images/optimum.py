@@ -18,7 +18,7 @@ from dioscuri.images.stamps import CENTRE, SIZE, Law, Renderer
 
 STEPS = 20  # at most, of a fit of one star; four or five are usual
 _FINE_POINTS = 30_000  # of the prior grid on which the likelihood is summed
-_BATCH = 32  # stamps whose fine grids are held at a time
+BATCH = 32  # stamps whose fine grids are held at a time
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def log_bayes_factor(
     single one, is known to stand on the stamp's centre, and only the flux is free.
     """
     counts, background, good = pixels(stamps, variance)
-    prior = _Prior(law)
+    prior = Prior(law)
     n = len(counts)
     if members is None:
         columns = [renderer.members(member, n)]
@@ -77,15 +77,15 @@ def log_bayes_factor(
     single, pair = np.empty((len(columns), n)), np.empty((len(columns), n))
     single_peak, pair_peak = np.empty_like(single), np.empty_like(pair)
     for k, column in enumerate(columns):
-        for first in range(0, n, _BATCH):
-            part = slice(first, first + _BATCH)
+        for first in range(0, n, BATCH):
+            part = slice(first, first + BATCH)
             data = column[part], counts[part], background[part], good[part]
             single[k, part], pair[k, part], single_peak[k, part], pair_peak[k, part] = prior.weigh(renderer, *data)
     log_bf = logsumexp(pair, axis=0) - logsumexp(single, axis=0)
     return log_bf, pair_peak.max(axis=0) - single_peak.max(axis=0)
 
 
-class _Prior:
+class Prior:
     """A law's separations, position angles and flux ratios, as two grids.
 
     ln L is as smooth as the PSF, however sharply L itself peaks: it is computed on a coarse grid (polynomials in
@@ -125,12 +125,7 @@ class _Prior:
             renderer.phases, renderer.n_samples, member, counts, background, good, self.centred,
             self.sep, self.angle, self.share, place, single, single_peak, nodes,
         )  # fmt: skip
-        # Single precision is enough for what lies below the highest node, and twice as quick.
-        top = nodes.reshape(n, -1).max(axis=1)
-        fine = self._interpolate((nodes - top[:, None, None, None]).astype(np.float32)).reshape(n, -1)
-        best = np.argmax(fine, axis=1)
-        peak = fine[np.arange(n), best]
-        pair = top + peak + np.log(np.exp(fine - peak[:, None]).mean(axis=1))
+        pair, best = self.mean_over_law(nodes)
         i, j, k = np.unravel_index(best, (len(self.fine_sep), len(self.fine_angle), len(self.fine_share)))
         pair_peak = np.empty(n)
         _peaks(
@@ -138,6 +133,16 @@ class _Prior:
             self.fine_sep[i], self.fine_angle[j], self.fine_share[k], place, pair_peak,
         )  # fmt: skip
         return single, pair, single_peak, pair_peak
+
+    def mean_over_law(self, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """ln of the mean of exp(`nodes`) (B, s, a, w) over the law, and the best node of the fine grid, both (B,)."""
+        n = len(nodes)
+        # Single precision is enough for what lies below the highest node, and twice as quick.
+        top = nodes.reshape(n, -1).max(axis=1)
+        fine = self._interpolate((nodes - top[:, None, None, None]).astype(np.float32)).reshape(n, -1)
+        best = np.argmax(fine, axis=1)
+        peak = fine[np.arange(n), best]
+        return top + peak + np.log(np.exp(fine - peak[:, None]).mean(axis=1)), best
 
     def _interpolate(self, nodes: np.ndarray) -> np.ndarray:
         """Values on the coarse grid (B, s, a, w) to those on the fine one (B, S, A, W), axis by axis."""

@@ -13,7 +13,19 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dioscuri.catalogs.image_evaluation import ASSUMED, CLASSICAL, GLRT, OPTIMUM, TEST, Sample, rankable, samples_of
+from dioscuri.catalogs.image_evaluation import (
+    ASSUMED,
+    CLASSICAL,
+    GLRT,
+    OPTIMUM,
+    RATIO_EDGES,
+    SEP_EDGES,
+    TEST,
+    UNKNOWN,
+    Sample,
+    rankable,
+    samples_of,
+)
 from dioscuri.catalogs.published_images import ACCURACY, VALIDATION
 from dioscuri.learn import metrics
 from dioscuri.plots.style import ACCENT, FAINT, MAP, PAGE, SINGLE, empty, figure, fraction_axis
@@ -26,6 +38,7 @@ METHODS: dict[str, dict[str, Any]] = {
     OPTIMUM: {"color": "black", "marker": ".", "ls": "-"},
     GLRT: {"color": SINGLE, "marker": ".", "ls": "--"},
     ASSUMED: {"color": "black", "marker": ".", "ls": ":"},
+    UNKNOWN: {"color": "black", "marker": "x", "ms": 4, "ls": "-."},
 }
 LABEL = {
     "compact": "compact network",
@@ -34,6 +47,7 @@ LABEL = {
     OPTIMUM: "optimum",
     GLRT: "likelihood-ratio test",
     ASSUMED: "optimum, nominal PSF assumed",
+    UNKNOWN: "optimum, PSF unknown",
 }
 AXIS = {
     "snr": "S/N (eq. 1)",
@@ -61,7 +75,7 @@ def title(case: str) -> str:
 
 def accuracy_along(merits: pd.DataFrame, axis: str, out: str | os.PathLike, settings: Any = None) -> None:
     """Accuracy (Figs. 6 and 7), and below it TPR and FPR, along one axis of the test grid: a column per case."""
-    rows = merits[(merits["axis"] == axis) & (merits["method"] != ASSUMED)]
+    rows = merits[(merits["axis"] == axis) & (~merits["method"].isin([ASSUMED, UNKNOWN]))]
     cases = list(dict.fromkeys(rows["case"]))
     with figure(out, max(4.6, 3.4 * len(cases) + 1.9), 5.2, settings) as drawing:
         if not cases:
@@ -79,7 +93,7 @@ def accuracy_along(merits: pd.DataFrame, axis: str, out: str | os.PathLike, sett
             above.plot(list(published), list(published.values()), **PAPER)
             above.set_title(title(case))
             below.set_xlabel(AXIS[axis])
-        panels[0][0].set_ylabel("accuracy")
+        panels[0][0].set_ylabel("accuracy, half of the stamps single")
         panels[0][0].set_ylim(0.48, 1.01)
         fraction_axis(panels[1][0], "TPR (filled), FPR (open)")
         drawing.legend(handles=_handles(rows["method"], paper=True), loc="outside right center")
@@ -118,14 +132,19 @@ def roc_and_confusion(
             above.set_title(title(sample.case))
         panels[0][0].set_ylabel("true positive rate")
         panels[1][0].set_ylabel("true class")
-        methods = [method for sample in tests for method in sample.methods]
+        methods = [method for sample in tests for method in _ranking(sample)]
         drawing.legend(handles=_handles(methods), loc="outside lower center", ncols=4)
+
+
+def _ranking(sample: Sample) -> list[str]:
+    """The methods that rank all stamps of a sample."""
+    return [method for method in sample.methods if method != UNKNOWN]
 
 
 def _roc(axes: Axes, sample: Sample) -> None:
     axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
     areas = []
-    for method in sample.methods:
+    for method in _ranking(sample):
         score = rankable(sample.score(method))
         fpr, tpr, _ = metrics.roc(score, sample.is_binary)
         axes.plot(fpr, tpr, **{**look(method), "marker": ""})
@@ -154,47 +173,41 @@ def _confusion(axes: Axes, sample: Sample, network: str) -> None:
     axes.grid(False)
 
 
-SEP_EDGES, RATIO_EDGES = np.linspace(0, 2, 11), np.linspace(0, 1, 9)
 FEWEST = 5  # pairs; a bin with fewer is left white
 
 
-def recall_map(
-    score_files: Sequence[str | os.PathLike],
-    optimum_files: Sequence[str | os.PathLike],
-    out: str | os.PathLike,
-    settings: Any = None,
-) -> None:
+def recall_map(recall: pd.DataFrame, out: str | os.PathLike, settings: Any = None) -> None:
     """Share of the test pairs found over separation and flux ratio: a row per case with unequal pairs."""
-    tests = [sample for sample in samples_of(score_files, optimum_files) if sample.axis == TEST and sample.members]
-    unequal = [sample for sample in tests if sample.truth.loc[sample.is_binary, "flux_ratio"].min() < 1]
-    shown = [[*sample.members, *([OPTIMUM] if OPTIMUM in sample.statistics else [])] for sample in unequal]
-    columns = max(map(len, shown), default=1)
-    with figure(out, 2.6 * max(columns, 2) + 1.4, 2.5 * max(len(unequal), 1) + 0.6, settings) as drawing:
-        panels = drawing.subplots(max(len(unequal), 1), columns, sharex=True, sharey=True, squeeze=False)
-        if not unequal:
+    cases, methods = list(dict.fromkeys(recall["case"])), list(dict.fromkeys(recall["method"]))
+    methods.sort(key=lambda method: method == OPTIMUM)  # the optimum last
+    with figure(out, 2.6 * max(len(methods), 2) + 1.4, 2.5 * max(len(cases), 1) + 0.6, settings) as drawing:
+        panels = drawing.subplots(max(len(cases), 1), max(len(methods), 1), sharex=True, sharey=True, squeeze=False)
+        if not cases:
             empty(panels[0][0], "no case has pairs of unequal flux")
             return
-        for row, sample, methods in zip(panels, unequal, shown):
+        for row, case in zip(panels, cases):
             for axes, method in zip(row, methods):
-                image = _recall_panel(axes, sample, method)
-                axes.set_title(f"{title(sample.case)}\n{label(method)}", fontsize=8)
+                image = _recall_panel(axes, recall[(recall["case"] == case) & (recall["method"] == method)])
+                axes.set_title(f"{title(case)}\n{label(method)}", fontsize=8)
             row[0].set_ylabel("flux ratio $F_2/F_1$")
         for axes in panels[-1]:
             axes.set_xlabel(AXIS["sep"])
         drawing.colorbar(image, ax=panels, label="share of the pairs found", shrink=0.9)
 
 
-def _recall_panel(axes: Axes, sample: Sample, method: str) -> Any:
-    pairs = sample.truth[sample.is_binary]
-    found = sample.score(method)[sample.is_binary] > (0.5 if method in sample.members else 0.0)
-    edges = (SEP_EDGES, RATIO_EDGES)
-    total, _, _ = np.histogram2d(pairs["sep"], pairs["flux_ratio"], edges)
-    seen, _, _ = np.histogram2d(pairs["sep"][found], pairs["flux_ratio"][found], edges)
-    share = np.ma.masked_where(total < FEWEST, seen / np.maximum(total, 1))
-    image = axes.pcolormesh(*edges, share.T, cmap=MAP, vmin=0, vmax=1, rasterized=True)
-    centres = [0.5 * (values[1:] + values[:-1]) for values in edges]
+def _recall_panel(axes: Axes, bins: pd.DataFrame) -> Any:
+    table = np.full((len(RATIO_EDGES) - 1, len(SEP_EDGES) - 1), np.nan)
+    counted = bins[bins["n_binaries"] >= FEWEST]
+    row, column = (
+        np.searchsorted(edges, counted[name] + 1e-6) - 1
+        for edges, name in ((RATIO_EDGES, "ratio_low"), (SEP_EDGES, "sep_low"))
+    )
+    table[row, column] = counted["tpr"]
+    share = np.ma.masked_invalid(table)
+    image = axes.pcolormesh(SEP_EDGES, RATIO_EDGES, share, cmap=MAP, vmin=0, vmax=1, rasterized=True)
+    centres = [0.5 * (values[1:] + values[:-1]) for values in (SEP_EDGES, RATIO_EDGES)]
     if not share.mask.all():
-        axes.contour(*centres, share.T, levels=[0.5, 0.9], colors="white", linewidths=0.8)
+        axes.contour(*centres, share, levels=[0.5, 0.9], colors="white", linewidths=0.8)
     axes.grid(False)
     return image
 
@@ -216,10 +229,11 @@ def psf_mismatch(merits: pd.DataFrame, out: str | os.PathLike, settings: Any = N
             return
         rows = merits[merits["axis"].isin(shown) & (merits["method"] != GLRT)]
         colour = dict(zip(dict.fromkeys(rows["case"]), CASE_COLOURS))
+        # The likelihood ratios know nothing of a training: the first case that has each is enough.
+        first = rows.drop_duplicates("method").set_index("method")["case"]
         for (above, below), axis in zip(panels.T, shown):
             for (case, method), points in rows[rows["axis"] == axis].groupby(["case", "method"], sort=False):
-                # The likelihood ratios know nothing of a training: once is enough.
-                if method in CLASSICAL and case != next(iter(colour)):
+                if method in CLASSICAL and case != first[method]:
                     continue
                 points = _with_nominal(points, merits, str(case), str(method))
                 for axes, name in ((above, "fpr"), (below, "accuracy")):

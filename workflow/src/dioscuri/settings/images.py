@@ -77,6 +77,9 @@ class ImageMocks(Settings):
     n_train: Positive = Field(description="stamps per epoch (or in all, where fresh is false), half of them pairs")
     n_validation: Positive = Field(description="stamps that choose the best epoch")
     n_test: Positive = Field(description="stamps, seen by no training")
+    n_unknown_psf: Count = Field(
+        0, description="stamps of a cell for which the optimum that does not know the PSF is computed, where it is not"
+    )
     fresh: bool = Field(description="true: new mocks every epoch; false: one fixed training set, as in the paper")
 
 
