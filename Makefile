@@ -31,9 +31,9 @@ demo: $(READY)
 	$(DEMO) demo
 	$(DEMO) --quiet all --report results/demo/report.zip -- demo
 	@echo
-	@echo "catalogue   results/demo/lamost_mrs/catalogs/mrs.fits (and candidates.fits beside it)"
-	@echo "figures     results/demo/lamost_mrs/figures/"
-	@echo "checks      results/demo/lamost_mrs/checks.json"
+	@echo "catalogues  results/demo/lamost_mrs/catalogs/mrs.fits and results/demo/hst/catalogs/candidates.fits (and others beside them)"
+	@echo "figures     results/demo/{csst,hst,lamost_mrs,protostar}/figures/"
+	@echo "checks      results/demo/{csst,hst,lamost_mrs,protostar}/checks.json"
 	@echo "report      results/demo/report.zip (unpack it and open report.html)"
 
 test: lint
