@@ -30,6 +30,9 @@ def test_noiseless_pairs_are_found(renderer):
     sources = draw_sources(6, 5, law, binary_share=1.0)
     fit = fit_pair(renderer.render_pairs(sources), NOISE.variance, renderer)
     np.testing.assert_allclose(fit.sep, sources["sep"], atol=0.03)
+    unequal = sources["flux_ratio"] < 0.9
+    assert unequal.sum() >= 4
+    np.testing.assert_allclose(fit.flux_ratio[unequal], sources["flux_ratio"][unequal], atol=0.04)
     # Medians of nearly equal stars lie below 1, beyond which there is nothing.
     assert np.all(np.abs(fit.flux_ratio - sources["flux_ratio"]) < fit.flux_ratio_high - fit.flux_ratio_low)
     assert np.all(fit.flux_ratio_high - fit.flux_ratio_low < 0.2)

@@ -148,7 +148,6 @@ def checked(tables, tmp_path):
 
     def write(compact=2.0, robust=2.0, shift=0.0, **others):
         for case, d in (("plain", compact), ("robust", robust)):
-            # What the PSF is, networks of the robust case cannot know: their bound does not either.
             tables(case=case, d=2.0, **({"log_bf_unknown": _statistic(2.0)} if case == "robust" else {}))
             tables(case=case, network="compact", d=d)
             tables(case=case, network="compact", sample="jitter", cell=0.02, d=4.0, shift=shift)
@@ -168,6 +167,12 @@ def test_good_networks_keep_what_is_promised(checked):
     assert checks["plain.compact.accuracy"]["paper"] == 0.972
     assert checks["plain.compact.tpr"]["paper"] == pytest.approx(1 - 0.032)
     assert "plain.optimum.accuracy" in checks
+    assert (
+        checks["robust.compact.accuracy_below_optimum"]["bound"]
+        == checks["plain.compact.accuracy_below_optimum"]["bound"]
+    )
+    # Beside it the optimum that does not know the PSF either: told, not promised.
+    assert checks["robust.compact.accuracy_below_optimum_unknown_psf"]["bound"] is None
 
 
 def test_bad_networks_fail(checked):

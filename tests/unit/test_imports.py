@@ -1,11 +1,16 @@
-"""Imports run one way through the house, and the bare-GPU path needs no more than it says."""
+"""Imports run one way through the house, the bare-GPU path needs no more than it says, and pins install everywhere."""
 
 import ast
 import subprocess
 import sys
+import tomllib
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 LEAVES = {"config", "flags", "io", "job", "paths", "settings", "transfer"}
 ROOMS = {
@@ -113,3 +118,16 @@ def test_importing_the_package_imports_nothing_heavy(root):
     assert done.returncode == 0, done.stderr
     heavy = {"numpy", "torch", "astropy", "pandas", "h5py", "scipy", "numba"} & set(done.stdout.split())
     assert heavy == set()
+
+
+def test_pins_install_on_the_oldest_python_that_is_promised(root):
+    """A package may ask for a later patch of Python than a distribution ships: Debian 12 has 3.11.2."""
+    promised = tomllib.loads((root / "pyproject.toml").read_text())["project"]["requires-python"]
+    oldest = promised.split(",")[0].removeprefix(">=") + ".0"
+    pins = [Requirement(line) for line in (root / "envs/constraints.txt").read_text().splitlines() if "==" in line]
+    asked = {}
+    for pin in pins:
+        with suppress(PackageNotFoundError):  # for another platform
+            asked[pin.name] = SpecifierSet(metadata(pin.name).get("Requires-Python") or "")
+    assert len(asked) > 100
+    assert [name for name, python in asked.items() if not python.contains(oldest)] == []
