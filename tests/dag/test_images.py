@@ -146,6 +146,7 @@ def test_another_noise_makes_all_stamps_again_but_no_psf(plan_again):
     ("module", "first", "untouched"),
     [
         ("images/optimum.py", "score_optimum", {"make_stamps", "make_psf_bank"}),
+        ("catalogs/image_checks.py", "write_image_checks", {"summarise_images", "train_image_model"}),
         ("learn/backbones.py", "train_image_model", {"make_stamps", "score_optimum"}),
         ("plots/images_stamps.py", "plot_psf_stamps", {"plot_roc", "score_images"}),
     ],
