@@ -8,7 +8,14 @@ import pytest
 
 from dioscuri.config import load_config
 
-PRESETS = ["config/reference.yaml", "config/release.yaml", "config/demo.yaml", "tests/presets/tiny.yaml", None]
+PRESETS = [
+    "config/reference.yaml",
+    "config/release.yaml",
+    "config/large_networks.yaml",
+    "config/demo.yaml",
+    "tests/presets/tiny.yaml",
+    None,
+]
 ONCE = ["simulate_chance_alignments", "summarise_images", "write_image_checks", "judge_checks", "plot_psf_stamps"]
 ONCE += ["plot_chance_alignments", "plot_image_learning", "plot_roc", "plot_occlusion"]
 OTHER_PSF = ("jitter", "wfe")

@@ -10,7 +10,13 @@ from dioscuri import config
 from dioscuri.config import ConfigError, load_config
 from dioscuri.settings.lamost_mrs import Axis
 
-PRESETS = ["config/demo.yaml", "config/reference.yaml", "config/release.yaml", "tests/presets/tiny.yaml"]
+PRESETS = [
+    "config/demo.yaml",
+    "config/reference.yaml",
+    "config/release.yaml",
+    "config/large_networks.yaml",
+    "tests/presets/tiny.yaml",
+]
 
 
 @pytest.fixture
