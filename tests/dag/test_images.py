@@ -17,7 +17,7 @@ PRESETS = [
     None,
 ]
 ONCE = ["simulate_chance_alignments", "summarise_images", "write_image_checks", "judge_checks", "plot_psf_stamps"]
-ONCE += ["plot_chance_alignments", "plot_image_learning", "plot_roc", "plot_occlusion"]
+ONCE += ["plot_chance_alignments", "plot_image_networks", "plot_image_learning", "plot_roc", "plot_occlusion"]
 OTHER_PSF = ("jitter", "wfe")
 
 

@@ -14,7 +14,7 @@ from dioscuri.images.psf import Psf
 from dioscuri.images.stamps import CENTRE, Noise
 from dioscuri.learn.backbones import build
 from dioscuri.learn.image_inference import IMAGE_MODEL_SCHEMA
-from dioscuri.plots import images_models, images_stamps, style
+from dioscuri.plots import images_models, images_networks, images_stamps, style
 
 N = 1200
 
@@ -151,6 +151,25 @@ def test_psf_errors_show_in_the_false_positives(table, drawn, tmp_path):
     assert any(np.array_equal(x, [-2, 0, 2]) for x, _ in lines_of(above))
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert labels == ["even", "odd", "compact network", "optimum", "optimum, nominal PSF assumed"]
+
+
+def test_the_networks_are_drawn_with_the_shapes_behind_their_layers(drawn, tmp_path):
+    networks = {
+        "compact": {"architecture": "compact", "rendering": "compact", "layers": {"crop": 2}},
+        "small_b3": {
+            "architecture": "efficientnet_b3",
+            "rendering": "rgb_log",
+            "layers": {"upscale": 32, "weights": "hub"},
+        },
+    }
+    images_networks.architectures(networks, tmp_path / "networks.png")
+    assert_picture(tmp_path / "networks.png")
+    compact, large, block = [[text.get_text() for text in axes.texts if text.get_text()] for axes in drawn[0].axes]
+    assert compact[::2] == ["32 × 8²", "48 × 6²", "64 × 3²", "128", "128", "2"]
+    assert large[0] == "40 × 16²" and large[-10::2] == ["1536 × 1²", "1536", "512", "512", "2"]
+    assert large[-1].startswith("dense") and large[-5].startswith("dense")
+    assert [text.split("\n")[0].split()[0] for text in block[1::2]] == ["expand", "depth-wise", "squeeze", "project"]
+    assert block[0] == "2304 × 1²" and block[-2] == "384 × 1²"
 
 
 def test_learning_curves_mark_the_epoch_that_was_kept(drawn, tmp_path):

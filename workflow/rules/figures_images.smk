@@ -31,6 +31,37 @@ rule plot_psf_stamps:
         "../scripts/plot_psf_stamps.py"
 
 
+rule plot_image_networks:
+    """The layers of the networks (Fig. 3)."""
+    input:
+        code=code("plots.images_networks"),
+    output:
+        report(
+            "<results>/{survey}/figures/networks.png",
+            caption="../report/image_networks.rst",
+            category=lambda wildcards: wildcards.survey.upper(),
+            subcategory="Models",
+            labels={"figure": "networks"},
+        ),
+    log:
+        "<logs>/plot_image_networks/{survey}.log",
+    benchmark:
+        "<benchmarks>/plot_image_networks/{survey}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        networks=lambda wildcards: {
+            name: network.model_dump(exclude_none=True)
+            for name, network in images_of(wildcards).networks.items()
+        },
+    script:
+        "../scripts/plot_image_networks.py"
+
+
 rule plot_image_learning:
     """Training and validation loss of every network."""
     input:

@@ -170,7 +170,7 @@ def image_figures(survey):
     axes = {axis for case in images.train_cases for axis in samples(survey, case)[1:]}
     unequal = any(images.cases[case].flux_ratio == "uniform" for case in images.train_cases)
     return [
-        *["psf_stamps", "chance_alignments", "learning_curves", "roc", "occlusion"],
+        *["psf_stamps", "chance_alignments", "networks", "learning_curves", "roc", "occlusion"],
         *(f"accuracy_{axis}" for axis in ("snr", "sep") if axis in axes),
         *(["recall_map"] if unequal else []),
         *(["psf_mismatch"] if axes & set(OTHER_PSF) else []),
