@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from matplotlib.figure import Figure
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,20 @@ def file_server(monkeypatch) -> Iterator:
         yield running
         running.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[Figure]:
+    """Figures as they are saved, so that their axes can be asked; the files are written all the same."""
+    figures: list[Figure] = []
+    save = Figure.savefig
+
+    def remember(self, *args, **kwargs):
+        figures.append(self)
+        return save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", remember)
+    return figures
 
 
 def _module(name: str) -> ModuleType:

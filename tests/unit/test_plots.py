@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from dioscuri.catalogs.evaluation import LABELS, summarise, write_test_scores
@@ -21,20 +20,6 @@ from dioscuri.spectra.library import log_grid, window_of
 
 ARMS = [Arm("blue", 5000.0, 5300.0, 64, 1200.0), Arm("red", 6350.0, 6750.0, 72, 1200.0)]
 PENALTIES = (8.0, 16.0)
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Figures as they are saved, so that their axes can be asked; the files are written all the same."""
-    figures = []
-    save = Figure.savefig
-
-    def remember(self, *args, **kwargs):
-        figures.append(self)
-        return save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", remember)
-    return figures
 
 
 def axis_labels(figure):

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 from scipy.stats import norm
 
@@ -17,20 +16,6 @@ from dioscuri.learn.image_inference import IMAGE_MODEL_SCHEMA
 from dioscuri.plots import images_models, images_networks, images_stamps, style
 
 N = 1200
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Figures as they are saved, so that their axes can be asked; the files are written all the same."""
-    figures = []
-    save = Figure.savefig
-
-    def remember(self, *args, **kwargs):
-        figures.append(self)
-        return save(self, *args, **kwargs)
-
-    monkeypatch.setattr(Figure, "savefig", remember)
-    return figures
 
 
 def assert_picture(path):
