@@ -115,6 +115,7 @@ rule release:
     input:
         rules.pack_release.output,
         expand(rules.pack_image_release.output, survey=["csst", "hst"]),
+        expand(rules.summarise_images.output, survey=["csst", "hst"]),
         surveys_of("all"),
 
 

@@ -53,6 +53,14 @@ def test_jobs_of_a_preset(plan, root, preset):
     assert jobs.total() < 1000
 
 
+def test_a_release_trains_packs_and_tests_every_seed(plan, root):
+    config = load_config(root / f"config/{name}.yaml" for name in ("config", "surveys", "release"))
+    jobs = plan("--configfile", "config/release.yaml", "--", "release")
+    assert jobs["train_image_model"] == len(config.csst.seeds) + len(config.hst.seeds)
+    assert jobs["pack_image_release"] == jobs["summarise_images"] == 2
+    assert jobs["score_images"] == 3 * jobs["train_image_model"]  # test, jitter, wavefront
+
+
 def test_csst_needs_no_frames_of_a_cluster(plan, root):
     config = load_config(root / f"config/{name}.yaml" for name in ("config", "surveys", "demo"))
     jobs = plan("--configfile", "config/demo.yaml", "--", "csst")
