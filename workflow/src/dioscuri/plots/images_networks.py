@@ -129,7 +129,7 @@ def _draw(axes: Axes, title: str, stages: list[Stage]) -> None:
             axes.annotate("", (k + 0.62, 0), (k + 0.38, 0), arrowprops={"arrowstyle": "->", "lw": 0.6})
         shape = f"{stage.shape[0]} × {stage.shape[-1]}²" if is_image else str(stage.shape[0])
         axes.text(k, height / 2 + 0.03, shape, ha="center", va="bottom", fontsize=6.5)
-        name = fill(stage.name.replace(" × ", "\u00a0×\u00a0"), 12)  # no line ends at the sign
+        name = fill(stage.name.replace(" × ", "\u00a0×\u00a0"), 13)  # no line ends at the sign
         axes.text(k, -0.58, f"{name}\n{_thousands(stage.n_weights)}", ha="center", va="top", fontsize=6.5)
     axes.set(xlim=(-0.6, max(len(stages), 12) - 0.3), ylim=(-0.95, 0.72), title=title)
     axes.axis("off")
