@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from dioscuri.images.channels import RENDERINGS
 from dioscuri.learn.backbones import SIZE, Backbone, Compact, build
 from dioscuri.plots.images_models import label
-from dioscuri.plots.style import ACCENT, FAINT, figure
+from dioscuri.plots.style import ACCENT, FAINT, PAGE, figure
 
 IMAGES, VECTORS = FAINT, ACCENT
 # Blocks of timm by their names in the papers.
 BLOCKS = {"InvertedResidual": "MBConv", "DepthwiseSeparableConv": "separable", "BasicBlock": "residual"}
 MBCONV = "InvertedResidual"
-PARTS = {"conv_pw": "expand 1 × 1", "conv_dw": "depth-wise", "se": "squeeze and excite", "conv_pwl": "project 1 × 1"}
+PARTS = {"conv_pw": "expand", "conv_dw": "depth-wise", "se": "squeeze and excite", "conv_pwl": "project"}
 
 
 @dataclass
@@ -45,48 +45,70 @@ def architectures(networks: Mapping[str, Mapping[str, Any]], out: str | os.PathL
             del layers["weights"]
         n_channels = RENDERINGS[network["rendering"]]
         net = build({"architecture": network["architecture"], **layers}, n_channels).eval()
-        stages = traced(net, _stages(net), torch.zeros(1, n_channels, SIZE, SIZE))
+        whole, block = _whole(net), _inside_mbconv(net)
+        stages = _traced(net, [*whole, *block], torch.zeros(1, n_channels, SIZE, SIZE))
         side = net.upscale if isinstance(net, Backbone) else SIZE
         n_weights = sum(parameter.numel() for parameter in net.parameters())
-        rows.append((f"{label(name)}: {side} × {side} px, {n_weights / 1e6:.2g} million weights", stages))
-        block = _last_mbconv(net)
-        if block is not None:
-            stages = traced(net, dict(_parts(block)), torch.zeros(1, n_channels, SIZE, SIZE))
-            rows.append((f"{label(name)}: inside one MBConv block; its input is added to what leaves it", stages))
-    with figure(out, 9.0, 1.9 * len(rows), settings) as drawing:
+        rows.append((f"{label(name)}: {side} × {side} px, {n_weights / 1e6:.2g} million weights", stages[: len(whole)]))
+        if block:
+            title = f"{label(name)}: inside one MBConv block; its input is added to what leaves it"
+            rows.append((title, stages[len(whole) :]))
+    with figure(out, PAGE, 1.9 * len(rows), settings) as drawing:
         for axes, (title, stages) in zip(drawing.subplots(len(rows), 1, squeeze=False)[:, 0], rows):
             _draw(axes, title, stages)
 
 
-def traced(net: nn.Module, modules: Mapping[str, list[nn.Module]], image: Tensor) -> list[Stage]:
-    """The stages (name → the modules that follow each other in it) with the shapes that `image` has behind them."""
-    shapes: dict[str, tuple[int, ...]] = {}
+# What a box is called, and the modules in it, in their order.
+Named = tuple[str, list[nn.Module]]
 
-    def remember(name: str):
-        return lambda module, inputs, output: shapes.update({name: tuple(output.shape[1:])})
 
-    hooks = [parts[-1].register_forward_hook(remember(name)) for name, parts in modules.items()]
+def _traced(net: nn.Module, boxes: list[Named], image: Tensor) -> list[Stage]:
+    """The boxes with the shapes that `image` has behind them."""
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def remember(module: nn.Module, _: Any, output: Tensor) -> None:
+        shapes[module] = tuple(output.shape[1:])
+
+    hooks = [modules[-1].register_forward_hook(remember) for _, modules in boxes]
     with torch.inference_mode():
         net(image)
     for hook in hooks:
         hook.remove()
-    weights = {name: sum(p.numel() for part in parts for p in part.parameters()) for name, parts in modules.items()}
-    return [Stage(name.split("|")[1], shapes[name], weights[name]) for name in modules]
+    return [
+        Stage(name, shapes[modules[-1]], sum(p.numel() for module in modules for p in module.parameters()))
+        for name, modules in boxes
+    ]
 
 
-def _stages(net: Compact | Backbone) -> dict[str, list[nn.Module]]:
+def _whole(net: Compact | Backbone) -> list[Named]:
     """Layers with weights, in their order; a normalisation of images belongs to the convolution before it."""
     if isinstance(net, Compact):
         layers: list[nn.Module] = [*net.convolutions, *net.dense]
     else:
         layers = [*_flat(net.features), *net.head]
-    stages: dict[str, list[nn.Module]] = {}
+    boxes: list[Named] = []
     for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d) and stages:
-            stages[next(reversed(stages))].append(layer)
-        elif any(True for _ in layer.parameters()):
-            stages[f"{len(stages)}|{_called(layer)}"] = [layer]
-    return stages
+        if isinstance(layer, nn.BatchNorm2d):
+            boxes[-1][1].append(layer)
+        elif next(layer.parameters(), None) is not None:
+            boxes.append((_called(layer), [layer]))
+    return boxes
+
+
+def _inside_mbconv(net: nn.Module) -> list[Named]:
+    """The parts of the last MBConv block with a residual connection; none where there is no such block."""
+    found = [module for module in net.modules() if type(module).__name__ == MBCONV and module.has_skip]
+    return (
+        [(_part(name, child), [child]) for name, child in found[-1].named_children() if name in PARTS] if found else []
+    )
+
+
+def _part(name: str, child: nn.Module) -> str:
+    return (
+        f"{PARTS[name]} {child.kernel_size[0]} × {child.kernel_size[1]}"
+        if isinstance(child, nn.Conv2d)
+        else PARTS[name]
+    )
 
 
 def _flat(features: nn.Module) -> Iterator[nn.Module]:
@@ -104,19 +126,6 @@ def _called(layer: nn.Module) -> str:
         return "batch norm"
     blocks = [type(child).__name__ for child in layer.children()]
     return f"{len(blocks)} × {BLOCKS.get(blocks[-1], blocks[-1])}"
-
-
-def _last_mbconv(net: nn.Module) -> nn.Module | None:
-    """The last block of the kind that has a residual connection, if there is one."""
-    found = [module for module in net.modules() if type(module).__name__ == MBCONV and module.has_skip]
-    return found[-1] if found else None
-
-
-def _parts(block: nn.Module) -> Iterator[tuple[str, list[nn.Module]]]:
-    for name, child in block.named_children():
-        if name in PARTS:
-            size = f" {child.kernel_size[0]} × {child.kernel_size[1]}" if name == "conv_dw" else ""  # type: ignore
-            yield f"{name}|{PARTS[name]}{size}", [child]
 
 
 def _draw(axes: Axes, title: str, stages: list[Stage]) -> None:
