@@ -2,7 +2,7 @@
 #   make demo           minutes, offline: a catalogue, figures and a report in results/demo
 #   make test           everything that this machine allows
 #   make bench          ours and the published way side by side
-#   make release        train the released models again (about 45 minutes on 2 loaded cores); writes models/
+#   make release        train the released models again (about an hour on 2 loaded cores); writes models/
 #   make slurm-profile  once on a cluster; then: snakemake --profile slurm lamost_mrs
 #   make slurm-test     a real one-node SLURM on this machine (root, apt: slurm-wlm munge)
 #   make lint           ruff, mypy, snakefmt, snakemake --lint
