@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from dioscuri.analogues.features import Stretch, measure
-from dioscuri.learn.feature_networks import FeatureNetwork, build
-from dioscuri.learn.head_training import train
-from dioscuri.learn.triplets import SCORED
+from dioscuri.learn.features.networks import FeatureNetwork, build
+from dioscuri.learn.features.training import train
+from dioscuri.learn.features.triplets import SCORED
 from inference import median_seconds, row
 
 N_PIXELS = 96

@@ -7,11 +7,12 @@ import time
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from dioscuri.analogues import dynamics, observe
-from dioscuri.analogues.collapse import simulate
-from dioscuri.analogues.geometry import lines_of_sight
+from dioscuri.analogues.observation import images as observe
+from dioscuri.analogues.simulation import dynamics
+from dioscuri.analogues.simulation.collapse import simulate
+from dioscuri.analogues.simulation.geometry import lines_of_sight
+from dioscuri.analogues.simulation.system import G, Gas
 from dioscuri.analogues.synthetic import observe_system
-from dioscuri.analogues.system import G, Gas
 from inference import median_seconds, row
 
 N_PARTICLES, SEPARATION, N_PIXELS, FIELD = 4000, 150.0, 96, 1600.0  # AU

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from dioscuri.images.epochs import FreshStamps, Observer
-from dioscuri.images.psf import OPTICS, optical_psf
-from dioscuri.images.stamps import Law, Noise, Renderer, draw_sources, make_stamps
-from dioscuri.learn.augmentation import Augmentation
-from dioscuri.learn.backbones import build
-from dioscuri.learn.image_inference import Classifier
-from dioscuri.learn.image_training import train
+from dioscuri.learn.images.augmentation import Augmentation
+from dioscuri.learn.images.backbones import build
+from dioscuri.learn.images.inference import Classifier
+from dioscuri.learn.images.training import train
 from dioscuri.learn.lightning_quirks import declare_missing_operators
+from dioscuri.psf.effective import OPTICS, optical_psf
+from dioscuri.stamps.epochs import FreshStamps, Observer
+from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps
 from inference import median_seconds, row
 
 N_STAMPS, BATCH, UPSCALE = 12_800, 256, 224

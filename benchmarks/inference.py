@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from dioscuri.learn import noise
-from dioscuri.learn.inference import Ensemble
-from dioscuri.learn.networks import SpectrumCNN, multiply_adds
+from dioscuri.learn.spectra.inference import Ensemble
+from dioscuri.learn.spectra.networks import SpectrumCNN, multiply_adds
 
 N_PIXELS = 3347  # blue arm
 N_MODELS, N_DRAWS = 5, 20  # Zhang et al. 2022, §3.3

@@ -9,11 +9,11 @@ import numpy as np
 from astropy.io import fits
 from astropy.table import Table
 
-from dioscuri.spectra.arms import C_KMS, Arm
+from dioscuri.arms import C_KMS, Arm
+from dioscuri.lamost.ingest import ingest_files
+from dioscuri.lamost.mrs_files import Exposure, MRSFile, read_mrs
+from dioscuri.lamost.mrs_writer import write_mrs_file
 from dioscuri.spectra.continuum import normalise
-from dioscuri.spectra.ingest import ingest_files
-from dioscuri.spectra.lamost import Exposure, MRSFile, read_mrs
-from dioscuri.spectra.lamost_write import write_mrs_file
 from dioscuri.spectra.velocity import Templates, VelocityMeter
 from inference import median_seconds, row
 

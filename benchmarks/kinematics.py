@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from scipy.signal import fftconvolve
 
-from dioscuri.spectra.arms import C_KMS, Arm
-from dioscuri.spectra.kinematics import FWHM_PER_SIGMA, LIMB_DARKENING, Kinematics
-from dioscuri.spectra.library import log_grid, window_of
+from dioscuri.arms import C_KMS, Arm
+from dioscuri.libraries.grid import log_grid, window_of
+from dioscuri.synthesis.kinematics import FWHM_PER_SIGMA, LIMB_DARKENING, Kinematics
 from inference import median_seconds, row
 
 BLUE = Arm("blue", 5000.0, 5300.0, 3347, 7500.0)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from scipy.interpolate import RegularGridInterpolator
 
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.build import EMBEDDED_AXES, assemble, node_labels
-from dioscuri.spectra.library import AXES, SpectralLibrary, log_grid, window_of
+from dioscuri.arms import Arm
+from dioscuri.libraries.build import EMBEDDED_AXES, assemble, node_labels
+from dioscuri.libraries.grid import AXES, SpectralLibrary, log_grid, window_of
 from inference import median_seconds, row
 
 BLUE = Arm("blue", 5000.0, 5300.0, 3347, 7500.0)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from continuum import published_continuum, tuned_continuum
-from dioscuri.spectra.library import SpectralLibrary
-from dioscuri.spectra.mocks import make_mocks
+from dioscuri.libraries.grid import SpectralLibrary
+from dioscuri.mocks.pairs import make_mocks
 from inference import median_seconds, row
 from kinematics import observed_directly, observed_tuned
 from library import BLUE, grid_interpolator, made_up_library, random_labels

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.mocks import write_mock_shard
+from dioscuri.arms import Arm
+from dioscuri.mocks.pairs import write_mock_shard
 from dioscuri.stars.population import draw_pairs
 from dioscuri.stars.tracks import load_tracks
 from library import BLUE, made_up_library

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from continuum import WAVE, _spectra
+from dioscuri.mocks.pairs import make_mocks
 from dioscuri.spectra.continuum import fit_continuum
-from dioscuri.spectra.kinematics import Kinematics
-from dioscuri.spectra.mocks import make_mocks
+from dioscuri.synthesis.kinematics import Kinematics
 from kinematics import NATIVE
 from library import BLUE, made_up_library, random_labels
 from mocks import made_up_pairs

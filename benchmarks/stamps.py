@@ -9,10 +9,10 @@ import numpy as np
 from photutils.psf import ImagePSF
 from scipy.ndimage import shift
 
-from dioscuri.images.companions import fit_pair
-from dioscuri.images.optimum import fit_single, log_bayes_factor
-from dioscuri.images.psf import OPTICS, Psf, optical_psf
-from dioscuri.images.stamps import CENTRE, SIZE, Law, Noise, Renderer, draw_sources, make_stamps
+from dioscuri.psf.effective import OPTICS, Psf, optical_psf
+from dioscuri.stamps.companions import fit_pair
+from dioscuri.stamps.mocks import CENTRE, SIZE, Law, Noise, Renderer, draw_sources, make_stamps
+from dioscuri.stamps.optimum import fit_single, log_bayes_factor
 from inference import median_seconds, row
 
 OPTICS_HERE = OPTICS["csst_u"]

@@ -13,8 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from dioscuri.io import mock_shard
-from dioscuri.learn.networks import SpectrumCNN, multiply_adds
-from dioscuri.learn.training import train
+from dioscuri.learn.spectra.networks import SpectrumCNN, multiply_adds
+from dioscuri.learn.spectra.training import train
 from inference import plain_network
 
 N_PIXELS = 3347  # blue arm

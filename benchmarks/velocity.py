@@ -6,7 +6,7 @@ import sys
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from dioscuri.spectra.arms import C_KMS, Arm
+from dioscuri.arms import C_KMS, Arm
 from dioscuri.spectra.velocity import Templates, VelocityMeter
 from inference import median_seconds, row
 

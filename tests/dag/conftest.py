@@ -63,7 +63,7 @@ def read_plan() -> Callable[[subprocess.CompletedProcess], Counter]:
 def stubbed(repository_copy: Path) -> Path:
     """A checkout with stubs for scripts, and files of the user's own to score."""
     scripts = repository_copy / "workflow/scripts"
-    for script in scripts.glob("*.py"):
+    for script in scripts.rglob("*.py"):
         if script.name != "plan_shards.py":
             script.write_text(STUB)
     (repository_copy / "observed").mkdir()

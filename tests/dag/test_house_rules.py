@@ -10,7 +10,7 @@ RULE = re.compile(r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|\Z)", re.MULTILINE 
 @pytest.fixture(scope="module")
 def rules(root):
     """Rule → its text, of all rules that make files."""
-    texts = [path.read_text() for path in sorted((root / "workflow/rules").glob("*.smk"))]
+    texts = [path.read_text() for path in sorted((root / "workflow/rules").rglob("*.smk"))]
     return {name: body for text in texts for name, body in RULE.findall(text)}
 
 
@@ -40,7 +40,7 @@ def test_only_networks_ask_for_a_gpu(rules):
 
 
 def test_scripts_are_thin(root):
-    scripts = sorted((root / "workflow/scripts").glob("*.py"))
+    scripts = sorted((root / "workflow/scripts").rglob("*.py"))
     assert len(scripts) > 20
     for script in scripts:
         text = script.read_text()
@@ -50,12 +50,12 @@ def test_scripts_are_thin(root):
 
 
 def test_every_script_serves_a_rule(root, rules):
-    used = set(re.findall(r"scripts/(\w+\.py)", "".join(rules.values())))
-    assert used == {path.name for path in (root / "workflow/scripts").glob("*.py")}
+    used = set(re.findall(r"scripts/(?:\w+/)?(\w+\.py)", "".join(rules.values())))
+    assert used == {path.name for path in (root / "workflow/scripts").rglob("*.py")}
 
 
 def test_rules_import_only_leaves_of_the_package(root):
-    for path in [root / "Snakefile", *(root / "workflow/rules").glob("*.smk")]:
+    for path in [root / "Snakefile", *(root / "workflow/rules").rglob("*.smk")]:
         modules = re.findall(r"^(?:from|import) (dioscuri[\w.]*)", path.read_text(), re.MULTILINE)
         assert set(modules) <= {"dioscuri.config", "dioscuri.io", "dioscuri.paths"}, path.name
 

@@ -5,12 +5,12 @@ import csv
 import numpy as np
 import pytest
 
+from dioscuri.arms import Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.build import build_embedded
-from dioscuri.spectra.ingest import ingest_files
-from dioscuri.spectra.inputs import expand_inputs
-from dioscuri.spectra.library import window_of
+from dioscuri.lamost.ingest import ingest_files
+from dioscuri.lamost.inputs import expand_inputs
+from dioscuri.libraries.build import build_embedded
+from dioscuri.libraries.grid import window_of
 from dioscuri.spectra.velocity import Templates, VelocityMeter
 
 ARMS = [Arm("blue", 5000.0, 5300.0, 3347, 7500.0), Arm("red", 6350.0, 6750.0, 3509, 7500.0)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dioscuri.flags import Refusal
-from dioscuri.spectra.lamost import RefusedFile, barycentric_date, read_mrs
+from dioscuri.lamost.mrs_files import RefusedFile, barycentric_date, read_mrs
 
 # file: single exposures per arm, first and last wavelength of the first blue exposure as the file's own
 # column has it

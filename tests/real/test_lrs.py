@@ -5,9 +5,9 @@ import csv
 import numpy as np
 import pytest
 
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.lrs import normalise_observed
-from dioscuri.spectra.mocks import one_spectrum
+from dioscuri.arms import Arm
+from dioscuri.lamost.lrs import normalise_observed
+from dioscuri.mocks.pairs import one_spectrum
 from dioscuri.spectra.smoothing import smoothed
 
 FULL = Arm("full", 3700.0, 9000.0, 5301, 1800.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dioscuri.images.psf_files import read_psf, read_stdpsf
+from dioscuri.psf.files import read_psf, read_stdpsf
 
 
 def test_csst_psf(real_data):

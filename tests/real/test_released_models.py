@@ -6,14 +6,14 @@ import pytest
 import torch
 from astropy.io import fits
 
-from dioscuri.learn.inference import Ensemble, load_released
+from dioscuri.arms import C_KMS, air_to_vacuum
+from dioscuri.learn.spectra.inference import Ensemble, load_released
 from dioscuri.paths import models_folder
 from dioscuri.predict import predict
 from dioscuri.release import load_templates
-from dioscuri.spectra.arms import C_KMS, air_to_vacuum
 from dioscuri.spectra.continuum import fit_continuum
-from dioscuri.spectra.kinematics import Kinematics
 from dioscuri.spectra.velocity import VelocityMeter
+from dioscuri.synthesis.kinematics import Kinematics
 
 ARMS = ("blue", "red")
 LAMBDA = 16.0

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dioscuri.arms import C_KMS, Arm, air_to_vacuum
 from dioscuri.plots.mrs_sources import Comparison, cross_library
-from dioscuri.spectra.arms import C_KMS, Arm, air_to_vacuum
 from dioscuri.spectra.continuum import fit_continuum
-from dioscuri.spectra.lines import LineList, read_linelist
-from dioscuri.spectra.synthesis import synthesize
+from dioscuri.synthesis.lines import LineList, read_linelist
+from dioscuri.synthesis.synthesizer import synthesize
 
 ARMS = {"blue": Arm("blue", 5000, 5300, 3347, 7500), "red": Arm("red", 6350, 6750, 3509, 7500)}
 FINE_KMS = 1.0

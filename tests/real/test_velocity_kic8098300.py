@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from dioscuri.spectra.arms import C_KMS, Arm, air_to_vacuum
+from dioscuri.arms import C_KMS, Arm, air_to_vacuum
+from dioscuri.lamost.mrs_files import read_mrs
 from dioscuri.spectra.continuum import normalise
-from dioscuri.spectra.lamost import read_mrs
 from dioscuri.spectra.velocity import Templates, VelocityMeter, double_peak
 
 BLUE = Arm("blue", 5000.0, 5300.0, 3347, 7500.0)

@@ -56,7 +56,7 @@ if first and rule in ("build_library", "simulate_night"):
 def checkout(repository_copy: Path) -> Path:
     """A copy of the repository in which every job leaves a note of where it ran."""
     (repository_copy / "witness").mkdir()
-    for script in (repository_copy / "workflow/scripts").glob("*.py"):
+    for script in (repository_copy / "workflow/scripts").rglob("*.py"):
         script.write_text(WITNESS + script.read_text())
     return repository_copy
 

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from astropy.wcs import WCS
 
-from dioscuri.images.frames import Frame
-from dioscuri.images.psf import Psf
-from dioscuri.images.scene import Scene
+from dioscuri.cluster.frames import Frame
+from dioscuri.cluster.scene import Scene
+from dioscuri.psf.effective import Psf
 
 SKY, READ_NOISE, SCALE = 5.0, 3.0, 0.04
 

@@ -7,7 +7,7 @@ import torch
 
 from dioscuri.flags import Quality
 from dioscuri.io import mock_shard, observation_key, write_json, write_spectra_shard
-from dioscuri.learn.networks import build
+from dioscuri.learn.spectra.networks import build
 
 N_PIXELS = {"blue": 64, "red": 72}
 NETWORK = {"channels": [2], "kernels": [5], "strides": [2], "dense": [4], "dropout": 0.1}

@@ -9,7 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from dioscuri.images.alignment import (
+from dioscuri.cluster.chance_alignments import (
     blend_probability,
     chance_probability,
     expected_pairs,

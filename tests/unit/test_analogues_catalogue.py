@@ -14,8 +14,8 @@ from astropy.table import Table
 from dioscuri import io
 from dioscuri.analogues import catalogue, synthetic
 from dioscuri.analogues.catalogue import METADATA, Frame, write_catalogue
-from dioscuri.analogues.collapse import simulate
-from dioscuri.analogues.fits_maps import moment1_of_cube, read_fits
+from dioscuri.analogues.observation.fits_maps import moment1_of_cube, read_fits
+from dioscuri.analogues.simulation.collapse import simulate
 from dioscuri.analogues.user_catalogue import Channel, load
 
 DISTANCE = 140.0  # pc

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from dioscuri.spectra.atmosphere import D_LN_TAU, LOG_TAU, SOLAR_RATIO, SOLAR_TEFF, model_atmosphere
-from dioscuri.spectra.eos import (
+from dioscuri.synthesis.atmosphere import D_LN_TAU, LOG_TAU, SOLAR_RATIO, SOLAR_TEFF, model_atmosphere
+from dioscuri.synthesis.equation_of_state import (
     ATOMIC_MASS,
     BOLTZMANN,
     DONOR_ROWS,
@@ -15,8 +15,8 @@ from dioscuri.spectra.eos import (
     saha,
     solve_state,
 )
-from dioscuri.spectra.opacity import ROSSELAND_WAVE, continuous_opacity, rosseland_opacity
-from dioscuri.spectra.synthesis import planck
+from dioscuri.synthesis.opacity import ROSSELAND_WAVE, continuous_opacity, rosseland_opacity
+from dioscuri.synthesis.synthesizer import planck
 
 STEFAN_BOLTZMANN = 5.670374e-5
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import map_coordinates
 
-from dioscuri.learn.augmentation import STRENGTHS, Augmentation, enlarged, resampled, symmetries
+from dioscuri.learn.images.augmentation import STRENGTHS, Augmentation, enlarged, resampled, symmetries
 
 
 def gaussians(x: float, y: float, size: int = 56, width: float = 3.0, n: int = 1) -> torch.Tensor:

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dioscuri.learn import backbones
-from dioscuri.learn.backbones import Backbone, Compact, build
+from dioscuri.learn.images import backbones
+from dioscuri.learn.images.backbones import Backbone, Compact, build
 
 
 @pytest.fixture(scope="module")

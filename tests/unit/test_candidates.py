@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dioscuri.cluster import candidates
+from dioscuri.cluster.candidates import Search, combine, is_candidate, mean_offset, score_exposure, score_stars
+from dioscuri.cluster.cutouts import cut_stamps
+from dioscuri.cluster.frames import DataQuality
 from dioscuri.flags import SourceFlag
-from dioscuri.images import candidates
-from dioscuri.images.candidates import Search, combine, is_candidate, mean_offset, score_exposure, score_stars
-from dioscuri.images.cutouts import cut_stamps
-from dioscuri.images.frames import DataQuality
-from dioscuri.images.stamps import Law
+from dioscuri.stamps.mocks import Law
 
 _KNOWN = runpy.run_path(str(Path(__file__).with_name("cluster_frames.py")))
 PSF, READ_NOISE, SKY = (_KNOWN[name] for name in ("PSF", "READ_NOISE", "SKY"))

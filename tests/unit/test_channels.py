@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dioscuri.images.channels import RENDERINGS, make_channels
-from dioscuri.images.epochs import FreshStamps, Observer, StoredStamps
-from dioscuri.images.psf import Psf
-from dioscuri.images.stamps import Law, Noise, Renderer, draw_sources, make_stamps, write_stamps
+from dioscuri.psf.effective import Psf
+from dioscuri.stamps.channels import RENDERINGS, make_channels
+from dioscuri.stamps.epochs import FreshStamps, Observer, StoredStamps
+from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps, write_stamps
 
 NOISE = Noise(sigma=0.6, background=2.0)
 

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from dioscuri.catalogs.checks import ChecksFailed, at_least, at_most, auc_error, judge, write_checks
-from dioscuri.catalogs.evaluation import LABELS, summarise, write_test_scores
-from dioscuri.catalogs.recall import known_scores, read_truth
 from dioscuri.catalogs.tables import assemble, catalog_columns, read_catalog, write_parquet
+from dioscuri.evaluation.mrs_checks import ChecksFailed, at_least, at_most, auc_error, judge, write_checks
+from dioscuri.evaluation.mrs_rates import LABELS, summarise, write_test_scores
+from dioscuri.evaluation.mrs_recall import known_scores, read_truth
 from dioscuri.io import write_json
 
 N = 4000

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dioscuri.images import cluster_statistics as statistics
-from dioscuri.images.alignment import isolated_pairs
+from dioscuri.cluster import statistics as statistics
+from dioscuri.cluster.chance_alignments import isolated_pairs
 
 CMD = {
     "kind": "polygons", "blue": "B", "red": "R",

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from astropy.wcs import WCS
 
+from dioscuri.cluster import cmd
 from dioscuri.flags import SourceFlag
-from dioscuri.images import cmd
 
 SCALE = 0.03962
 EXPOSURES = {

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dioscuri.analogues import collapse, core, dynamics, properties
-from dioscuri.analogues.collapse import Cloud, simulate
-from dioscuri.analogues.discs import SELF_GRAVITY, Discs, disc_elements, tidal_limit
-from dioscuri.analogues.system import AU_PER_YR, G, Stars, read_system, write_system
+from dioscuri.analogues.simulation import collapse, core, dynamics, properties
+from dioscuri.analogues.simulation.collapse import Cloud, simulate
+from dioscuri.analogues.simulation.discs import SELF_GRAVITY, Discs, disc_elements, tidal_limit
+from dioscuri.analogues.simulation.system import AU_PER_YR, G, Stars, read_system, write_system
 
 SMALL = {"n_particles": 700, "n_snapshots": 6, "duration": 12.0}
 

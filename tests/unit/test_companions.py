@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from dioscuri.images.companions import PairFit, fit_pair
-from dioscuri.images.psf import OPTICS, optical_psf
-from dioscuri.images.stamps import SIZE, Law, Noise, Renderer, draw_sources, make_stamps
+from dioscuri.psf.effective import OPTICS, optical_psf
+from dioscuri.stamps.companions import PairFit, fit_pair
+from dioscuri.stamps.mocks import SIZE, Law, Noise, Renderer, draw_sources, make_stamps
 
 NOISE = Noise(sigma=0.59)
 

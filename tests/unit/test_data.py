@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dioscuri.io import mock_shard
-from dioscuri.learn.data import Batches, PairedSpectra, epoch_order
+from dioscuri.learn.spectra.data import Batches, PairedSpectra, epoch_order
 
 N_PIXELS = 30
 

@@ -9,9 +9,9 @@ from astropy.table import Table
 from photutils.psf import ImagePSF, PSFPhotometry
 from scipy.ndimage import map_coordinates
 
-from dioscuri.images.epsf import EpsfFit, fit_epsf, literal_epsf
-from dioscuri.images.epsf_equations import Spline, Star
-from dioscuri.images.psf import OPTICS, Psf, optical_psf
+from dioscuri.psf.effective import OPTICS, Psf, optical_psf
+from dioscuri.psf.epsf import EpsfFit, fit_epsf, literal_epsf
+from dioscuri.psf.epsf_equations import Spline, Star
 
 HST = OPTICS["hst_f775w"]
 SKY, READ_NOISE = 20.0, 3.1  # e-

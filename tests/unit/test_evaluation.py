@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from dioscuri.catalogs.evaluation import (
+from dioscuri.catalogs.published_mrs import TABLE_3, table_3
+from dioscuri.evaluation.mrs_rates import (
     LABELS,
     evaluate_model,
     read_rates,
@@ -17,7 +18,6 @@ from dioscuri.catalogs.evaluation import (
     summarise,
     write_test_scores,
 )
-from dioscuri.catalogs.published import TABLE_3, table_3
 from dioscuri.io import open_shard
 
 N = 20_000  # pairs

@@ -6,8 +6,8 @@ import torch
 
 from dioscuri.analogues import features
 from dioscuri.analogues.features import Stretch, measure, read_features, write_features
-from dioscuri.learn import feature_networks
-from dioscuri.learn.feature_networks import HEADED, NETWORKS, TIMM_MODELS, build
+from dioscuri.learn.features import networks as feature_networks
+from dioscuri.learn.features.networks import HEADED, NETWORKS, TIMM_MODELS, build
 
 
 @pytest.fixture(scope="module")

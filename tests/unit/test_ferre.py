@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dioscuri.spectra.arms import air_to_vacuum
-from dioscuri.spectra.ferre import FerreError, read_ferre
+from dioscuri.arms import air_to_vacuum
+from dioscuri.libraries.ferre import FerreError, read_ferre
 
 WINDOW = {"blue": (5160.0, 5190.0)}
 MG_AIR, MG_VACUUM = 5172.684, 5174.125  # Mg b2 (NIST)

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dioscuri.images import field
-from dioscuri.images.cluster import FILTERS, SINGLE, TIGHT, WIDE, Cluster, Isochrone, draw_cluster
-from dioscuri.images.detector import Detector, bleed, expose
-from dioscuri.images.frames import DataQuality, read_flt
-from dioscuri.images.psf import OPTICS, Psf
-from dioscuri.images.scene import Scene
-from dioscuri.images.stamps import Renderer
+from dioscuri.cluster import field
+from dioscuri.cluster.detector import Detector, bleed, expose
+from dioscuri.cluster.frames import DataQuality, read_flt
+from dioscuri.cluster.scene import Scene
+from dioscuri.cluster.stars import FILTERS, SINGLE, TIGHT, WIDE, Cluster, Isochrone, draw_cluster
+from dioscuri.psf.effective import OPTICS, Psf
+from dioscuri.stamps.mocks import Renderer
 
 QUIET = {"cosmic_rays": 0.0, "hot_pixels": 0.0, "bad_pixels": 0.0, "bad_columns": 0}
 SETTINGS = {

@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from dioscuri.images.frames import SATURATED, DataQuality, Frame, FrameError, read_flt, write_flt
+from dioscuri.cluster.frames import SATURATED, DataQuality, Frame, FrameError, read_flt, write_flt
 
 SHAPE = (40, 60)
 SCALE = 0.03962

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dioscuri.analogues.geometry import isotropic_weight, lines_of_sight
+from dioscuri.analogues.simulation.geometry import isotropic_weight, lines_of_sight
 
 
 def pairs(n):

@@ -10,8 +10,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from dioscuri import cli, transfer
-from dioscuri.images import download
-from dioscuri.images.download import Product, download_mast, list_exposures
+from dioscuri.cluster import download
+from dioscuri.cluster.download import Product, download_mast, list_exposures
 from dioscuri.transfer import DownloadError
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from dioscuri.catalogs.image_checks import write_checks
-from dioscuri.catalogs.image_evaluation import (
+from dioscuri.evaluation.image_checks import write_checks
+from dioscuri.evaluation.image_merits import (
     LABELS,
     best_threshold,
     merits,

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from dioscuri.learn import image_inference
-from dioscuri.learn.backbones import build
-from dioscuri.learn.image_inference import Classifier, load_model, load_released, save_released
-from dioscuri.learn.image_training import IMAGE_MODEL_SCHEMA
+from dioscuri.learn.images import inference as image_inference
+from dioscuri.learn.images.backbones import build
+from dioscuri.learn.images.inference import Classifier, load_model, load_released, save_released
+from dioscuri.learn.images.training import IMAGE_MODEL_SCHEMA
 
 NETWORK = {"architecture": "compact", "channels": [6, 8], "dense": 16, "dropout": 0.1}
 CONTEXT = {"survey": "csst", "case": "random_equal", "noise": {"sigma": 0.59, "background": 0.0}}

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from dioscuri.learn import image_inference, image_training, metrics, resume
-from dioscuri.learn.backbones import build
-from dioscuri.learn.image_training import smoothed_cross_entropy, train
+from dioscuri.learn import metrics, resume
+from dioscuri.learn.images import inference as image_inference
+from dioscuri.learn.images import training as image_training
+from dioscuri.learn.images.backbones import build
+from dioscuri.learn.images.training import smoothed_cross_entropy, train
 
 COMPACT = {"architecture": "compact", "channels": [8, 12], "dense": 16, "dropout": 0.2}
 

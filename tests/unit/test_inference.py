@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from dioscuri.learn import inference, noise
-from dioscuri.learn.inference import Ensemble
-from dioscuri.learn.networks import SpectrumCNN, build
+from dioscuri.learn import noise
+from dioscuri.learn.spectra import inference
+from dioscuri.learn.spectra.inference import Ensemble
+from dioscuri.learn.spectra.networks import SpectrumCNN, build
 
 N_PIXELS = 600
 GRID = {"wave_min": 5000.0, "wave_max": 5054.0, "n_pixels": N_PIXELS, "resolution": 7500.0}

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from dioscuri import io
+from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.spectra.arms import C_KMS, Arm
-from dioscuri.spectra.ingest import (
+from dioscuri.lamost.ingest import (
     ARM_COLUMNS,
     EXPOSURE_COLUMNS,
     REJECTED_COLUMNS,
@@ -22,8 +22,8 @@ from dioscuri.spectra.ingest import (
     ingest_files,
     write,
 )
-from dioscuri.spectra.lamost import COADD, Exposure, MRSFile
-from dioscuri.spectra.lamost_write import write_mrs_file
+from dioscuri.lamost.mrs_files import COADD, Exposure, MRSFile
+from dioscuri.lamost.mrs_writer import write_mrs_file
 
 ARMS = [Arm("blue", 5000.0, 5300.0, 3347, 7500.0), Arm("red", 6350.0, 6750.0, 3509, 7500.0)]
 SPANS = {"blue": (4898, 5390), "red": (6272, 6844)}
@@ -252,7 +252,7 @@ def test_same_bytes_whatever_the_order(tmp_path, monkeypatch):
     (wreck := tmp_path / "wreck.fits").write_text("x")
     contents = []
     for i, order in enumerate((paths + [wreck], [wreck] + paths[::-1] + paths)):
-        monkeypatch.setattr("dioscuri.spectra.ingest.FILES_AT_ONCE", 64 if i == 0 else 2)
+        monkeypatch.setattr("dioscuri.lamost.ingest.FILES_AT_ONCE", 64 if i == 0 else 2)
         shard, rejected = tmp_path / f"{i}.h5", tmp_path / f"{i}.parquet"
         write(ingest_files(order, ARMS, METERS), shard, rejected, {"version": "x"})
         contents.append((shard.read_bytes(), rejected.read_bytes()))

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import pdist
 
-from dioscuri.images.candidates import Search
-from dioscuri.images.injection import combine_injected, draw_artificial, inject, recover
-from dioscuri.images.psf import Psf
-from dioscuri.images.stamps import Law
+from dioscuri.cluster.candidates import Search
+from dioscuri.cluster.injection import combine_injected, draw_artificial, inject, recover
+from dioscuri.psf.effective import Psf
+from dioscuri.stamps.mocks import Law
 
 _KNOWN = runpy.run_path(str(Path(__file__).with_name("cluster_frames.py")))
 PSF, SCALE, frame_of, lattice = (_KNOWN[name] for name in ("PSF", "SCALE", "frame_of", "lattice"))

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dioscuri.spectra.inputs import InputError, expand_inputs, plan_shards
+from dioscuri.lamost.inputs import InputError, expand_inputs, plan_shards
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dioscuri import io
-from dioscuri.catalogs.kinds import rates_by_kind
+from dioscuri.evaluation.kinds import rates_by_kind
 from dioscuri.stars.contaminants import KINDS
 
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from dioscuri.spectra.arms import C_KMS, Arm
-from dioscuri.spectra.kinematics import FWHM_PER_SIGMA, Kinematics
-from dioscuri.spectra.library import log_grid, window_of
+from dioscuri.arms import C_KMS, Arm
+from dioscuri.libraries.grid import log_grid, window_of
+from dioscuri.synthesis.kinematics import FWHM_PER_SIGMA, Kinematics
 
 ARM = Arm("blue", 5000.0, 5300.0, 3347, 7500.0)
 NATIVE = 20000.0

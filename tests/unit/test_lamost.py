@@ -8,8 +8,8 @@ import pytest
 from astropy.io import fits
 
 from dioscuri.flags import Refusal
-from dioscuri.spectra.lamost import COADD, Exposure, MRSFile, RefusedFile, barycentric_date, parse_date, read_mrs
-from dioscuri.spectra.lamost_write import write_mrs_file
+from dioscuri.lamost.mrs_files import COADD, Exposure, MRSFile, RefusedFile, barycentric_date, parse_date, read_mrs
+from dioscuri.lamost.mrs_writer import write_mrs_file
 
 LMJM = 83_734_392  # 2018-01-30 21:12 in Beijing
 N_PIXELS = 60

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from dioscuri import io
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.build import (
+from dioscuri.arms import Arm
+from dioscuri.libraries.build import (
     EMBEDDED_AXES,
     assemble,
     build_embedded,
@@ -15,8 +15,8 @@ from dioscuri.spectra.build import (
     onto_grid,
     upper_envelope,
 )
-from dioscuri.spectra.kinematics import Kinematics
-from dioscuri.spectra.library import LibraryRangeError, SpectralLibrary, log_grid, window_of
+from dioscuri.libraries.grid import LibraryRangeError, SpectralLibrary, log_grid, window_of
+from dioscuri.synthesis.kinematics import Kinematics
 
 BLUE = Arm("blue", 5000.0, 5300.0, 3347, 7500.0)
 AXES = {
@@ -183,7 +183,7 @@ def test_embedded_library_does_not_depend_on_workers_and_jitter_is_seeded():
 
 def test_embedded_library_interpolates_to_a_thousandth():
     """Between nodes, at the default steps and R = 7500, against a synthesis at the very labels."""
-    from dioscuri.spectra.synthesis import read_linelist, synthesize
+    from dioscuri.synthesis.synthesizer import read_linelist, synthesize
 
     library = build_embedded(SMALL, {"blue": window_of(BLUE)})
     move = Kinematics(library.grid("blue"), BLUE.wave, library.resolution)
@@ -200,7 +200,7 @@ def test_embedded_library_interpolates_to_a_thousandth():
 
 
 def test_default_axes_lie_within_the_synthesizers_validity():
-    from dioscuri.spectra.synthesis import VALIDITY
+    from dioscuri.synthesis.synthesizer import VALIDITY
 
     for name, values in EMBEDDED_AXES.items():
         low, high = VALIDITY[name]

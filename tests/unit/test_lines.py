@@ -5,9 +5,9 @@ import gzip
 import numpy as np
 import pytest
 
-from dioscuri.spectra.arms import air_to_vacuum
-from dioscuri.spectra.lines import LineListError, line_list, read_linelist
-from dioscuri.spectra.molecules import BANDS, MGH, magnesium_hydride_lines, magnesium_hydride_population
+from dioscuri.arms import air_to_vacuum
+from dioscuri.synthesis.lines import LineListError, line_list, read_linelist
+from dioscuri.synthesis.molecules import BANDS, MGH, magnesium_hydride_lines, magnesium_hydride_population
 
 MOOG = """a title line of the user's
   5183.604   12.0   2.717  -0.239   729.238

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from dioscuri.arms import C_KMS, Arm
 from dioscuri.config import load_config
-from dioscuri.spectra.arms import C_KMS, Arm
-from dioscuri.spectra.build import assemble, node_labels
-from dioscuri.spectra.kinematics import Kinematics
-from dioscuri.spectra.library import SpectralLibrary, log_grid, window_of
-from dioscuri.spectra.lrs import RESOLUTION, STEP_KMS, make_lrs_mocks, normalise_observed
+from dioscuri.lamost.lrs import RESOLUTION, STEP_KMS, make_lrs_mocks, normalise_observed
+from dioscuri.libraries.build import assemble, node_labels
+from dioscuri.libraries.grid import SpectralLibrary, log_grid, window_of
 from dioscuri.spectra.smoothing import smoothed
+from dioscuri.synthesis.kinematics import Kinematics
 
 FULL = Arm("full", 3700.0, 9000.0, 5301, 1800.0)
 AXES = {"teff": np.array([5000.0, 6000.0]), "logg": np.array([4.5]), "feh": np.array([0.0]), "afe": np.array([0.0])}

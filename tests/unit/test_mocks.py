@@ -9,15 +9,15 @@ import pytest
 import torch
 
 from dioscuri import io
-from dioscuri.spectra import augment
-from dioscuri.spectra.arms import C_KMS, Arm
-from dioscuri.spectra.augment import H_ALPHA, RECIPES, Draws, Recipe
-from dioscuri.spectra.build import assemble, node_labels
-from dioscuri.spectra.chain import continuum_settings
+from dioscuri.arms import C_KMS, Arm
+from dioscuri.libraries.build import assemble, node_labels
+from dioscuri.libraries.grid import SpectralLibrary, log_grid, window_of
+from dioscuri.mocks import augment
+from dioscuri.mocks.augment import H_ALPHA, RECIPES, Draws, Recipe
+from dioscuri.mocks.chain import continuum_settings
+from dioscuri.mocks.pairs import make_mocks, one_spectrum, resolve_recipe, write_mock_shard
 from dioscuri.spectra.continuum import fit_continuum
-from dioscuri.spectra.kinematics import Kinematics
-from dioscuri.spectra.library import SpectralLibrary, log_grid, window_of
-from dioscuri.spectra.mocks import make_mocks, one_spectrum, resolve_recipe, write_mock_shard
+from dioscuri.synthesis.kinematics import Kinematics
 
 BLUE = Arm("blue", 5000.0, 5300.0, 3347, 7500.0)
 RED = Arm("red", 6350.0, 6750.0, 3509, 7500.0)
@@ -385,7 +385,7 @@ def test_one_spectrum_from_library_and_from_synthesis(library):
 def test_mocks_import_on_a_bare_gpu_machine():
     """numpy, scipy, numba, h5py and torch only: nothing else of weight is imported with them."""
     code = (
-        "import sys, dioscuri.spectra.mocks, dioscuri.spectra.library\n"
+        "import sys, dioscuri.mocks.pairs, dioscuri.libraries.grid\n"
         "banned = {'astropy', 'pydantic', 'pandas', 'snakemake', 'matplotlib', 'pyarrow'}\n"
         "sys.exit(', '.join(sorted(banned & set(sys.modules))) or 0)"
     )

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from dioscuri.arms import Arm
 from dioscuri.plots.mrs_sources import Comparison, cross_library, papers_pair
-from dioscuri.spectra.arms import Arm
 from dioscuri.stars.tracks import load_tracks
 
 

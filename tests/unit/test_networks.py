@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from dioscuri.learn import networks
+from dioscuri.learn.spectra import networks
 
 
 def trained_looking(seed: int = 0, **settings) -> networks.SpectrumCNN:

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dioscuri.arms import Arm
 from dioscuri.flags import Refusal
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.build import assemble
-from dioscuri.spectra.ingest import ingest_files
-from dioscuri.spectra.inputs import expand_inputs
-from dioscuri.spectra.lamost import COADD, RefusedFile, read_mrs
-from dioscuri.spectra.library import SpectralLibrary, log_grid, window_of
-from dioscuri.spectra.night import System, draw_system, simulate_night
-from dioscuri.spectra.telescope import DETECTORS, observe
+from dioscuri.lamost.ingest import ingest_files
+from dioscuri.lamost.inputs import expand_inputs
+from dioscuri.lamost.mrs_files import COADD, RefusedFile, read_mrs
+from dioscuri.lamost.night import System, draw_system, simulate_night
+from dioscuri.lamost.telescope import DETECTORS, observe
+from dioscuri.libraries.build import assemble
+from dioscuri.libraries.grid import SpectralLibrary, log_grid, window_of
 from dioscuri.spectra.velocity import Templates, VelocityMeter
 
 ARMS = [Arm("blue", 5000.0, 5300.0, 3347, 7500.0), Arm("red", 6350.0, 6750.0, 3509, 7500.0)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from dioscuri.learn.objective import weighted_bce
+from dioscuri.learn.spectra.objective import weighted_bce
 
 
 @pytest.mark.parametrize("penalty", [1.0, 16.0, 512.0])

@@ -6,10 +6,10 @@ from astropy import units
 from astropy.modeling.models import BlackBody
 from scipy.ndimage import gaussian_filter
 
-from dioscuri.analogues import observe
-from dioscuri.analogues.geometry import lines_of_sight
-from dioscuri.analogues.observe import COLUMN, View, convolve
-from dioscuri.analogues.system import Gas
+from dioscuri.analogues.observation import images as observe
+from dioscuri.analogues.observation.images import COLUMN, View, convolve
+from dioscuri.analogues.simulation.geometry import lines_of_sight
+from dioscuri.analogues.simulation.system import Gas
 
 FACE_ON = View(np.array([0.0, 0, 1]), np.array([0.0, 1, 0]), np.array([1.0, 0, 0]), np.zeros(3))
 

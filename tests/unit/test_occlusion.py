@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from dioscuri.learn.backbones import build
-from dioscuri.learn.occlusion import attribution
+from dioscuri.learn.images.backbones import build
+from dioscuri.learn.images.occlusion import attribution
 
 
 class OnePixel(nn.Module):

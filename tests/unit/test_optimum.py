@@ -5,9 +5,9 @@ import pytest
 from scipy.special import expit, gammaln, logsumexp
 from sklearn.metrics import roc_auc_score
 
-from dioscuri.images.optimum import fit_single, log_bayes_factor
-from dioscuri.images.psf import OPTICS, Psf, optical_psf
-from dioscuri.images.stamps import SIZE, Law, Noise, Renderer, draw_sources, make_stamps
+from dioscuri.psf.effective import OPTICS, Psf, optical_psf
+from dioscuri.stamps.mocks import SIZE, Law, Noise, Renderer, draw_sources, make_stamps
+from dioscuri.stamps.optimum import fit_single, log_bayes_factor
 
 NOISE = Noise(sigma=0.59)
 

@@ -8,12 +8,12 @@ import pytest
 from astropy.wcs import WCS
 from scipy.spatial import cKDTree
 
+from dioscuri.cluster import detection, joint_fit, photometry
+from dioscuri.cluster.frames import DataQuality, Frame
+from dioscuri.cluster.photometry_checks import error_by_magnitude, match, photon_limit
+from dioscuri.cluster.scene import Scene
 from dioscuri.flags import SourceFlag
-from dioscuri.images import detection, joint_fit, photometry
-from dioscuri.images.frames import DataQuality, Frame
-from dioscuri.images.photometry_checks import error_by_magnitude, match, photon_limit
-from dioscuri.images.psf import Psf
-from dioscuri.images.scene import Scene
+from dioscuri.psf.effective import Psf
 
 SKY, READ_NOISE = 10.0, 3.0
 FLOOR = SKY + READ_NOISE**2  # variance of a pixel without stars

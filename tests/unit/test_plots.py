@@ -8,15 +8,15 @@ import pytest
 import torch
 from matplotlib.image import imread
 
-from dioscuri.catalogs.evaluation import LABELS, summarise, write_test_scores
-from dioscuri.catalogs.selection import select_candidates
+from dioscuri.arms import Arm
+from dioscuri.catalogs.candidates import select_candidates
 from dioscuri.catalogs.tables import assemble, catalog_columns, read_catalog, write_fits
+from dioscuri.evaluation.mrs_rates import LABELS, summarise, write_test_scores
 from dioscuri.io import mock_shard
+from dioscuri.libraries.build import assemble as assemble_library
+from dioscuri.libraries.build import node_labels
+from dioscuri.libraries.grid import log_grid, window_of
 from dioscuri.plots import mrs_catalog, mrs_mocks, mrs_models, style
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.build import assemble as assemble_library
-from dioscuri.spectra.build import node_labels
-from dioscuri.spectra.library import log_grid, window_of
 
 ARMS = [Arm("blue", 5000.0, 5300.0, 64, 1200.0), Arm("red", 6350.0, 6750.0, 72, 1200.0)]
 PENALTIES = (8.0, 16.0)

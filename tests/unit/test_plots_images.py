@@ -8,12 +8,12 @@ import torch
 from matplotlib.image import imread
 from scipy.stats import norm
 
-from dioscuri.catalogs.image_evaluation import LABELS, merits, recall, samples_of, write_scores
-from dioscuri.images.psf import Psf
-from dioscuri.images.stamps import CENTRE, Noise
-from dioscuri.learn.backbones import build
-from dioscuri.learn.image_inference import IMAGE_MODEL_SCHEMA
+from dioscuri.evaluation.image_merits import LABELS, merits, recall, samples_of, write_scores
+from dioscuri.learn.images.backbones import build
+from dioscuri.learn.images.inference import IMAGE_MODEL_SCHEMA
 from dioscuri.plots import images_models, images_networks, images_stamps, style
+from dioscuri.psf.effective import Psf
+from dioscuri.stamps.mocks import CENTRE, Noise
 
 N = 1200
 

@@ -7,11 +7,11 @@ import torch
 from astropy.io import fits
 
 from dioscuri import predict, release
+from dioscuri.arms import Arm
 from dioscuri.cli import main
-from dioscuri.learn.inference import save_released
-from dioscuri.learn.networks import build
+from dioscuri.learn.spectra.inference import save_released
+from dioscuri.learn.spectra.networks import build
 from dioscuri.predict import lamost_mrs
-from dioscuri.spectra.arms import Arm
 from dioscuri.spectra.velocity import Templates
 
 ARMS = {"blue": Arm("blue", 5000, 5300, 3347, 7500), "red": Arm("red", 6350, 6750, 3509, 7500)}

@@ -11,9 +11,9 @@ from astropy.io import fits
 
 from dioscuri import predict
 from dioscuri.cli import main
-from dioscuri.images.frames import write_flt
-from dioscuri.images.stamps import Law, Noise, Renderer, draw_sources, make_stamps
+from dioscuri.cluster.frames import write_flt
 from dioscuri.predict import csst, hst
+from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps
 
 _KNOWN = runpy.run_path(str(Path(__file__).with_name("cluster_frames.py")))
 PSF, frame_of, lattice = (_KNOWN[name] for name in ("PSF", "frame_of", "lattice"))

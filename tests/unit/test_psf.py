@@ -7,8 +7,8 @@ import pytest
 from astropy.io import fits
 from scipy.special import j1
 
-from dioscuri.images.psf import OPTICS, Optics, Psf, optical_psf, perturbed, psf_bank, random_wavefront
-from dioscuri.images.psf_files import read_psf, read_stdpsf
+from dioscuri.psf.effective import OPTICS, Optics, Psf, optical_psf, perturbed, psf_bank, random_wavefront
+from dioscuri.psf.files import read_psf, read_stdpsf
 
 CSST, HST = OPTICS["csst_u"], OPTICS["hst_f775w"]
 ARCSEC = np.pi / 180 / 3600

@@ -8,8 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from dioscuri.analogues.catalogue import Frame
-from dioscuri.analogues.geometry import lines_of_sight
-from dioscuri.analogues.query import (
+from dioscuri.analogues.observation.query import (
     FWHM,
     beam_noise,
     fill_missing,
@@ -19,6 +18,7 @@ from dioscuri.analogues.query import (
     read_map,
     smooth,
 )
+from dioscuri.analogues.simulation.geometry import lines_of_sight
 
 RA, DEC, PIXEL = 52.2656, 31.2672, 0.05  # deg, deg, arcsec
 DISTANCE = 200.0  # pc: 10 AU per pixel

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dioscuri.analogues.radmc import read_radmc
+from dioscuri.analogues.observation.radmc import read_radmc
 
 AU = 1.495978707e13
 

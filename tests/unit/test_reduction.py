@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.spectra.arms import C_KMS, Arm
-from dioscuri.spectra.lamost import Exposure
-from dioscuri.spectra.reduction import RefusedSpectrum, clean, measure_velocities, rest_frame, spikes
+from dioscuri.lamost.mrs_files import Exposure
+from dioscuri.lamost.reduction import RefusedSpectrum, clean, measure_velocities, rest_frame, spikes
 
 BLUE = Arm("blue", 5000.0, 5300.0, 3347, 7500.0)
 SNR = 40.0

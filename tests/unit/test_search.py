@@ -8,14 +8,15 @@ import pytest
 from astropy.io import fits
 from matplotlib.colors import to_hex
 
-from dioscuri.analogues import benchmark, collapse, search
+from dioscuri.analogues import benchmark, search
 from dioscuri.analogues.catalogue import read_frame, read_images, read_metadata
 from dioscuri.analogues.features import read_features
-from dioscuri.analogues.mock_observation import write_observation
-from dioscuri.analogues.query_files import load_query
+from dioscuri.analogues.observation.mock_observation import write_observation
+from dioscuri.analogues.observation.query_files import load_query
+from dioscuri.analogues.simulation import collapse
 from dioscuri.analogues.synthetic import write_system_catalogue
-from dioscuri.catalogs.analogue_checks import write_checks
 from dioscuri.cli import main
+from dioscuri.evaluation.protostar_checks import write_checks
 from dioscuri.settings import protostar
 
 CONTINUUM, VELOCITY = "continuum_1300um", "moment1_cold"

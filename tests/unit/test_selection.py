@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dioscuri.catalogs.selection import cut, select_candidates, summarise_sources
+from dioscuri.catalogs.candidates import cut, select_candidates, summarise_sources
 from dioscuri.catalogs.tables import assemble, catalog_columns, read_catalog, write_parquet
 from dioscuri.flags import Quality
 

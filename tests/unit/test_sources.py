@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from dioscuri.arms import Arm, air_to_vacuum
+from dioscuri.libraries.ferre import FerreError
+from dioscuri.libraries.grid import REACH_KMS, SpectralLibrary, window_of
+from dioscuri.libraries.sources import make_library
+from dioscuri.libraries.tabulated import SpectrumTableError
 from dioscuri.settings.lamost_mrs import Contaminants, Library
-from dioscuri.spectra.arms import Arm, air_to_vacuum
-from dioscuri.spectra.ferre import FerreError
-from dioscuri.spectra.library import REACH_KMS, SpectralLibrary, window_of
-from dioscuri.spectra.sources import make_library
-from dioscuri.spectra.tabulated import SpectrumTableError
 
 ARM = Arm("blue", 5160.0, 5180.0, 200, 7500.0)
 LINE = 5170.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
-from dioscuri.images.spatial import (
+from dioscuri.cluster.spatial import (
     angular_size,
     compare_proportions,
     core_and_outside,

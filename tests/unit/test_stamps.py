@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dioscuri.images.draws import poisson, uniforms
-from dioscuri.images.psf import OPTICS, Psf, optical_psf
-from dioscuri.images.render import add_star_slopes
-from dioscuri.images.stamps import (
+from dioscuri.io import read_provenance
+from dioscuri.psf.effective import OPTICS, Psf, optical_psf
+from dioscuri.psf.render import add_star_slopes
+from dioscuri.stamps.draws import poisson, uniforms
+from dioscuri.stamps.mocks import (
     CENTRE,
     COLUMNS,
     SIZE,
@@ -24,7 +25,6 @@ from dioscuri.images.stamps import (
     signal_to_noise,
     write_stamps,
 )
-from dioscuri.io import read_provenance
 
 CSST = OPTICS["csst_u"]
 NOISE = Noise(sigma=0.59)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy.special import wofz
 
-from dioscuri.spectra import synthesis
-from dioscuri.spectra.arms import C_KMS, air_to_vacuum
-from dioscuri.spectra.atmosphere import D_LN_TAU, LOG_TAU
-from dioscuri.spectra.lines import LineList, line_list, read_linelist
-from dioscuri.spectra.profiles import voigt
-from dioscuri.spectra.synthesis import (
+from dioscuri.arms import C_KMS, air_to_vacuum
+from dioscuri.synthesis import synthesizer as synthesis
+from dioscuri.synthesis.atmosphere import D_LN_TAU, LOG_TAU
+from dioscuri.synthesis.lines import LineList, line_list, read_linelist
+from dioscuri.synthesis.profiles import voigt
+from dioscuri.synthesis.synthesizer import (
     VALIDITY,
     Spectrum,
     microturbulence_relation,

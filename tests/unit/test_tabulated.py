@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from dioscuri.spectra.tabulated import SpectrumTableError, read_spectrum, read_table
+from dioscuri.libraries.tabulated import SpectrumTableError, read_spectrum, read_table
 
 WINDOW = {"blue": (5150.0, 5190.0)}
 WAVE = np.linspace(5140.0, 5200.0, 3000)

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from dioscuri.io import mock_shard
-from dioscuri.learn import inference, metrics, training
+from dioscuri.learn import metrics
 from dioscuri.learn.schedule import Schedule
+from dioscuri.learn.spectra import inference, training
 
 N_PIXELS = 120
 NETWORK = {"channels": (4, 8), "kernels": (7, 5), "strides": (3, 2), "dense": (16,), "dropout": 0.2}

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from dioscuri.learn import head_training, resume
-from dioscuri.learn.head_training import embed, load_head, train
-from dioscuri.learn.triplets import (
+from dioscuri.learn import resume
+from dioscuri.learn.features import training as head_training
+from dioscuri.learn.features.training import embed, load_head, train
+from dioscuri.learn.features.triplets import (
     RECIPES,
     SCORED,
     Head,

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from dioscuri.images.optimum import log_bayes_factor
-from dioscuri.images.psf import OPTICS, Psf, psf_bank
-from dioscuri.images.stamps import Law, Noise, Renderer, draw_sources, make_stamps
-from dioscuri.images.unknown_psf import UnknownPsf, log_bayes_factor_unknown
+from dioscuri.psf.effective import OPTICS, Psf, psf_bank
+from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps
+from dioscuri.stamps.optimum import log_bayes_factor
+from dioscuri.stamps.unknown_psf import UnknownPsf, log_bayes_factor_unknown
 
 NOISE, LAW = Noise(sigma=0.59), Law()
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from dioscuri.spectra.arms import C_KMS, Arm
+from dioscuri.arms import C_KMS, Arm
 from dioscuri.spectra.velocity import Templates, VelocityMeter, double_peak
 
 BLUE = Arm("blue", 5000.0, 5300.0, 3347, 7500.0)

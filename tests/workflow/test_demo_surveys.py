@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 
-from dioscuri.images.field import PIXEL_SCALE
+from dioscuri.cluster.field import PIXEL_SCALE
 
 pytestmark = pytest.mark.workflow
 COMMAND = ["--configfile", "config/demo.yaml", "--profile", "profiles/local", "demo"]

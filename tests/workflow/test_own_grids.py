@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from dioscuri.io import read_mock_labels, read_provenance
-from dioscuri.spectra.lines import read_linelist
-from dioscuri.spectra.synthesis import synthesize
 from dioscuri.stars import analytic
 from dioscuri.stars.tracks import LOG_TEFF, TrackGrid
+from dioscuri.synthesis.lines import read_linelist
+from dioscuri.synthesis.synthesizer import synthesize
 
 pytestmark = pytest.mark.workflow
 MIST = runpy.run_path(str(Path(__file__).parents[1] / "unit/mist_files.py"))

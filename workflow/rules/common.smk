@@ -28,7 +28,7 @@ mrs = settings.lamost_mrs
 
 
 def code(*modules):
-    """Files of package modules ('spectra.mocks') and of all they import: editing one reruns the rules it serves."""
+    """Files of package modules ('mocks.pairs') and of all they import: editing one reruns the rules it serves."""
     return sorted(set().union(*(imported_by(module) for module in modules)))
 
 

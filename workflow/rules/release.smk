@@ -39,7 +39,7 @@ rule pack_image_release:
             case=images_of(wildcards).headline,
             seed=images_of(wildcards).seeds,
         ),
-        code=code("learn.image_inference"),
+        code=code("learn.images.inference"),
     output:
         f"{RELEASED}/{{survey}}/compact.safetensors",
     log:

@@ -26,7 +26,7 @@ rule build_tracks:
 rule build_library:
     """Synthesize (or read) a grid of model spectra; variants above 0 have jittered line strengths."""
     input:
-        code=code("spectra.sources"),
+        code=code("libraries.sources"),
         lines=(
             [settings.library.linelist]
             if settings.library.linelist

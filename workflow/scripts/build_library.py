@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from dioscuri.arms import Arm
 from dioscuri.job import logged
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.sources import make_library
+from dioscuri.libraries.sources import make_library
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from dioscuri.job import logged
-from dioscuri.learn.image_inference import load_model, save_released
+from dioscuri.learn.images.inference import load_model, save_released
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

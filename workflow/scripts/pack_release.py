@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dioscuri.arms import Arm
 from dioscuri.job import logged, provenance
 from dioscuri.release import pack_lamost_mrs
-from dioscuri.spectra.arms import Arm
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

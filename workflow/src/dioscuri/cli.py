@@ -153,7 +153,7 @@ def _track(options: argparse.Namespace) -> int:
 
 
 def _spectrum(options: argparse.Namespace) -> int:
-    from dioscuri.spectra.mocks import one_spectrum
+    from dioscuri.mocks.pairs import one_spectrum
 
     wave, flux, normalised = one_spectrum(
         options.teff,
@@ -188,7 +188,7 @@ def _download_mist(options: argparse.Namespace) -> int:
 
 
 def _download_mast(options: argparse.Namespace) -> int:
-    from dioscuri.images import download
+    from dioscuri.cluster import download
 
     products = download.list_exposures(options.proposal, options.filters)
     if options.list:

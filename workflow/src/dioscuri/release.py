@@ -12,7 +12,7 @@ import numpy as np
 from dioscuri.io import atomic, open_shard
 
 if TYPE_CHECKING:
-    from dioscuri.spectra.arms import Arm
+    from dioscuri.arms import Arm
     from dioscuri.spectra.velocity import Templates
 
 TEMPLATE_SCHEMA = "dioscuri/templates/1"
@@ -30,8 +30,8 @@ def pack_lamost_mrs(
     `models[arm]` are the folders of the trained models; the velocity templates come from the same library as
     the mocks, so that observations are shifted to the very rest frame in which the models were trained.
     """
-    from dioscuri.learn.inference import load_model, save_released
-    from dioscuri.spectra.library import SpectralLibrary
+    from dioscuri.learn.spectra.inference import load_model, save_released
+    from dioscuri.libraries.grid import SpectralLibrary
     from dioscuri.spectra.velocity import Templates
 
     library = SpectralLibrary.load(library_file)
@@ -59,7 +59,7 @@ def save_templates(
 
 def load_templates(path: str | os.PathLike, arms: Sequence[str]) -> dict[str, tuple["Arm", "Templates"]]:
     """Velocity templates of `arms` with their grids; an arm that the file lacks is an error that names both."""
-    from dioscuri.spectra.arms import Arm
+    from dioscuri.arms import Arm
     from dioscuri.spectra.velocity import Templates
 
     if not Path(path).is_file():

@@ -13,8 +13,8 @@ from dioscuri.analogues.catalogue import iterate_images, read_frame, read_metada
 from dioscuri.analogues.distances import pairwise
 from dioscuri.analogues.estimate import available, isotropic_weights, with_total_mass
 from dioscuri.analogues.features import Stretch, measure, read_features
-from dioscuri.analogues.query import observe_like
-from dioscuri.analogues.query_files import load_query
+from dioscuri.analogues.observation.query import observe_like
+from dioscuri.analogues.observation.query_files import load_query
 from dioscuri.analogues.recovery import BOUNDS, compare, draw_queries, recover, splits, summarise, true_snapshot
 from dioscuri.io import atomic
 
@@ -89,7 +89,7 @@ def _trained(
     cells: int,
 ) -> dict[str, np.ndarray]:
     """Embeddings (N, D) by "network/recipe/seed" of heads taught with `rows` alone."""
-    from dioscuri.learn.head_training import embed, load_head, train
+    from dioscuri.learn.features.training import embed, load_head, train
 
     found = {}
     for recipe in head["recipes"]:
@@ -155,7 +155,7 @@ def find_true_snapshots(
     """
     import torch
 
-    from dioscuri.learn.feature_networks import build
+    from dioscuri.learn.features.networks import build
 
     torch.set_num_threads(1)
     metadata, table, query = read_metadata(shards), read_features(members_path), load_query(query_path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import gaussian_kde
 
-from dioscuri.analogues.geometry import isotropic_weight
+from dioscuri.analogues.simulation.geometry import isotropic_weight
 
 LEVELS = (0.68, 0.95)
 GRID_POINTS = 256

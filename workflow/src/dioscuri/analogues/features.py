@@ -13,7 +13,7 @@ from dioscuri import io
 from dioscuri.learn.memory import keep_freed_memory
 
 if TYPE_CHECKING:
-    from dioscuri.learn.feature_networks import FeatureNetwork
+    from dioscuri.learn.features.networks import FeatureNetwork
 
 SCHEMA = "dioscuri/features/1"
 # On a CPU larger batches only cost memory.

@@ -14,8 +14,8 @@ from dioscuri.analogues.catalogue import iterate_images, read_frame, read_images
 from dioscuri.analogues.distances import pairwise
 from dioscuri.analogues.estimate import LEVELS, Parameter, available, estimate, isotropic_weights, with_total_mass
 from dioscuri.analogues.features import Stretch, ceiling_of, measure, read_features, write_features
-from dioscuri.analogues.query import Query, observe_like, prepare, read_map
-from dioscuri.analogues.query_files import load_query, save_query
+from dioscuri.analogues.observation.query import Query, observe_like, prepare, read_map
+from dioscuri.analogues.observation.query_files import load_query, save_query
 from dioscuri.analogues.retrieval import consensus, rank, select
 from dioscuri.io import atomic
 from dioscuri.job import provenance
@@ -86,7 +86,7 @@ def measure_catalogue(
     import torch
     from tqdm import tqdm
 
-    from dioscuri.learn.feature_networks import build
+    from dioscuri.learn.features.networks import build
 
     torch.set_num_threads(1)
     settings = dict(network)
@@ -124,7 +124,7 @@ def distances_to_query(
     the catalogue with `scale_features`, as they are (the paper) without. heads: "network/recipe" → the heads of
     several seeds, whose distances are averaged (each in units of its mean); their metric is that of the training, L1.
     """
-    from dioscuri.learn.head_training import embed, load_head
+    from dioscuri.learn.features.training import embed, load_head
 
     ids, distances = None, {}
     tables = {name: (read_features(path), read_features(queries[name])) for name, path in members.items()}

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from dioscuri.analogues import observe
 from dioscuri.analogues.catalogue import METADATA, Frame, write_catalogue
-from dioscuri.analogues.geometry import LinesOfSight, lines_of_sight
-from dioscuri.analogues.system import Snapshot, System
+from dioscuri.analogues.observation import images as observe
+from dioscuri.analogues.simulation.geometry import LinesOfSight, lines_of_sight
+from dioscuri.analogues.simulation.system import Snapshot, System
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from astropy import units
 from astropy.table import Table
 
 from dioscuri.analogues.catalogue import METADATA, TEXT, Frame, write_catalogue
-from dioscuri.analogues.fits_maps import WINDOW_KMS, moment1_of_cube, read_fits
-from dioscuri.analogues.radmc import read_radmc
+from dioscuri.analogues.observation.fits_maps import WINDOW_KMS, moment1_of_cube, read_fits
+from dioscuri.analogues.observation.radmc import read_radmc
 
 log = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ def score_shard(
     Rows in the order of the shard: key, source_id, obsid, exposure, arm, and for each Λ five float32 columns
     pb_pct_<Λ>_p0 … p100. A masked arm has NaN. `draws` noise realisations per spectrum, keyed by observation.
     """
-    from dioscuri.learn.inference import Ensemble, load_model
+    from dioscuri.learn.spectra.inference import Ensemble, load_model
 
     use_threads(threads)
     models = [load_model(folder, arm) for folder in model_dirs]

@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from dioscuri.analogues.catalogue import Frame, read_frame, read_images, read_metadata
 from dioscuri.analogues.estimate import PARAMETERS, available, distributions, isotropic_weights, with_total_mass
-from dioscuri.analogues.query import Query
-from dioscuri.analogues.query_files import load_query
+from dioscuri.analogues.observation.query import Query
+from dioscuri.analogues.observation.query_files import load_query
 from dioscuri.analogues.retrieval import distinct
 from dioscuri.analogues.search import analogues, image_of, query_and_members, stretch_of
 from dioscuri.plots.style import ACCENT, FAINT, PAGE, SINGLE, empty, figure

@@ -9,14 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, SymLogNorm
 
-from dioscuri.images.cutouts import cut_stamps
-from dioscuri.images.exposure_psf import ERROR_OVER_NOISE, chip_psf
-from dioscuri.images.frames import Frame, read_flt
-from dioscuri.images.optimum import fit_single
-from dioscuri.images.psf import Psf
-from dioscuri.images.scene import Scene
-from dioscuri.images.stamps import SIZE, Renderer
+from dioscuri.cluster.cutouts import cut_stamps
+from dioscuri.cluster.exposure_psf import ERROR_OVER_NOISE, chip_psf
+from dioscuri.cluster.frames import Frame, read_flt
+from dioscuri.cluster.scene import Scene
 from dioscuri.plots.style import MAP, PAGE, empty, figure
+from dioscuri.psf.effective import Psf
+from dioscuri.stamps.mocks import SIZE, Renderer
+from dioscuri.stamps.optimum import fit_single
 
 File = str | os.PathLike
 SHOWN = 12  # candidates, the most certain ones first

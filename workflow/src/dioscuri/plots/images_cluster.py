@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
-from dioscuri.images.cluster_statistics import CHANCE, RATIO_EDGES, SEP_EDGES, WIDE
-from dioscuri.images.cmd import BINARY, MS
-from dioscuri.images.spatial import radial_test
+from dioscuri.cluster.cmd import BINARY, MS
+from dioscuri.cluster.spatial import radial_test
+from dioscuri.cluster.statistics import CHANCE, RATIO_EDGES, SEP_EDGES, WIDE
 from dioscuri.plots.style import ACCENT, COLUMN, FAINT, PAGE, SINGLE, empty, figure
 from dioscuri.plots.style import BINARY as GREEN
 

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from dioscuri.catalogs.image_evaluation import (
+from dioscuri.catalogs.published_images import ACCURACY, VALIDATION
+from dioscuri.evaluation.image_merits import (
     ASSUMED,
     CLASSICAL,
     GLRT,
@@ -26,7 +27,6 @@ from dioscuri.catalogs.image_evaluation import (
     rankable,
     samples_of,
 )
-from dioscuri.catalogs.published_images import ACCURACY, VALIDATION
 from dioscuri.learn import metrics
 from dioscuri.plots.style import ACCENT, FAINT, MAP, PAGE, SINGLE, empty, figure, fraction_axis
 

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from dioscuri.images.channels import RENDERINGS
-from dioscuri.learn.backbones import SIZE, Backbone, Compact, build
+from dioscuri.learn.images.backbones import SIZE, Backbone, Compact, build
 from dioscuri.plots.images_models import label
 from dioscuri.plots.style import ACCENT, FAINT, PAGE, figure
+from dioscuri.stamps.channels import RENDERINGS
 
 IMAGES, VECTORS = FAINT, ACCENT
 # Blocks of timm by their names in the papers.

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from dioscuri.catalogs.published_images import CHANCE_ALIGNMENTS, CHANCE_RADIUS
-from dioscuri.images.channels import make_channels
-from dioscuri.images.optimum import fit_single
-from dioscuri.images.psf import Psf
-from dioscuri.images.stamps import COLUMNS, SIZE, Noise, Renderer, make_stamps
 from dioscuri.plots.images_models import PAPER, label
 from dioscuri.plots.style import ACCENT, COLUMN, FAINT, MAP, PAGE, SINGLE, figure
+from dioscuri.psf.effective import Psf
+from dioscuri.stamps.channels import make_channels
+from dioscuri.stamps.mocks import COLUMNS, SIZE, Noise, Renderer, make_stamps
+from dioscuri.stamps.optimum import fit_single
 
 EXAMPLE_FLUX = 10000.0  # electrons, of a single star or of both stars together (Figs. 2 and 9)
 EXAMPLE_SEPS = (0.0, 0.5, 1.0)  # px
@@ -114,9 +114,9 @@ def occlusion(
     settings: Any = None,
 ) -> None:
     """A pair one pixel apart, and how much the probability falls where pixels are hidden (Fig. 5)."""
-    from dioscuri.learn.backbones import Compact
-    from dioscuri.learn.image_inference import Classifier
-    from dioscuri.learn.occlusion import attribution
+    from dioscuri.learn.images.backbones import Compact
+    from dioscuri.learn.images.inference import Classifier
+    from dioscuri.learn.images.occlusion import attribution
 
     sources, renderer = example_sources((OCCLUDED_SEP,)), Renderer(Psf.load(psf_path))
     stamps = make_stamps(sources, renderer, noise, seed)

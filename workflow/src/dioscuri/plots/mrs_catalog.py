@@ -10,10 +10,12 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.lines import Line2D
 
-from dioscuri.catalogs.recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
+from dioscuri.arms import Arm
 from dioscuri.catalogs.scores import PERCENTILES
 from dioscuri.catalogs.tables import SUFFIX, probability_column, read_catalog
+from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
 from dioscuri.io import read_exposures, read_spectra
+from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.plots.style import (
     ACCENT,
     ARM_COLOUR,
@@ -26,8 +28,6 @@ from dioscuri.plots.style import (
     fraction_axis,
     recall_points,
 )
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.library import SpectralLibrary
 from dioscuri.spectra.velocity import Templates, VelocityMeter
 
 FEW = 2000  # spectra; below, each one is also drawn as a dot

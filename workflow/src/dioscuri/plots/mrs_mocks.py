@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
+from dioscuri.arms import Arm
 from dioscuri.io import MOCK_SCHEMA, open_shard, read_mock_labels
+from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.plots.style import ACCENT, BINARY, FAINT, MAP, PAGE, SINGLE, figure
-from dioscuri.spectra.arms import Arm
-from dioscuri.spectra.kinematics import Kinematics
-from dioscuri.spectra.library import SpectralLibrary
 from dioscuri.stars.tracks import TrackGrid
+from dioscuri.synthesis.kinematics import Kinematics
 
 # The pair of the paper's Fig. 2: label → value, and the unit in which a distance from it is counted.
 EXAMPLE = {

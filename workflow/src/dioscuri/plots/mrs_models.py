@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from dioscuri.catalogs.evaluation import by_arm_and_penalty, read_rates, read_test_scores
-from dioscuri.catalogs.published import TABLE_3
+from dioscuri.catalogs.published_mrs import TABLE_3
+from dioscuri.evaluation.mrs_rates import by_arm_and_penalty, read_rates, read_test_scores
 from dioscuri.plots.style import (
     ARM_COLOUR,
     ARM_MARKER,

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from dioscuri.arms import Arm
+from dioscuri.mocks.pairs import one_spectrum
 from dioscuri.plots.style import ACCENT, BINARY, FAINT, PAGE, SINGLE, figure
-from dioscuri.spectra.arms import Arm
 from dioscuri.spectra.continuum import fit_continuum
-from dioscuri.spectra.mocks import one_spectrum
 from dioscuri.stars.tracks import TrackGrid, describe_star
 
 # Fig. 2 of Zhang et al. (2022): masses, age and velocity; both stars rotate as slowly as the Sun.

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 import dioscuri
-from dioscuri.images.channels import make_channels
-from dioscuri.images.companions import fit_pair
-from dioscuri.images.optimum import fit_single, log_bayes_factor
-from dioscuri.images.stamps import SIZE, Law, Noise, Renderer, signal_to_noise
 from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption, read_any_psf
+from dioscuri.stamps.channels import make_channels
+from dioscuri.stamps.companions import fit_pair
+from dioscuri.stamps.mocks import SIZE, Law, Noise, Renderer, signal_to_noise
+from dioscuri.stamps.optimum import fit_single, log_bayes_factor
 
 COLUMNS = (
     "file", "stamp", "x", "y", "flux", "snr", "chi2", "p", "log_bf", "sep", "sep_err", "position_angle",

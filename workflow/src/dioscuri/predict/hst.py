@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 import dioscuri
+from dioscuri.cluster.candidates import Search, eligible, score_stars
+from dioscuri.cluster.exposure_psf import chip_psf, frame_psf
+from dioscuri.cluster.frames import Frame, FrameError, read_flt
+from dioscuri.cluster.photometry import measure
 from dioscuri.flags import SourceFlag
-from dioscuri.images.candidates import Search, eligible, score_stars
-from dioscuri.images.exposure_psf import chip_psf, frame_psf
-from dioscuri.images.frames import Frame, FrameError, read_flt
-from dioscuri.images.photometry import measure
-from dioscuri.images.stamps import Law
 from dioscuri.io import digest
 from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption, read_any_psf
+from dioscuri.stamps.mocks import Law
 
 COLUMNS = (
     "file", "extension", "x", "y", "ra", "dec", "flux", "flux_err", "p", "log_bf", "sep", "sep_err",

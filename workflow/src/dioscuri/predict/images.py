@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dioscuri.images.psf import Psf
-from dioscuri.images.psf_files import read_psf, read_stdpsf
 from dioscuri.paths import models_folder
+from dioscuri.psf.effective import Psf
+from dioscuri.psf.files import read_psf, read_stdpsf
 
 if TYPE_CHECKING:
-    from dioscuri.learn.image_inference import Classifier
+    from dioscuri.learn.images.inference import Classifier
 
 RELEASED = "compact.safetensors"
 OK, LIKELIHOOD = "ok", "ok: likelihood only"
@@ -23,7 +23,7 @@ def find_networks(survey: str, folder: Path | None) -> "Classifier | None":
     `folder` (None: the released models) has <survey>/compact.safetensors, or is the results folder of a run, whose
     cases with hidden positions and unequal pairs go first. Given and without networks it is a ValueError.
     """
-    from dioscuri.learn.image_inference import Classifier
+    from dioscuri.learn.images.inference import Classifier
 
     root = folder or models_folder()
     released = root / survey / RELEASED

@@ -31,10 +31,10 @@ def predict(
     `penalty` is Λ; where no model was trained at it, the nearest one's logit is shifted by −ln Λ (exact for a
     calibrated model), and the information says so. Raises ValueError for wrong paths or models.
     """
-    from dioscuri.learn.inference import Ensemble, load_released
+    from dioscuri.lamost.ingest import ingest_files
+    from dioscuri.lamost.inputs import expand_inputs
+    from dioscuri.learn.spectra.inference import Ensemble, load_released
     from dioscuri.release import load_templates
-    from dioscuri.spectra.ingest import ingest_files
-    from dioscuri.spectra.inputs import expand_inputs
     from dioscuri.spectra.velocity import VelocityMeter
 
     folder = (models or models_folder()) / "lamost_mrs"

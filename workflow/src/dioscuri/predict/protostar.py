@@ -10,7 +10,7 @@ import pandas as pd
 
 import dioscuri
 from dioscuri.analogues.catalogue import METADATA, read_channels, read_frame
-from dioscuri.analogues.query_files import load_query
+from dioscuri.analogues.observation.query_files import load_query
 from dioscuri.analogues.search import measure_catalogue, prepare_query, rank_query
 from dioscuri.io import digest, read_provenance
 
@@ -41,9 +41,9 @@ def embedded_catalogue(separation_au: float, channel: str, folder: Path | None =
     """The shards of the toy catalogue at a projected separation; what is not yet there is simulated."""
     from tqdm import tqdm
 
-    from dioscuri.analogues.collapse import simulate
+    from dioscuri.analogues.simulation.collapse import simulate
+    from dioscuri.analogues.simulation.system import read_system, write_system
     from dioscuri.analogues.synthetic import write_system_catalogue
-    from dioscuri.analogues.system import read_system, write_system
 
     folder = folder or cache_folder()
     size = {name: TOY[name] for name in ("n_particles", "n_snapshots", "duration")}

@@ -1,1 +1,1 @@
-"""Spectra: synthesis, libraries, kinematics, normalisation, velocities and the survey files."""
+"""What any survey does with spectra: arms, kinematics, continuum, smoothing, velocities, fits."""

@@ -15,11 +15,11 @@ import scipy.fft
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
-from dioscuri.spectra.arms import C_KMS, Arm
+from dioscuri.arms import C_KMS, Arm
 from dioscuri.spectra.continuum import normalise
 
 if TYPE_CHECKING:
-    from dioscuri.spectra.library import SpectralLibrary
+    from dioscuri.libraries.grid import SpectralLibrary
 
 # Dwarfs, giants and metal-poor stars, (teff [K], logg, [Fe/H], [α/Fe]). Labels beyond a library move to its
 # border.
@@ -72,8 +72,8 @@ class Templates:
         `labels` are rows (teff [K], logg, feh, afe); by default `TEMPLATE_LABELS`, moved to the border of the
         library where they lie outside and left out where it has holes.
         """
-        from dioscuri.spectra.kinematics import Kinematics
-        from dioscuri.spectra.library import log_grid
+        from dioscuri.libraries.grid import log_grid
+        from dioscuri.synthesis.kinematics import Kinematics
 
         if labels is None:
             low, high = np.transpose(list(library.limits.values()))

@@ -1,0 +1,76 @@
+# How good the models are on mocks that they have not seen.
+
+
+rule score_test:
+    """Score the test mocks with one model."""
+    input:
+        model="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.ckpt",
+        description="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.json",
+        test=mock_shards("test"),
+        code=code("evaluation.mrs_rates"),
+    output:
+        "<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/scores.parquet",
+    log:
+        "<logs>/score_test/{arm}/{network}/lambda{lam}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/score_test/{arm}/{network}/lambda{lam}/seed{seed}.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    script:
+        "../../scripts/lamost_mrs/score_test.py"
+
+
+rule score_classical:
+    """Score the test mocks with the classical double peak of the cross-correlation."""
+    input:
+        library="<library>/variant0.h5",
+        test=mock_shards("test"),
+        code=code("evaluation.double_peak"),
+    output:
+        "<results>/lamost_mrs/{arm}/classical.parquet",
+    log:
+        "<logs>/score_classical/{arm}.log",
+    benchmark:
+        "<benchmarks>/score_classical/{arm}.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    params:
+        grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
+    script:
+        "../../scripts/lamost_mrs/score_classical.py"
+
+
+rule summarise_models:
+    """Rates per arm and Λ beside the paper's, and how well calibrated the probabilities are."""
+    input:
+        scores=models(file="scores.parquet"),
+        classical=expand("<results>/lamost_mrs/{arm}/classical.parquet", arm=mrs.arms),
+        code=code("evaluation.mrs_rates"),
+    output:
+        rates="<results>/lamost_mrs/tables/rates.csv",
+        calibration="<results>/lamost_mrs/tables/calibration.json",
+    log:
+        "<logs>/summarise_models.log",
+    benchmark:
+        "<benchmarks>/summarise_models.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        arms=mrs.arms,
+    script:
+        "../../scripts/lamost_mrs/summarise_models.py"
+
+
+TARGETS["lamost_mrs"]["models"] = [models(), rules.summarise_models.output]

@@ -1,0 +1,31 @@
+# One model per arm, Λ and seed.
+
+
+rule train_model:
+    """Train one network; a job that was stopped goes on from its last epoch (folder resume/)."""
+    input:
+        train=mock_shards("train"),
+        validation=mock_shards("validation"),
+        code=code("learn.spectra.training"),
+    output:
+        model="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.ckpt",
+        history="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/history.csv",
+        description="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.json",
+    log:
+        "<logs>/train_model/{arm}/{network}/lambda{lam}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/train_model/{arm}/{network}/lambda{lam}/seed{seed}.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: (2000 + input.size_mb) * attempt,
+        runtime=480,
+        gpu=1,
+    params:
+        network=lambda wildcards: mrs.networks[wildcards.network].model_dump(),
+        penalty=lambda wildcards: parse_number(wildcards.lam),
+        training=mrs.training.model_dump(),
+        grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
+    script:
+        "../../scripts/lamost_mrs/train_model.py"

@@ -1,0 +1,25 @@
+"""Packs the spectra of one shard of LAMOST MRS files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dioscuri.arms import Arm
+from dioscuri.job import logged, provenance, use_threads
+from dioscuri.lamost.ingest import Limits, ingest_files, write
+from dioscuri.lamost.inputs import read_manifest
+from dioscuri.libraries.grid import SpectralLibrary
+from dioscuri.spectra.velocity import Templates, VelocityMeter
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    use_threads(snakemake.threads)
+    params, library = snakemake.params, SpectralLibrary.load(snakemake.input.library)
+    arms = [Arm(name, **facts) for name, facts in params.arms.items()]
+    meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
+    limits = Limits(params.snr_min, npixbad_max=params.npixbad_max)
+    files = read_manifest(Path(snakemake.input.manifest))[int(snakemake.wildcards.shard)]
+    ingested = ingest_files(files, arms, meters, limits=limits, coadds=params.coadds)
+    settings = dict(params.items())
+    write(ingested, snakemake.output.shard, snakemake.output.rejected, provenance(settings, files=files))

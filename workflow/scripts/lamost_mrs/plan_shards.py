@@ -1,0 +1,17 @@
+"""Shares the observed files out over shards."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dioscuri.io import digest, write_json
+from dioscuri.job import logged
+from dioscuri.lamost.inputs import expand_inputs, plan_shards
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    paths = expand_inputs(snakemake.params.spectra or [snakemake.input.night])
+    shards = plan_shards(paths, snakemake.params.files_per_shard, Path(snakemake.output.manifest))
+    plan = {f"{number:04d}": digest([str(path) for path in files]) for number, files in shards.items()}
+    write_json(snakemake.output.plan, plan)

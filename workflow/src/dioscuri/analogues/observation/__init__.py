@@ -1,0 +1,1 @@
+"""What an observatory sees of a simulated system, and observed maps made comparable to it."""

@@ -1,0 +1,376 @@
+"""An observed map made comparable to a catalogue, and synthetic images observed as the map was.
+
+The steps are those of §3.1: recentre, rotate (primary above secondary), zoom, crop; missing pixels from the nearest
+neighbour, then cubic interpolation. Pixels are filled before the one interpolation that does all the rest, so that
+no missing pixel is ever interpolated. Images follow the catalogue: row 0 is south, columns run to the right of an
+observer with up along the line from secondary to primary, surface brightness in Jy/sr, velocities in km/s.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import fft, ndimage
+
+from dioscuri.analogues.catalogue import Frame
+from dioscuri.analogues.observation.fits_maps import moment1_of_cube, read_fits
+from dioscuri.io import observation_key
+
+FWHM = np.sqrt(8 * np.log(2))  # of a Gaussian, in standard deviations
+# A beam this wide in pixels is sampled well enough to be interpolated (Nyquist).
+PIXELS_PER_BEAM = 2.0
+MOST_MISSING = 0.5  # of a velocity map; an image of what the nearest pixels said is no image
+FEWEST_PIXELS = 16  # a side that a crop to what was seen leaves, however little that is
+NEGLIGIBLE = 1e-6  # pixel²: a Gaussian this narrow changes nothing; rounding leaves as much, of either sign
+
+log = logging.getLogger(__name__)
+
+Beam = tuple[float, float, float]  # FWHM of major and minor axis, position angle [deg, from up through left]
+
+
+@dataclass(frozen=True)
+class Map:
+    """An observed map: `image` (H, W) in Jy/sr or km/s, NaN where missing; `beam` in arcsec (None: not known)."""
+
+    image: np.ndarray
+    unit: str
+    wcs: Any
+    beam: Beam | None
+    path: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """A map as an image of the catalogue: `image` (n, n) float32 in `unit`, without gaps.
+
+    missing (n, n): pixels that were filled in. pixel_au, beam_au [AU, AU, deg]: of this image. noise: rms per pixel,
+    in `unit`. extra (2, 2): covariance [AU²] by which synthetic images must be smoothed to have this beam.
+    history: centre, rotation, zoom and all else that was done, plain numbers.
+    """
+
+    image: np.ndarray
+    missing: np.ndarray
+    unit: str
+    pixel_au: float
+    beam_au: Beam
+    noise: float
+    extra: np.ndarray
+    history: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(
+    observed: Map,
+    frame: Frame,
+    n_pixels: int,
+    *,
+    distance_pc: float,
+    primary: tuple[float, float] | None = None,
+    secondary: tuple[float, float] | None = None,
+    centre: str = "midpoint",
+    position_angle: float = 0.0,
+    zoom: float = 1.0,
+    field_au: float | None = None,
+    noise: float | None = None,
+) -> Query:
+    """A map on the pixels of a catalogue whose images have n_pixels × n_pixels of `frame`.
+
+    distance_pc turns arcsec into AU. primary, secondary: (ra, dec) [deg, ICRS]; without a primary the brightest peak
+    stands for it. Without a secondary (no binary, or not resolved) up is at `position_angle` [deg, north through
+    east], and the primary is laid where those of the catalogue are: half of the catalogue's projected separation
+    above the middle (where it stands if the catalogue has no such separation). centre: midpoint of the two stars, or
+    primary: as in the catalogue. zoom magnifies the map, e.g. by the
+    catalogue's projected separation over the observed one. field_au: side of the square that is used, at most that
+    of the catalogue; None takes as much of it as the map covers, and of a velocity map the largest square of which
+    at least half was seen (§3.1). noise: rms in the map's unit (Jy/sr); None measures it by clipping what stands out.
+    """
+    if distance_pc <= 0 or zoom <= 0:
+        raise ValueError(f"{observed.path}: distance ({distance_pc} pc) and zoom ({zoom}) must be above 0")
+    if centre not in ("midpoint", "primary"):
+        raise ValueError(f"{observed.path}: unknown centre '{centre}': use midpoint or primary")
+    au = distance_pc * zoom  # per arcsec, as magnified: 1 AU at 1 pc is 1 arcsec
+    filled, missing = fill_missing(observed.image)
+    brightest = _peak(observed) if primary is None else _sky(primary)
+    second = None if secondary is None else _sky(secondary)
+    if second is not None:
+        position_angle = float(second.position_angle(brightest).deg)
+    middle = brightest if centre == "primary" else _midpoint(brightest, second, position_angle, frame, au)
+
+    continuum = observed.unit != "km/s"
+    own = (0.0, 0.0, 0.0) if observed.beam is None else observed.beam
+    own = (own[0] * au, own[1] * au, own[2] - position_angle)
+    beam, smoothing, extra = (
+        matched_beam(own, frame.beam_au, PIXELS_PER_BEAM * frame.pixel_au) if continuum else (own, *np.zeros((2, 2, 2)))
+    )
+    image = filled
+    if continuum:
+        to_right_up = _pixel_steps(observed.wcs, position_angle) * au  # AU per pixel along x and y
+        inverse = np.linalg.inv(to_right_up)
+        image = smooth(filled, inverse @ smoothing @ inverse.T)
+    if noise is None:
+        noise = _clipped_rms(image[~missing])
+
+    n = _pixels_used(observed, middle, position_angle, au, frame.pixel_au, n_pixels, field_au)
+    offset = _offsets(n, frame.pixel_au / au)
+    x, y = _pixels_at(observed.wcs, middle, position_angle, *np.meshgrid(offset, offset))
+    out = ndimage.map_coordinates(image, [y, x], order=3, mode="nearest").astype(np.float32)
+    gaps = ndimage.map_coordinates(missing.astype(np.float32), [y, x], order=1, mode="constant", cval=1.0) > 0.5
+    if not continuum and field_au is None:
+        n = _pixels_seen(gaps)
+        inner = slice((len(out) - n) // 2, (len(out) + n) // 2)
+        out, gaps = out[inner, inner], gaps[inner, inner]
+    history = {
+        "file": os.path.basename(observed.path),
+        "ra": float(middle.ra.deg),
+        "dec": float(middle.dec.deg),
+        "position_angle": position_angle,
+        "distance_pc": distance_pc,
+        "zoom": zoom,
+        "field_au": n * frame.pixel_au,
+        "filled_share": float(gaps.mean()),
+        "observed_beam_au": own,
+        "separation_au": None if second is None else float(second.separation(brightest).arcsec) * au,
+    }
+    return Query(out, gaps, observed.unit, frame.pixel_au, beam, float(noise), extra, history)
+
+
+def observe_like(images: np.ndarray, names: Sequence[str], query: Query, seed: int = 0) -> np.ndarray:
+    """Synthetic images (N, H, W) of a catalogue as the query was observed: (N, n, n) float32.
+
+    The query's crop, beam and noise, and its gaps filled as they were. names (N,): image ids; the noise of an image
+    depends on (seed, id) alone. Moment-1 maps keep the beam with which they were made, and get no noise: 10σ pixels
+    have none to speak of.
+    """
+    images = np.asarray(images, dtype=np.float32)
+    n = len(query.image)
+    if images.ndim != 3 or min(images.shape[1:]) < n or (images.shape[-1] - n) % 2:
+        raise ValueError(f"images {images.shape} cannot be cut to the {n} × {n} pixels of the query")
+    if query.unit != "km/s":
+        images = smooth(images, query.extra / query.pixel_au**2)
+    row, column = (images.shape[1] - n) // 2, (images.shape[2] - n) // 2
+    images = images[:, row : row + n, column : column + n].astype(np.float32)
+    if query.unit != "km/s" and query.noise > 0:
+        images = images + query.noise * beam_noise(names, n, _covariance(query.beam_au) / query.pixel_au**2, seed)
+    if query.missing.any() or not np.isfinite(images).all():
+        images = np.stack([fill_missing(np.where(query.missing, np.nan, one))[0] for one in images])
+    return images.astype(np.float32)
+
+
+# --- reading -------------------------------------------------------------------------------------------------
+
+
+def read_map(path: str | os.PathLike, *, systemic_kms: float = 0.0) -> Map:
+    """Read a FITS map: continuum in a unit of surface brightness, a moment-1 map in a unit of velocity, or a line cube.
+
+    Axes of length 1 (frequency, Stokes) are dropped. Of a cube the moment-1 map is made, as in §3.1: within 5 km/s of
+    the systemic velocity, where the integrated line exceeds 10σ. Velocities become relative to `systemic_kms`.
+    ValueError where no image, celestial coordinates, unit or beam is found.
+    """
+    from astropy.io import fits
+    from astropy.wcs import WCS, FITSFixedWarning
+
+    with warnings.catch_warnings():
+        # "'datfix' made the change …": the reader's business, not the user's.
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        found = read_fits(path, distance_pc=1.0)  # at 1 pc an AU is an arcsec
+        with fits.open(path) as file:
+            header = next(one.header for one in file if one.data is not None and one.is_image and one.data.ndim >= 2)
+        wcs = WCS(header).celestial
+    if not wcs.has_celestial:
+        raise ValueError(f"{path}: no celestial coordinates (CTYPE {header.get('CTYPE1')}): where north is, is unknown")
+    image, unit = found.data, found.unit
+    if np.linalg.det(wcs.pixel_scale_matrix) > 0:
+        image = image[..., ::-1]  # the reader turned it over; here the coordinates say where east is
+    if image.ndim == 3 and found.velocity is not None:
+        image, unit = moment1_of_cube(image, found.velocity, systemic_kms), "km/s"
+    elif unit == "km/s":
+        image = image - systemic_kms
+    if image.ndim != 2 or not np.isfinite(image).any():
+        raise ValueError(
+            f"{path}: found {image.shape} pixels, {int(np.isfinite(image).sum())} of them finite; accepted: one image, "
+            f"or a line cube with velocities (a frequency axis needs RESTFRQ)"
+        )
+    return Map(image, unit, wcs, found.beam_au if found.beam_au[0] > 0 else None, str(path))
+
+
+# --- pixels --------------------------------------------------------------------------------------------------
+
+
+def fill_missing(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An image (H, W) whose non-finite pixels have the value of the nearest finite one, and where these were."""
+    missing = ~np.isfinite(image)
+    if missing.all():
+        raise ValueError("an image without a single finite pixel cannot be filled")
+    if not missing.any():
+        return np.asarray(image, dtype=float), missing
+    nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return np.asarray(image, dtype=float)[tuple(nearest)], missing
+
+
+def smooth(images: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Images (…, H, W) convolved with a Gaussian of `covariance` (2, 2) [pixel², along columns and rows].
+
+    Beyond its edges an image goes on with its outermost pixels.
+    """
+    widest = np.linalg.eigvalsh(covariance)[-1]
+    if widest < NEGLIGIBLE:
+        return images
+    margin = int(np.ceil(4 * np.sqrt(widest)))
+    edges = [(0, 0)] * (images.ndim - 2) + [(margin, margin)] * 2
+    padded = np.pad(images, edges, mode="edge")
+    shape = [fft.next_fast_len(size, real=True) for size in padded.shape[-2:]]
+    transfer = _transfer(shape, covariance).astype(np.float32 if images.dtype == np.float32 else float)
+    spectrum = fft.rfft2(padded, s=shape)
+    spectrum *= transfer
+    out = fft.irfft2(spectrum, s=shape)
+    return out[..., margin : margin + images.shape[-2], margin : margin + images.shape[-1]]
+
+
+def beam_noise(names: Sequence[str], n: int, covariance: np.ndarray, seed: int) -> np.ndarray:
+    """Noise (N, n, n) of unit rms, correlated by a beam of `covariance` [pixel²]; image by image of (seed, name)."""
+    white = np.stack(
+        [
+            np.random.Generator(np.random.Philox(key=[seed, observation_key(str(name), "noise")])).standard_normal(
+                (n, n), dtype=np.float32
+            )
+            for name in names
+        ]
+    )
+    transfer = _transfer([n, n], covariance)
+    # Power that the beam leaves: half of the plane is stored, so the full one is made for this sum.
+    power = np.mean(_transfer([n, n], 2 * covariance, whole=True))
+    return fft.irfft2(fft.rfft2(white) * transfer.astype(np.float32), s=(n, n)) / np.float32(np.sqrt(power))
+
+
+def _transfer(shape: Sequence[int], covariance: np.ndarray, whole: bool = False) -> np.ndarray:
+    """Fourier transform of a unit Gaussian of `covariance` (x, y) on an image of `shape` (rows, columns)."""
+    v = fft.fftfreq(shape[0])[:, None]
+    u = (fft.fftfreq if whole else fft.rfftfreq)(shape[1])[None, :]
+    return np.exp(-2 * np.pi**2 * (covariance[0, 0] * u**2 + 2 * covariance[0, 1] * u * v + covariance[1, 1] * v**2))
+
+
+def _clipped_rms(values: np.ndarray) -> float:
+    from astropy.stats import sigma_clipped_stats
+
+    return float(sigma_clipped_stats(values, sigma=3, maxiters=20)[2])
+
+
+# --- beams ---------------------------------------------------------------------------------------------------
+
+
+def matched_beam(observed: Beam, synthetic: Beam, smallest: float) -> tuple[Beam, np.ndarray, np.ndarray]:
+    """A beam that map and synthetic images can both be brought to, and the covariances (2, 2) that take them there.
+
+    The observed beam itself where the synthetic one fits into it and it is at least `smallest` wide; a circular one
+    with the larger of both major axes (or `smallest`) otherwise.
+    """
+    own, other = _covariance(observed), _covariance(synthetic)
+    fits = np.linalg.eigvalsh(own - other)[0] >= -1e-9 * own.max()
+    if fits and observed[1] >= smallest:
+        return observed, np.zeros((2, 2)), own - other
+    width = max(observed[0], synthetic[0], smallest)
+    common = (width / FWHM) ** 2 * np.eye(2)
+    return (width, width, 0.0), common - own, common - other
+
+
+def _covariance(beam: Beam) -> np.ndarray:
+    """Covariance (2, 2) along (right, up) of a beam given by its axes (FWHM) and position angle [deg]."""
+    angle = np.deg2rad(beam[2])
+    axes = np.array([[-np.sin(angle), np.cos(angle)], [np.cos(angle), np.sin(angle)]])  # of major, of minor
+    return axes.T @ np.diag([(beam[0] / FWHM) ** 2, (beam[1] / FWHM) ** 2]) @ axes
+
+
+# --- sky -----------------------------------------------------------------------------------------------------
+
+
+def _sky(position: tuple[float, float]) -> Any:
+    from astropy.coordinates import SkyCoord
+
+    return SkyCoord(*position, unit="deg")
+
+
+def _midpoint(primary: Any, secondary: Any | None, position_angle: float, frame: Frame, au: float) -> Any:
+    """Sky position halfway between the stars; an unknown secondary is the catalogue's separation below the primary."""
+    from astropy import units
+
+    if secondary is not None:
+        return secondary.directional_offset_by(secondary.position_angle(primary), 0.5 * secondary.separation(primary))
+    if not np.isfinite(frame.separation_au):
+        return primary
+    below = (position_angle + 180.0) * units.deg
+    return primary.directional_offset_by(below, 0.5 * frame.separation_au / au * units.arcsec)
+
+
+def _peak(observed: Map) -> Any:
+    """Sky position of the brightest peak: centroid of what exceeds half of it, around it."""
+    if observed.unit == "km/s":
+        raise ValueError(f"{observed.path}: a moment-1 map does not show where the primary is: give its position")
+    image = np.nan_to_num(observed.image)
+    peak = np.unravel_index(np.argmax(image), image.shape)
+    parts, _ = ndimage.label(image > 0.5 * image[peak])
+    y, x = ndimage.center_of_mass(image, parts, parts[peak])
+    return observed.wcs.pixel_to_world(x, y).icrs
+
+
+def _offsets(n: int, step: float) -> np.ndarray:
+    """Offsets (n,) [arcsec] of pixel centres from the middle of n pixels."""
+    return (np.arange(n) - 0.5 * (n - 1)) * step
+
+
+def _pixels_at(
+    wcs: Any, middle: Any, position_angle: float, right: np.ndarray, up: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel coordinates x, y in the map at offsets [arcsec] to the `right` and `up`, up being at `position_angle`."""
+    from astropy import units
+    from astropy.coordinates import SkyCoord
+
+    angle = np.deg2rad(position_angle)
+    north, east = up * np.cos(angle) + right * np.sin(angle), up * np.sin(angle) - right * np.cos(angle)
+    frame = middle.skyoffset_frame()
+    return wcs.world_to_pixel(SkyCoord(east * units.arcsec, north * units.arcsec, frame=frame))
+
+
+def _pixel_steps(wcs: Any, position_angle: float) -> np.ndarray:
+    """Steps (2, 2) [arcsec] to the right and up (rows) for a step along the map's x and y (columns)."""
+    east, north = wcs.pixel_scale_matrix * 3600
+    angle = np.deg2rad(position_angle)
+    right = north * np.sin(angle) - east * np.cos(angle)
+    return np.stack([right, north * np.cos(angle) + east * np.sin(angle)])
+
+
+def _pixels_seen(gaps: np.ndarray) -> int:
+    """Side of the largest square in mid-image, of the same parity, with no more than `MOST_MISSING` gaps."""
+    whole = len(gaps)
+    for n in range(whole, FEWEST_PIXELS, -2):
+        inner = slice((whole - n) // 2, (whole + n) // 2)
+        if gaps[inner, inner].mean() <= MOST_MISSING:
+            return n
+    return min(whole, FEWEST_PIXELS + (whole - FEWEST_PIXELS) % 2)
+
+
+def _pixels_used(
+    observed: Map,
+    middle: Any,
+    position_angle: float,
+    au: float,
+    pixel_au: float,
+    n_pixels: int,
+    field_au: float | None,
+) -> int:
+    """Side of the largest square about `middle` that map and catalogue cover, in pixels of the catalogue's parity."""
+    rows, columns = observed.image.shape
+    for n in range(n_pixels, 1, -2):
+        if field_au is not None and (n - 1) * pixel_au > field_au:
+            continue
+        edge = _offsets(n, pixel_au / au)[-1]
+        corners = edge * np.array([[-1, 1, -1, 1], [-1, -1, 1, 1]])  # a map is convex: its corners will do
+        x, y = _pixels_at(observed.wcs, middle, position_angle, *corners)
+        if min(x.min(), y.min()) >= -0.5 and x.max() <= columns - 0.5 and y.max() <= rows - 0.5:
+            if n < n_pixels:
+                log.info("%s: %d of %d pixels of the catalogue's images are used", observed.path, n, n_pixels)
+            return n
+    where = f"RA {middle.ra.deg:.6f}, Dec {middle.dec.deg:.6f}"
+    raise ValueError(f"{observed.path}: the map does not cover {pixel_au:g} AU about {where}")

@@ -1,0 +1,185 @@
+"""SB2 candidates: which spectra of the catalogue are taken, and what each cut leaves (§4.5 of the paper)."""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from astropy.table import Table
+
+from dioscuri.catalogs.published_mrs import CANDIDATES
+from dioscuri.catalogs.tables import (
+    NULL,
+    SUFFIX,
+    Column,
+    catalog_columns,
+    probability_column,
+    read_catalog,
+    write_fits,
+)
+from dioscuri.flags import Quality
+from dioscuri.io import write_json
+from dioscuri.job import provenance
+from dioscuri.paths import parse_number
+
+log = logging.getLogger(__name__)
+
+# With a velocity that is a guess, a spectrum is not at rest, and no network has seen the like.
+GUESSED_VELOCITY = Quality.WEAK_CCF | Quality.VELOCITY_EDGE
+
+SOURCE_COLUMNS = (
+    Column("source_id", "A", "", "LAMOST designation of the source"),
+    Column("ra", "D", "deg", "Right Ascension (J2000)"),
+    Column("dec", "D", "deg", "Declination (J2000)"),
+    Column("n_exposures", "J", "", "single exposures in the catalogue"),
+    Column("n_flagged", "J", "", "single exposures that are candidates"),
+    Column("n_coadds_flagged", "J", "", "co-added spectra that are candidates"),
+    Column("p0_max_B", "E", "", "highest p0 of the blue arm"),
+    Column("p0_max_R", "E", "", "highest p0 of the red arm"),
+    Column("rv_range_B", "E", "km s-1", "largest minus smallest rv_obs_B of the scored single exposures"),
+    Column("rv_range_R", "E", "km s-1", "largest minus smallest rv_obs_R of the scored single exposures"),
+    Column("snr_max_B", "E", "", "highest S/N of the blue arm"),
+    Column("snr_max_R", "E", "", "highest S/N of the red arm"),
+)
+
+
+def select_candidates(
+    catalog_path: str | os.PathLike,
+    candidates_fits: str | os.PathLike,
+    counts_json: str | os.PathLike,
+    *,
+    arms: Sequence[str] = ("blue", "red"),
+    penalty: float = 16,
+    npixbad_max: int = 100,
+    bprp0_max: float | None = 2.5,
+    settings: Any = None,
+) -> None:
+    """Write the SB2 candidates: extensions CANDIDATES (rows of the catalogue) and SOURCES (a row each).
+
+    A spectrum is a candidate if, in every arm of `arms`, p0 at `penalty` exceeds 0.5 and npixbad is below
+    `npixbad_max`, (BP − RP)0 is below `bprp0_max` [mag] where it is known (None: no cut), and the velocity of
+    no arm of `arms` is a guess (Quality.WEAK_CCF, VELOCITY_EDGE; our own cut, after the paper's).
+    `counts_json`: what survives each cut, beside the paper's counts.
+    """
+    catalog = read_catalog(catalog_path)
+    chosen, counts = cut(catalog, arms, penalty, npixbad_max, bprp0_max)
+    sources = summarise_sources(catalog, chosen, penalty)
+    candidates = {name: _plain(catalog[name][chosen]) for name in catalog.colnames}
+    columns = catalog_columns(_penalties(catalog))
+    extensions = [("CANDIDATES", columns, candidates), ("SOURCES", SOURCE_COLUMNS, sources)]
+    remarks = [f"{row['spectra']} spectra of {row['sources']} sources: {row['description']}" for row in counts]
+    write_fits(
+        extensions,
+        candidates_fits,
+        settings,
+        [remark.encode("ascii", "replace").decode() for remark in remarks],
+    )
+    write_json(counts_json, {"cuts": counts, "provenance": provenance(settings)})
+    for row in counts:
+        log.info("%7d spectra %7d sources  %s", row["spectra"], row["sources"], row["description"])
+
+
+def cut(
+    catalog: Table,
+    arms: Sequence[str],
+    penalty: float,
+    npixbad_max: int,
+    bprp0_max: float | None,
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Which rows survive all cuts (S,) bool, and the counts after each cut, in order, beside the paper's."""
+    names = [probability_column(arm, penalty) for arm in arms]
+    missing = [name for name in names if name not in catalog.colnames]
+    if missing:
+        raise ValueError(
+            f"the catalogue has no column {', '.join(missing)}: candidates need a released penalty, "
+            f"found {', '.join(f'{value:g}' for value in _penalties(catalog))}"
+        )
+    kept = np.ones(len(catalog), bool)
+    counts = [_count(catalog, kept, "all", "in the catalogue")]
+    for arm in arms:
+        kept &= np.asarray(catalog[f"specflag_{SUFFIX[arm]}"], bool)
+    counts.append(_count(catalog, kept, "scored", f"scored in {_and(arms)}"))
+    for name in names:
+        kept &= np.asarray(catalog[name], float)[:, 0] > 0.5  # p0, the least of all models and draws
+    counts.append(_count(catalog, kept, "probability", f"p0 > 0.5 at penalty {penalty:g} in {_and(arms)}"))
+    for arm in arms:
+        kept &= np.ma.filled(catalog[f"npixbad_{SUFFIX[arm]}"], npixbad_max) < npixbad_max
+    counts.append(_count(catalog, kept, "probability and bad pixels", f"npixbad < {npixbad_max} in {_and(arms)}"))
+    if bprp0_max is not None:
+        colour = np.asarray(catalog["bprp0"], float)
+        kept &= ~(colour >= bprp0_max)  # an unknown colour (NaN) is kept
+        unknown = int(np.isnan(colour[kept]).sum())
+        said = f"(BP-RP)0 < {bprp0_max:g} mag where known ({unknown} unknown)"
+        counts.append(_count(catalog, kept, "colour", said))
+    for arm in arms:
+        kept &= (np.asarray(catalog[f"flags_{SUFFIX[arm]}"], int) & GUESSED_VELOCITY) == 0
+    names_of_flags = _and(Quality.describe(GUESSED_VELOCITY).split(","))
+    counts.append(_count(catalog, kept, "velocity", f"without {names_of_flags} in {_and(arms)}"))
+    return kept, counts
+
+
+def summarise_sources(catalog: Table, chosen: np.ndarray, penalty: float = 16) -> dict[str, np.ndarray]:
+    """One row per source with a chosen spectrum, columns SOURCE_COLUMNS, by falling number of candidates."""
+    source = np.asarray(catalog["source_id"]).astype(str)
+    coadd = (np.asarray(catalog["flags_B"]) | np.asarray(catalog["flags_R"])) & Quality.COADD > 0
+    names, first, index = np.unique(source, return_index=True, return_inverse=True)
+    wanted = np.bincount(index, chosen, len(names)) > 0
+
+    def count(rows: np.ndarray) -> np.ndarray:
+        return np.bincount(index[rows], minlength=len(names)).astype(np.int32)
+
+    def extreme(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The largest value of each source over `rows`, NaN where it has none."""
+        rows = rows & np.isfinite(values)
+        largest = np.full(len(names), -np.inf)
+        np.maximum.at(largest, index[rows], values[rows])
+        return np.where(np.isfinite(largest), largest, np.nan).astype(np.float32)
+
+    every = np.ones(len(catalog), bool)
+    table = {
+        "source_id": names,
+        "ra": np.asarray(catalog["ra"], float)[first],
+        "dec": np.asarray(catalog["dec"], float)[first],
+        "n_exposures": count(~coadd),
+        "n_flagged": count(chosen & ~coadd),
+        "n_coadds_flagged": count(chosen & coadd),
+    }
+    for arm, end in SUFFIX.items():
+        velocity = np.asarray(catalog[f"rv_obs_{end}"], float)
+        single = ~coadd & np.asarray(catalog[f"specflag_{end}"], bool)
+        table[f"p0_max_{end}"] = extreme(np.asarray(catalog[probability_column(arm, penalty)], float)[:, 0], every)
+        table[f"rv_range_{end}"] = extreme(velocity, single) + extreme(-velocity, single)
+        table[f"snr_max_{end}"] = extreme(np.asarray(catalog[f"snr_{end}"], float), every)
+    order = np.lexsort((names, -table["n_flagged"]))
+    order = order[wanted[order]]
+    return {column.name: table[column.name][order] for column in SOURCE_COLUMNS}
+
+
+def _count(catalog: Table, kept: np.ndarray, name: str, description: str) -> dict[str, Any]:
+    paper = CANDIDATES.get(name)
+    sources = len(set(np.asarray(catalog["source_id"])[kept].tolist()))
+    return {
+        "cut": name,
+        "description": description,
+        "spectra": int(kept.sum()),
+        "sources": sources,
+        "paper_spectra": paper[0] if paper else None,
+        "paper_sources": paper[1] if paper else None,
+    }
+
+
+def _penalties(catalog: Table) -> list[float]:
+    """The penalties whose probabilities a catalogue holds."""
+    stem = "pb_pct_B_"
+    return [parse_number(name.removeprefix(stem)) for name in catalog.colnames if name.startswith(stem)]
+
+
+def _plain(column: Any) -> np.ndarray:
+    """The bare array of a table column; integers stay masked."""
+    values = np.ma.MaskedArray(column) if np.ma.isMaskedArray(column) else np.asarray(column)
+    return values.filled(NULL) if np.ma.isMaskedArray(values) and values.dtype.kind not in "iu" else values
+
+
+def _and(arms: Sequence[str]) -> str:
+    return " and ".join(arms)

@@ -1,1 +1,0 @@
-"""Point sources on a detector: PSFs, stamps, frames, photometry, and the second star in the shape of the first."""

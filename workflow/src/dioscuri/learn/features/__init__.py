@@ -1,0 +1,1 @@
+"""Frozen features of images and the heads trained on them."""

@@ -1,0 +1,301 @@
+"""Trains one network on images of single stars and binaries; stops and resumes at epochs, also at a walltime signal."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dioscuri import __version__
+from dioscuri.io import digest
+from dioscuri.learn.images.augmentation import Augmentation
+from dioscuri.learn.images.backbones import N_CLASSES, Backbone, Compact, build
+from dioscuri.learn.images.inference import IMAGE_MODEL_SCHEMA
+from dioscuri.learn.lightning_quirks import quiet_lightning
+from dioscuri.learn.memory import keep_freed_memory
+from dioscuri.learn.resume import (
+    Keeper,
+    Recorded,
+    fit,
+    pl,
+    reproducible,
+    resolved_accelerator,
+    saved_state,
+    write_results,
+)
+from dioscuri.learn.spectra.data import epoch_order
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "learning_rate",
+    "train_loss",
+    "validation_loss",
+    "validation_accuracy",
+    "validation_tpr",
+    "validation_fpr",
+    "seconds",
+)
+# One-cycle policy (Smith & Topin 2019): the rate climbs from max/25 during the first quarter of all steps, then
+# falls to max/25e4; the momentum of Adam goes the other way.
+WARM_UP = 0.25
+LEAST_STEPS = 3
+
+
+class Epochs(Protocol):
+    """Training images: `epochs(e)` gives channels (N, C, H, W) and classes (N,; 1 = binary) of epoch e = 0, 1, …
+
+    `size`: N, the same in every epoch. `description`: plain values, kept with the model.
+    """
+
+    size: int
+
+    @property
+    def description(self) -> dict[str, Any]: ...
+
+    def __call__(self, epoch: int) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def train(
+    epochs: Epochs,
+    validation: tuple[np.ndarray, np.ndarray],
+    network: Mapping[str, Any],
+    seed: int,
+    out_dir: str | PathLike,
+    *,
+    max_epochs: int = 30,
+    batch: int = 64,
+    learning_rate: float = 0.004,
+    label_smoothing: float = 0.1,
+    freeze_epochs: int = 0,
+    augment: Sequence[str] | Mapping[str, float] = (),
+    rendering: str = "",
+    context: Mapping[str, Any] | None = None,
+    max_seconds: float | None = None,
+    threads: int = 1,
+    accelerator: str = "auto",
+    precision: str = "32-true",
+) -> dict[str, Any]:
+    """Train a network and write `model.ckpt`, `history.csv` and `model.json` into `out_dir`.
+
+    epochs: see `Epochs`. validation: channels (V, C, H, W) and classes (V,). network: settings of
+    `backbones.build`. Adam with the one-cycle policy up to `learning_rate` over all `max_epochs`, label smoothing
+    by eq. 3, `augment`: names (or name → strength) of `augmentation.STRENGTHS` (Wu et al. 2023, §2.3–2.5). The
+    first `freeze_epochs` train the head and the BatchNorms of a pretrained network; one that is not has nothing to
+    freeze. Each epoch drops the remainder of its own permutation. rendering: name of what the channels are;
+    context: plain values that say for which stars the model is made; both are kept with the model.
+    accelerator: auto, cpu or gpu; precision: Lightning's, such as bf16-mixed on a GPU.
+
+    Initial weights depend on `seed`, order, dropout and augmentation of an epoch on (seed, epoch): on one machine
+    a rerun gives the same network, also when it was killed and resumed. `max_seconds` and signals as in
+    `training.train`: then `Unfinished` is raised. Returns the content of model.json.
+    """
+    started = time.monotonic()
+    out_dir = Path(out_dir)
+    resume_dir = out_dir / "resume"
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    accelerator = resolved_accelerator(accelerator)
+    n_channels = validation[0].shape[1]
+    _check(epochs, validation, batch, label_smoothing, freeze_epochs, max_epochs)
+    settings = {
+        "schema": IMAGE_MODEL_SCHEMA,
+        "network": dict(network),
+        "n_channels": n_channels,
+        "rendering": rendering,
+        "seed": int(seed),
+        "context": dict(context or {}),
+        "version": __version__,
+        "training": {
+            "max_epochs": max_epochs,
+            "batch": batch,
+            "learning_rate": learning_rate,
+            "label_smoothing": label_smoothing,
+            "freeze_epochs": freeze_epochs,
+            "augment": dict(augment) if isinstance(augment, Mapping) else list(augment),
+            "precision": precision,
+            "epochs": epochs.description,
+            "n_validation": len(validation[1]),
+        },
+    }
+    fingerprint = digest(settings)
+
+    with reproducible(), quiet_lightning():
+        torch.manual_seed(seed)
+        net = build(network, n_channels)
+        views = Augmentation(augment, net.upscale if isinstance(net, Backbone) else None)
+        steps = max_epochs * (epochs.size // min(batch, epochs.size))
+        module = Classifier(net, views, seed, learning_rate, steps, label_smoothing, freeze_epochs, fingerprint)
+        checkpoint = saved_state(resume_dir / "last.ckpt", fingerprint)
+        if checkpoint is not None:
+            module.on_load_checkpoint(checkpoint)
+        if not module.finished(max_epochs):
+            keeper = Keeper(resume_dir, started, max_seconds, max_epochs)
+            data = ImageData(epochs, validation, batch, module)
+            fit(module, data, checkpoint, keeper, accelerator=accelerator, precision=precision)
+    return write_results(out_dir, resume_dir, module, settings, HISTORY_COLUMNS, f"{max_epochs} epochs")
+
+
+def smoothed_cross_entropy(logits: Tensor, y: Tensor, epsilon: float, reduction: str = "mean") -> Tensor:
+    """Cross-entropy with smoothed labels (Wu et al. 2023, eqs. 2–3), from logits (B, K) and classes `y` (B,).
+
+    The target is 1 − ε for the true class and ε/(K − 1) for the others, as printed. `label_smoothing` of torch
+    spreads ε over all K classes instead: for K = 2 it smooths half as much.
+    """
+    n_classes = logits.shape[1]
+    targets = torch.full_like(logits, epsilon / (n_classes - 1)).scatter_(1, y[:, None], 1.0 - epsilon)
+    return F.cross_entropy(logits, targets, reduction=reduction)
+
+
+class Classifier(Recorded):
+    """A network with its augmentations, its loss, its one-cycle policy and the history of its epochs."""
+
+    def __init__(
+        self,
+        net: Compact | Backbone,
+        views: Augmentation,
+        seed: int,
+        learning_rate: float,
+        steps: int,
+        label_smoothing: float,
+        freeze_epochs: int,
+        fingerprint: str,
+    ):
+        super().__init__(seed, fingerprint)
+        self.net, self.views, self.epsilon = net, views, label_smoothing
+        self.learning_rate, self.steps = learning_rate, steps
+        self.freeze_epochs = freeze_epochs if getattr(net, "pretrained", False) else 0
+
+    def summary(self) -> str:
+        """The last epoch in a line, for the log."""
+        row = self.history[-1]
+        return (
+            f"epoch {row['epoch']}: rate {row['learning_rate']:.1e}, loss {row['train_loss']:.4f}, validation "
+            f"{row['validation_loss']:.4f}, accuracy {row['validation_accuracy']:.4f}, {row['seconds']:.1f} s"
+        )
+
+    def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
+        optimizer = torch.optim.Adam(self.parameters(), self.learning_rate, fused=True)
+        policy = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            self.learning_rate,
+            total_steps=self.steps,
+            pct_start=max(WARM_UP, 2 / self.steps),  # torch divides by the steps of the climb
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": policy, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.net.freeze(len(self.history) < self.freeze_epochs)
+        self.train_sums = torch.zeros(2, device=self.device)  # loss, batches
+        self.validation_sums = torch.zeros(5, dtype=torch.float64)  # loss, positives, found, negatives, false
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        images, y = batch
+        with torch.autocast(images.device.type, enabled=False):  # positions need more digits than weights do
+            views = self.views(images)
+        loss = smoothed_cross_entropy(self.net(views).float(), y, self.epsilon)
+        self.train_sums += torch.stack([loss.detach(), torch.ones_like(loss)])
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        images, y = batch
+        logits = self.net(images).float()
+        found = logits.argmax(dim=1).double()
+        loss = smoothed_cross_entropy(logits, y, self.epsilon, reduction="sum")
+        sums = torch.stack([loss, y.sum(), (y * found).sum(), (1 - y).sum(), ((1 - y) * found).sum()])
+        self.validation_sums += sums.cpu()
+
+    def on_validation_epoch_end(self) -> None:
+        loss, positives, found, negatives, false = self.validation_sums.tolist()
+        row = {
+            "epoch": len(self.history) + 1,
+            "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
+            "train_loss": float(self.train_sums[0] / self.train_sums[1]),
+            "validation_loss": loss / (positives + negatives),
+            "validation_accuracy": (found + negatives - false) / (positives + negatives),
+            "validation_tpr": found / positives,
+            "validation_fpr": false / negatives,
+            "seconds": time.monotonic() - self.epoch_started,
+        }
+        self.improved = not self.history or row["validation_loss"] < min(r["validation_loss"] for r in self.history)
+        self.record(row, "lower the learning rate or look at the images")
+
+
+class ImageData(pl.LightningDataModule):
+    """Batches on the device of the network: training ones in the order of (seed, epoch), the others as they are."""
+
+    def __init__(self, epochs: Epochs, validation: tuple[np.ndarray, np.ndarray], batch: int, module: Classifier):
+        super().__init__()
+        self.epochs, self.validation, self.batch, self.module = epochs, validation, batch, module
+        self.made: tuple[int, ImageBatches] | None = None
+
+    def train_dataloader(self) -> "ImageBatches":  # type: ignore[override]
+        epoch = len(self.module.history)
+        if self.made is None or self.made[0] != epoch:  # Lightning asks twice when it resumes
+            channels, classes = self.epochs(epoch)
+            order = epoch_order(len(classes), self.module.seed, epoch)
+            batches = ImageBatches(channels, classes, order, self.batch, self.module.device, keep_last=False)
+            self.made = epoch, batches
+        return self.made[1]
+
+    def val_dataloader(self) -> "ImageBatches":  # type: ignore[override]
+        channels, classes = self.validation
+        order = np.arange(len(classes))
+        return ImageBatches(channels, classes, order, self.batch, self.module.device, keep_last=True)
+
+
+class ImageBatches:
+    """Batches of channels and classes in a given order; the incomplete last one is kept or dropped."""
+
+    def __init__(
+        self,
+        channels: np.ndarray,
+        classes: np.ndarray,
+        order: np.ndarray,
+        batch: int,
+        device: torch.device,
+        keep_last: bool,
+    ):
+        # The whole epoch goes to the device at once: 14 × 14 pixels weigh less than a kilobyte a channel.
+        self.channels = torch.from_numpy(np.ascontiguousarray(channels, np.float32)).to(device)
+        self.classes = torch.from_numpy(np.asarray(classes, np.int64)).to(device)
+        self.order = torch.from_numpy(order).to(device)
+        self.batch = min(batch, len(order))
+        self.n_batches = -(-len(order) // self.batch) if keep_last else len(order) // self.batch
+
+    def __len__(self) -> int:
+        return self.n_batches
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for rows in self.order[: self.n_batches * self.batch].split(self.batch):
+            yield self.channels[rows], self.classes[rows]
+
+
+def _check(
+    epochs: Epochs,
+    validation: tuple[np.ndarray, np.ndarray],
+    batch: int,
+    label_smoothing: float,
+    freeze_epochs: int,
+    max_epochs: int,
+) -> None:
+    if batch < 2 or epochs.size < 2:
+        raise ValueError(f"batch {batch}, images per epoch {epochs.size}; accepted: at least 2 (BatchNorm)")
+    if max_epochs * (epochs.size // min(batch, epochs.size)) < LEAST_STEPS:
+        raise ValueError(
+            f"{max_epochs} epochs of {epochs.size} images in batches of {batch} are too few steps; "
+            f"accepted: {LEAST_STEPS} or more in all"
+        )
+    if not 0.0 <= label_smoothing < 0.5:
+        raise ValueError(f"label_smoothing is {label_smoothing:g}; accepted: 0 or more, below 0.5")
+    if not 0 <= freeze_epochs <= max_epochs:
+        raise ValueError(f"freeze_epochs is {freeze_epochs}; accepted: 0 to max_epochs = {max_epochs}")
+    if len(set(np.unique(validation[1]).tolist()) & {0, 1}) < N_CLASSES:
+        raise ValueError("the validation images need single stars (0) and binaries (1)")
+    if not np.isfinite(validation[0]).all():
+        raise ValueError("some validation images are not finite: make these stamps again")

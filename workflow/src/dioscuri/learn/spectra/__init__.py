@@ -1,0 +1,1 @@
+"""Networks on spectra: data, training, inference."""

@@ -1,0 +1,242 @@
+"""Trains one network of one arm, penalty and seed; stops and resumes at epochs, also at a walltime signal."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dioscuri import __version__
+from dioscuri.io import digest, read_provenance
+from dioscuri.learn.lightning_quirks import quiet_lightning
+from dioscuri.learn.memory import keep_freed_memory
+from dioscuri.learn.resume import (
+    WALLTIME_SIGNALS,
+    Keeper,
+    Recorded,
+    Unfinished,
+    fit,
+    pl,
+    reproducible,
+    resolved_accelerator,
+    saved_state,
+    write_results,
+)
+from dioscuri.learn.schedule import Schedule
+from dioscuri.learn.spectra.data import Batches, PairedSpectra, epoch_order
+from dioscuri.learn.spectra.inference import MODEL_SCHEMA
+from dioscuri.learn.spectra.networks import SpectrumCNN, build
+from dioscuri.learn.spectra.objective import weighted_bce
+
+__all__ = ["HISTORY_COLUMNS", "WALLTIME_SIGNALS", "Keeper", "Unfinished", "train"]
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "learning_rate",
+    "train_loss",
+    "validation_loss",
+    "validation_tpr",
+    "validation_fpr",
+    "seconds",
+)
+
+
+def train(
+    train_shards: Sequence[str | PathLike],
+    validation_shards: Sequence[str | PathLike],
+    arm: str,
+    network: dict[str, Any],
+    penalty: float,
+    seed: int,
+    out_dir: str | PathLike,
+    *,
+    grid: dict[str, Any] | None = None,
+    learning_rate: float = 1e-3,
+    batch: int = 256,
+    max_epochs: int = 100,
+    schedule: str = "literal",
+    patience: int = 3,
+    stop_patience: int = 10,
+    learning_rate_floor: float = 1e-6,
+    max_seconds: float | None = None,
+    threads: int = 1,
+    accelerator: str = "auto",
+    memory_limit: float = 64 * 2**30,
+) -> dict[str, Any]:
+    """Train a network on mock shards and write `model.ckpt`, `history.csv` and `model.json` into `out_dir`.
+
+    network: settings of `SpectrumCNN` (channels, kernels, strides, dense, dropout). penalty: Λ of eq. 7.
+    grid: the arm's wavelength grid (wave_min, wave_max [Å, vacuum], n_pixels, resolution), kept with the
+    model. schedule, patience, stop_patience, learning_rate_floor: see `Schedule`. batch: spectra per step;
+    each epoch drops the remainder of its own permutation. accelerator: auto, cpu or gpu.
+
+    Initial weights depend on `seed`, order and dropout of an epoch on (seed, epoch): on one machine with the
+    same number of threads a rerun gives the same network, also when it was killed and resumed. The state
+    after each epoch is in `out_dir/resume/`. With `max_seconds`, no epoch is begun that would probably end
+    later; then, and after SIGTERM or SIGUSR1 (walltime), `Unfinished` is raised. Returns the content of
+    model.json.
+    """
+    started = time.monotonic()
+    out_dir = Path(out_dir)
+    resume_dir = out_dir / "resume"
+    _refuse_overlap(train_shards, validation_shards)
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    accelerator = resolved_accelerator(accelerator)
+
+    training = PairedSpectra(train_shards, arm, memory_limit)
+    validation = PairedSpectra(validation_shards, arm, memory_limit)
+    grid = _checked_grid(grid, training, validation)
+    settings = {
+        "schema": MODEL_SCHEMA,
+        "arm": arm,
+        "network": network,
+        "penalty": float(penalty),
+        "seed": int(seed),
+        "grid": grid,
+        "version": __version__,
+        "training": {
+            "learning_rate": learning_rate,
+            "batch": batch,
+            "schedule": schedule,
+            "patience": patience,
+            "stop_patience": stop_patience,
+            "learning_rate_floor": learning_rate_floor,
+            "n_pairs": training.n_pairs,
+            "n_validation_pairs": validation.n_pairs,
+            "mocks": [read_provenance(path) for path in (train_shards[0], validation_shards[0])],
+        },
+    }
+    fingerprint = digest(settings)
+
+    with reproducible(), quiet_lightning():
+        torch.manual_seed(seed)
+        plan = Schedule(schedule, learning_rate, patience, stop_patience, learning_rate_floor)
+        module = Classifier(build(network, training.n_pixels), float(penalty), seed, plan, fingerprint)
+        checkpoint = saved_state(resume_dir / "last.ckpt", fingerprint)
+        if checkpoint is not None:
+            module.on_load_checkpoint(checkpoint)
+        if not module.finished(max_epochs):
+            if accelerator == "gpu":
+                _place_on_gpu(training, validation)
+            keeper = Keeper(resume_dir, started, max_seconds, max_epochs)
+            data = PairsData(training, validation, batch, module)
+            fit(module, data, checkpoint, keeper, accelerator=accelerator)
+    return _write_results(out_dir, resume_dir, module, settings, max_epochs)
+
+
+class Classifier(Recorded):
+    """A network with its penalised loss, its learning-rate schedule and the history of its epochs."""
+
+    def __init__(self, net: SpectrumCNN, penalty: float, seed: int, schedule: Schedule, fingerprint: str):
+        super().__init__(seed, fingerprint)
+        self.net, self.penalty, self.schedule = net, penalty, schedule
+
+    def finished(self, max_epochs: int) -> bool:
+        """Whether the schedule has come to its end, or the last epoch that is wanted has been trained."""
+        return bool(self.schedule.stop_reason) or super().finished(max_epochs)
+
+    def summary(self) -> str:
+        """The last epoch in a line, for the log."""
+        row = self.history[-1]
+        return (
+            f"epoch {row['epoch']}: rate {row['learning_rate']:.1e}, loss {row['train_loss']:.4f}, validation "
+            f"{row['validation_loss']:.4f}, TPR {row['validation_tpr']:.4f}, FPR {row['validation_fpr']:.5f}, "
+            f"{row['seconds']:.1f} s"
+        )
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), self.schedule.learning_rate, fused=True)
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.train_sums = torch.zeros(2, device=self.device)  # loss, batches
+        self.validation_sums = torch.zeros(5, dtype=torch.float64)  # loss, positives, found, negatives, false
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
+        flux, y = batch
+        loss = weighted_bce(self.net(flux.float()), y, self.penalty)
+        self.train_sums += torch.stack([loss.detach(), torch.ones_like(loss)])
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
+        flux, y = batch
+        logits = self.net(flux.float())
+        found = (logits > 0).float()
+        loss = weighted_bce(logits, y, self.penalty, reduction="sum")
+        sums = torch.stack([loss, y.sum(), (y * found).sum(), (1 - y).sum(), ((1 - y) * found).sum()])
+        self.validation_sums += sums.cpu()
+
+    def on_validation_epoch_end(self) -> None:
+        loss, positives, found, negatives, false = self.validation_sums.tolist()
+        row = {
+            "epoch": len(self.history) + 1,
+            "learning_rate": self.schedule.learning_rate,
+            "train_loss": float(self.train_sums[0] / self.train_sums[1]),
+            "validation_loss": loss / (positives + negatives),
+            "validation_tpr": found / positives,
+            "validation_fpr": false / negatives,
+            "seconds": time.monotonic() - self.epoch_started,
+        }
+        self.record(row, "lower the learning rate or look at the mocks")
+        self.improved = self.schedule.update(row["validation_loss"])
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.schedule.learning_rate
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["schedule"] = asdict(self.schedule)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.schedule = Schedule(**checkpoint["schedule"])
+
+
+class PairsData(pl.LightningDataModule):
+    """Batches of both splits: training ones in the order of (seed, epoch), validation ones in file order."""
+
+    def __init__(self, training: PairedSpectra, validation: PairedSpectra, batch: int, module: Classifier):
+        super().__init__()
+        self.training, self.validation, self.batch, self.module = training, validation, batch, module
+
+    def train_dataloader(self) -> Batches:  # type: ignore[override]
+        order = epoch_order(len(self.training), self.module.seed, len(self.module.history))
+        return Batches(self.training, order, self.batch, keep_last=False)
+
+    def val_dataloader(self) -> Batches:  # type: ignore[override]
+        return Batches(self.validation, np.arange(len(self.validation)), self.batch, keep_last=True)
+
+
+def _write_results(
+    out_dir: Path, resume_dir: Path, module: Classifier, settings: dict[str, Any], max_epochs: int
+) -> dict[str, Any]:
+    stop_reason = module.schedule.stop_reason or f"{max_epochs} epochs"
+    return write_results(out_dir, resume_dir, module, settings, HISTORY_COLUMNS, stop_reason)
+
+
+def _refuse_overlap(train_shards: Sequence[str | PathLike], validation_shards: Sequence[str | PathLike]) -> None:
+    both = {os.path.realpath(path) for path in train_shards} & {os.path.realpath(path) for path in validation_shards}
+    if both:
+        raise ValueError(f"shards given for training and for validation: {', '.join(sorted(both))}")
+
+
+def _checked_grid(grid: dict[str, Any] | None, training: PairedSpectra, validation: PairedSpectra) -> dict[str, Any]:
+    grid = {"n_pixels": training.n_pixels} if grid is None else dict(grid)
+    found = {"training mocks": training.n_pixels, "validation mocks": validation.n_pixels}
+    for where, n_pixels in found.items():
+        if n_pixels != grid["n_pixels"]:
+            raise ValueError(f"{where} of the {training.arm} arm have {n_pixels} pixels, the grid {grid['n_pixels']}")
+    return grid
+
+
+def _place_on_gpu(*splits: PairedSpectra) -> None:
+    # Gathering a batch on the GPU costs microseconds; more than half of its memory is left to the network.
+    for spectra in splits:
+        if spectra.n_bytes < 0.4 * torch.cuda.mem_get_info()[0]:
+            spectra.to("cuda")

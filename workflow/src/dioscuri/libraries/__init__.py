@@ -1,0 +1,1 @@
+"""Grids of model spectra behind one SpectralLibrary: embedded, FERRE, tables of spectra."""

@@ -1,0 +1,1 @@
+"""Labelled mock spectra from stars and libraries, in every recipe."""

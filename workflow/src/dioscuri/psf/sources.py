@@ -1,0 +1,69 @@
+"""The PSFs of a run by name: banks to train on, and PSFs that differ from the one assumed by a known amount."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from dioscuri.psf.effective import OPTICS, Psf, optical_psf, perturbed, psf_bank
+from dioscuri.psf.files import read_psf, read_stdpsf
+
+# Stamps are 14 px, a star in them may lie a pixel or two off their centre.
+STAMP_PSF_SIZE = 25  # px
+WAVEFRONTS = 32  # wavefronts of one rms in a cell of the test grid: at one rms their false positives differ tenfold
+
+
+def make_bank(
+    path: str | os.PathLike, source: Mapping[str, Any], bank: Mapping[str, Any], seed: int, fitted: str | None = None
+) -> None:
+    """Write a bank of PSFs, member 0 the nominal one, as .npz.
+
+    source: settings of `nominal_psf`. bank: members, jitter_fraction, wfe_nm (see `psf_bank`). fitted: the PSF
+    from the stars of the frames, for source `stars`.
+    """
+    _around(source, fitted, seed=seed, **bank).save(path)
+
+
+def make_mismatch(
+    path: str | os.PathLike, source: Mapping[str, Any], axis: str, value: float, seed: int, fitted: str | None = None
+) -> None:
+    """Write the PSFs of one test cell, which are not the nominal one.
+
+    axis `jitter`: one PSF with the jitter times 1 + `value`; `wfe`: `WAVEFRONTS` PSFs with random additional
+    wavefront errors of `value` nm rms each.
+    """
+    if axis == "jitter":
+        both = _around(source, fitted, members=2, jitter_fraction=value, exact=True, seed=seed)
+    elif axis == "wfe":
+        both = _around(source, fitted, members=1 + WAVEFRONTS, wfe_nm=value, exact=True, seed=seed)
+    else:
+        raise ValueError(f"PSFs cannot differ in '{axis}'; accepted: jitter, wfe")
+    rest = {name: values[1:] for name, values in both.parameters.items()}
+    dataclasses.replace(both, samples=both.samples[1:], parameters=rest).save(path)
+
+
+def nominal_psf(source: Mapping[str, Any], fitted: str | None = None) -> Psf:
+    """The PSF that fits and networks take for the true one.
+
+    source: `source` (optical | file | stdpsf | stars), `optics` (a name of `OPTICS`), `file`, `oversampling`,
+    `pixel_integrated`, `position` (x, y) and `chip` as the settings have them.
+    """
+    optics = OPTICS[source["optics"]]
+    if source["source"] == "optical":
+        return optical_psf(optics, oversampling=source["oversampling"], size=STAMP_PSF_SIZE)
+    if source["source"] == "file":
+        form = {name: source[name] for name in ("oversampling", "pixel_integrated")}
+        return read_psf(source["file"], pixel_scale=optics.pixel_scale, **form)
+    if source["source"] == "stdpsf":
+        return read_stdpsf(source["file"], chip=source["chip"]).at(*source["position"])
+    if fitted is None:
+        raise ValueError("PSF source 'stars': no PSF was fitted in the frames; run the photometry first")
+    return Psf.load(fitted).member(0)
+
+
+def _around(source: Mapping[str, Any], fitted: str | None, **bank: Any) -> Psf:
+    optics = OPTICS[source["optics"]]
+    if source["source"] == "optical":
+        return psf_bank(optics, oversampling=source["oversampling"], size=STAMP_PSF_SIZE, **bank)
+    nominal = nominal_psf(source, fitted)
+    return nominal if bank["members"] == 1 else perturbed(nominal, optics, **bank)

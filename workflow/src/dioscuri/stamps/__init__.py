@@ -1,0 +1,1 @@
+"""Stamps of single and double stars: mocks, likelihood and its optimum, companions."""

@@ -1,0 +1,1 @@
+"""One model spectrum from physics: equation of state, opacities, molecules, lines, atmosphere, profiles."""
