@@ -87,10 +87,10 @@ def test_settings_of_the_catalogue_rerun_nothing_before_it(plan_again):
 @pytest.mark.parametrize(
     ("module", "first", "untouched"),
     [
-        ("catalogs/selection.py", "select_candidates", {"build_catalog", "train_model"}),
-        ("learn/networks.py", "train_model", {"make_mocks", "build_library", "ingest_shard"}),
+        ("catalogs/candidates.py", "select_candidates", {"build_catalog", "train_model"}),
+        ("learn/spectra/networks.py", "train_model", {"make_mocks", "build_library", "ingest_shard"}),
         ("stars/population.py", "make_mocks", {"build_library", "build_tracks", "ingest_shard"}),
-        ("spectra/reduction.py", "ingest_shard", {"make_mocks", "train_model"}),
+        ("lamost/reduction.py", "ingest_shard", {"make_mocks", "train_model"}),
         ("plots/style.py", "plot_rates", {"train_model", "build_catalog", "summarise_models"}),
     ],
 )

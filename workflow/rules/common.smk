@@ -29,23 +29,31 @@ mrs = settings.lamost_mrs
 
 def code(*modules):
     """Files of package modules ('mocks.pairs') and of all they import: editing one reruns the rules it serves."""
-    return sorted(set().union(*(imported_by(module) for module in modules)))
+    if strangers := [module for module in modules if not module_file(module).exists()]:
+        raise WorkflowError(f"code(): the package has no module {', '.join(strangers)}")
+    found, pending = set(), [*modules]
+    while pending:
+        path = module_file(pending.pop())
+        if path.stem not in LEAVES and str(path) not in found and path.exists():
+            found.add(str(path))
+            pending += imports_of(path)
+    return sorted(found)
+
+
+def module_file(module):
+    """Where a module of the package lies."""
+    return PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
 
 
 @cache
-def imported_by(module):
-    """`module` and the modules of the package that it needs, as paths; the leaves are left out."""
-    found, pending = set(), [module]
-    while pending:
-        path = PACKAGE.joinpath(*pending.pop().split(".")).with_suffix(".py")
-        if path.stem in LEAVES or str(path) in found or not path.exists():
-            continue
-        found.add(str(path))
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dioscuri"):
-                package = node.module.removeprefix("dioscuri").lstrip(".")
-                pending += [package, *(f"{package}.{alias.name}".lstrip(".") for alias in node.names)]
-    return frozenset(found)
+def imports_of(path):
+    """What a file imports from the package, modules and names in them alike; each file is parsed once."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dioscuri"):
+            package = node.module.removeprefix("dioscuri").lstrip(".")
+            found += [package, *(f"{package}.{alias.name}".lstrip(".") for alias in node.names)]
+    return found
 
 
 wildcard_constraints:

@@ -30,7 +30,7 @@ rule build_library:
         lines=(
             [settings.library.linelist]
             if settings.library.linelist
-            else sorted(map(str, PACKAGE.glob("spectra/data/*")))
+            else sorted(map(str, PACKAGE.glob("synthesis/data/*")))
         ),
         files=[*settings.library.files, *filter(None, [settings.library.wave_file])],
     output:
