@@ -1,5 +1,8 @@
 """A local web server that breaks off, refuses and changes its mind as a test wants it to."""
 
+import json
+import urllib.parse
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -14,6 +17,7 @@ class Server(ThreadingHTTPServer):
         self.refusals: list[int] = []  # statuses of the next answers
         self.ranges: list[str | None] = []  # what was asked for
         self.sent = 0
+        self.answer: Callable[[dict], dict] = lambda question: {}  # to the `request` of a form that is posted
 
     @property
     def url(self) -> str:
@@ -51,4 +55,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         body = content[begin : begin + server.breaks.pop(0)] if server.breaks else content[begin:]
         server.sent += len(body)
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        body = json.dumps(self.server.answer(json.loads(form["request"][0]))).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
         self.wfile.write(body)

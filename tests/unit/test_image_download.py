@@ -2,12 +2,10 @@
 
 import io
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
 
 from dioscuri import cli, transfer
 from dioscuri.cluster import download
@@ -40,52 +38,89 @@ def server(file_server):
     return file_server
 
 
+class Archive:
+    """A made-up MAST: what it holds, what it was asked, and the states that it is in before it answers."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict] = []
+        self.states: list[str] = []
+        kinds = [("FLT", name) for name in CONTENT] * 2  # MAST repeats files of associations
+        kinds += [("RAW", "ic7a01abq_raw.fits"), ("FLT", "ic7a01abq_flt.jpg"), ("DRZ", "ic7a01010_drz.fits")]
+        self.products = [
+            {
+                "productFilename": name,
+                "productSubGroupDescription": kind,
+                "dataURI": f"mast:HST/product/{name}",
+                "size": len(CONTENT.get(name, b"")) or None,
+            }
+            for kind, name in kinds
+        ]
+
+    def answer(self, question: dict) -> dict:
+        """What MAST's portal says to one request: half of the products on each of two pages."""
+        self.asked.append(question)
+        if self.states:
+            return {"status": self.states.pop(0), "msg": "busy"}
+        if question["service"] == "Mast.Caom.Filtered":
+            proposal = next(f["values"] for f in question["params"]["filters"] if f["paramName"] == "proposal_id")
+            rows = [{"obsid": "11"}, {"obsid": "12"}] if proposal == ["12911"] else []
+            return {"status": "COMPLETE", "data": rows}
+        half = slice(question["page"] - 1, None, 2)
+        return {"status": "COMPLETE", "data": self.products[half], "paging": {"pagesFiltered": 2}}
+
+
 @pytest.fixture
-def archive(monkeypatch):
-    """A made-up MAST: what it holds and what it was asked."""
-    import astroquery.mast
-
-    rows = [("FLT", name) for name in CONTENT] + [("FLT", next(iter(CONTENT)))]  # MAST repeats files of associations
-    rows += [("RAW", "ic7a01abq_raw.fits"), ("FLT", "ic7a01abq_flt.jpg"), ("DRZ", "ic7a01010_drz.fits")]
-    listing = Table(
-        {
-            "productFilename": [name for _, name in rows],
-            "productSubGroupDescription": [kind for kind, _ in rows],
-            "dataURI": [f"mast:HST/product/{name}" for _, name in rows],
-            "size": [len(CONTENT.get(name, b"")) for _, name in rows],
-        }
-    )
-    made_up = SimpleNamespace(asked={}, listing=listing, trouble=None)
-
-    def query_criteria(**criteria):
-        made_up.asked = criteria
-        if made_up.trouble:
-            raise made_up.trouble
-        return Table({"obsid": ["1"] if criteria["proposal_id"] == "12911" else []})
-
-    monkeypatch.setattr(astroquery.mast.Observations, "query_criteria", query_criteria)
-    monkeypatch.setattr(astroquery.mast.Observations, "get_product_list", lambda observations: made_up.listing)
+def archive(file_server, monkeypatch):
+    made_up = Archive()
+    file_server.answer = made_up.answer
+    monkeypatch.setattr(download, "SEARCH_URL", f"http://127.0.0.1:{file_server.server_port}/invoke")
     return made_up
 
 
 def test_listing_keeps_each_calibrated_exposure_once(archive):
     assert list_exposures() == PRODUCTS
-    assert archive.asked == {
-        "obs_collection": "HST",
-        "proposal_id": "12911",
-        "instrument_name": "WFC3/UVIS",
-        "filters": ["F467M", "F775W"],
+    observations, *products = archive.asked
+    # The very request that astroquery 0.4.11 sent for these criteria.
+    assert observations == {
+        "service": "Mast.Caom.Filtered",
+        "params": {
+            "columns": "*",
+            "filters": [
+                {"paramName": "obs_collection", "separator": ";", "values": ["HST"]},
+                {"paramName": "proposal_id", "values": ["12911"]},
+                {"paramName": "instrument_name", "values": ["WFC3/UVIS"]},
+                {"paramName": "filters", "separator": ";", "values": ["F467M", "F775W"]},
+            ],
+        },
+        "format": "json",
+        "pagesize": 50000,
+        "page": 1,
     }
+    assert [(one["service"], one["params"], one["page"]) for one in products] == [
+        ("Mast.Caom.Products", {"obsid": "11,12"}, page) for page in (1, 2)
+    ]
 
 
-def test_listing_troubles(archive):
+def test_listing_waits_while_the_archive_works(archive, monkeypatch):
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    archive.states = ["EXECUTING", "EXECUTING"]
+    assert list_exposures() == PRODUCTS
+    archive.states = ["ERROR"]
+    with pytest.raises(DownloadError, match=r"list of GO-12911 did not come \(ValueError: MAST answers ERROR busy"):
+        list_exposures()
+
+
+def test_listing_troubles(archive, monkeypatch):
     with pytest.raises(DownloadError, match="GO-1 has no 'flt' exposures of WFC3/UVIS in F606W"):
         list_exposures(1, ["F606W"])
-    archive.listing["productFilename"][0] = "../evil_flt.fits"
+    del archive.products[0]["dataURI"]
+    with pytest.raises(DownloadError, match=r"did not come \(KeyError: 'dataURI'\)"):
+        list_exposures()
+    archive.products[0] |= {"dataURI": "", "productFilename": "../evil_flt.fits"}
     with pytest.raises(DownloadError, match=r"refused: the file name '\.\./evil"):
         list_exposures()
-    archive.trouble = ConnectionError("no route")
-    with pytest.raises(DownloadError, match=r"list of GO-12911 did not come \(no route\)"):
+    monkeypatch.setattr(download, "SEARCH_URL", "http://127.0.0.1:9/invoke")
+    with pytest.raises(DownloadError, match=r"list of GO-12911 did not come \(URLError: .*refused"):
         list_exposures()
 
 

@@ -1,21 +1,28 @@
-"""HST exposures from MAST: listed by astroquery, fetched with resume, checked."""
+"""HST exposures from MAST: listed, fetched with resume, checked."""
 
+import http.client
+import json
 import logging
 import os
+import time
 import urllib.parse
+import urllib.request
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from dioscuri import __version__
 from dioscuri.transfer import DownloadError, alone_in, check_address, fetch_and_record
 
 log = logging.getLogger(__name__)
 
 MAST_URL = "https://mast.stsci.edu/api/v0.1/Download/file"
+SEARCH_URL = "https://mast.stsci.edu/api/v0/invoke"  # described at https://mast.stsci.edu/api/v0/
 M4_PROPOSAL = 12911  # GO-12911 (Bedin): the exposures of NGC 6121 that the paper's §4 uses
 M4_FILTERS = ("F467M", "F775W")
 INSTRUMENT = "WFC3/UVIS"
+_ROWS = 50_000  # of a page of answers
 
 
 class Product(NamedTuple):
@@ -28,31 +35,55 @@ class Product(NamedTuple):
 
 def list_exposures(proposal: int = M4_PROPOSAL, filters: Sequence[str] = M4_FILTERS) -> list[Product]:
     """The calibrated exposures ('flt') of a proposal with WFC3/UVIS in some filters, by name; asks MAST."""
-    from astroquery.mast import Observations
-
+    conditions = [
+        {"paramName": "obs_collection", "separator": ";", "values": ["HST"]},
+        {"paramName": "proposal_id", "values": [str(proposal)]},
+        {"paramName": "instrument_name", "values": [INSTRUMENT]},
+        {"paramName": "filters", "separator": ";", "values": list(filters)},
+    ]
     try:
-        observations = Observations.query_criteria(
-            obs_collection="HST",
-            proposal_id=str(proposal),
-            instrument_name=INSTRUMENT,
-            filters=list(filters),
-        )
-        products = Observations.get_product_list(observations) if len(observations) else []
-    except Exception as error:  # astroquery raises what its layers raise: requests, json, votable, its own
-        raise DownloadError(f"MAST: the list of GO-{proposal} did not come ({error}); is the network there?") from error
-    found = {}
-    if len(products):
-        for row in Observations.filter_products(products, productSubGroupDescription="FLT", extension="fits"):
-            name = str(row["productFilename"])
-            if Path(name).name != name:
-                raise DownloadError(f"MAST: refused: the file name {name!r} is no plain name")
-            found[name] = Product(name, str(row["dataURI"]), int(row["size"]))
-    if not found:
+        found = _search("Mast.Caom.Filtered", {"columns": "*", "filters": conditions})
+        observations = ",".join(str(row["obsid"]) for row in found)
+        rows = _search("Mast.Caom.Products", {"obsid": observations}) if found else []
+        products = {
+            row["productFilename"]: Product(row["productFilename"], row["dataURI"], int(row["size"] or 0))
+            for row in rows
+            if row["productSubGroupDescription"] == "FLT" and row["productFilename"].endswith("fits")
+        }
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
+        raise DownloadError(
+            f"MAST: the list of GO-{proposal} did not come ({type(error).__name__}: {error}); is the network there?"
+        ) from error
+    strange = [name for name in products if Path(name).name != name]
+    if strange:
+        raise DownloadError(f"MAST: refused: the file name {strange[0]!r} is no plain name")
+    if not products:
         raise DownloadError(
             f"MAST: GO-{proposal} has no 'flt' exposures of {INSTRUMENT} in {', '.join(filters)}; accepted: the "
             "number of a proposal and filters that it used, as F467M"
         )
-    return [found[name] for name in sorted(found)]
+    return [products[name] for name in sorted(products)]
+
+
+def _search(service: str, parameters: dict[str, Any], patience: float = 600.0) -> list[dict[str, Any]]:
+    """All rows that a service of MAST's portal answers, page by page; waits up to `patience` s while it works."""
+    rows: list[dict[str, Any]] = []
+    headers = {"User-Agent": f"dioscuri/{__version__}", "Accept": "text/plain"}
+    page, pages, deadline = 1, 1, time.monotonic() + patience
+    while page <= pages:
+        question = {"service": service, "params": parameters, "format": "json", "pagesize": _ROWS, "page": page}
+        body = urllib.parse.urlencode({"request": json.dumps(question)}).encode()
+        request = urllib.request.Request(SEARCH_URL, body, headers)
+        with urllib.request.urlopen(request, timeout=60.0) as response:
+            answer = json.load(response)
+        if answer["status"] == "EXECUTING" and time.monotonic() < deadline:
+            time.sleep(1.0)
+            continue
+        if answer["status"] != "COMPLETE":
+            raise ValueError(f"MAST answers {answer['status']} {answer.get('msg', '')}".strip())
+        rows += answer["data"]
+        page, pages = page + 1, (answer.get("paging") or {}).get("pagesFiltered", 1)
+    return rows
 
 
 def download_mast(

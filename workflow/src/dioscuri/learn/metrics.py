@@ -64,19 +64,33 @@ def rates(p: np.ndarray, y: np.ndarray, threshold: float = 0.5, method: str = "w
 
 
 def roc(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ROC curve: FPR, TPR and thresholds, each (K,), FPR ascending."""
-    from sklearn.metrics import roc_curve
+    """The ROC curve: FPR, TPR and thresholds, each (K,), FPR ascending from (0, 0) at the threshold inf.
 
+    p ≥ threshold counts here, tied scores are one step, and points inside a straight piece are left out. A rate
+    that has no objects is NaN.
+    """
     p, positive = _checked(p, y)
-    return roc_curve(positive, p)
+    order = np.argsort(p, kind="stable")[::-1]
+    p, positive = p[order], positive[order]
+    steps = np.append(np.flatnonzero(np.diff(p)), p.size - 1) if p.size else np.empty(0, int)
+    true = np.cumsum(positive)[steps]
+    false = 1 + steps - true
+    if steps.size > 2:
+        corner = np.r_[True, (np.diff(false, 2) != 0) | (np.diff(true, 2) != 0), True]
+        steps, true, false = steps[corner], true[corner], false[corner]
+    return _shares(false), _shares(true), np.r_[np.inf, p[steps]]
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Growing counts (K,) from 0 on, as shares (K + 1,) of the last one."""
+    total = counts[-1] if counts.size else 0
+    return np.r_[0, counts] / total if total else np.full(counts.size + 1, np.nan)
 
 
 def auc(p: np.ndarray, y: np.ndarray) -> float:
-    """Area under the ROC curve: the probability that a binary scores above a single star."""
-    from sklearn.metrics import roc_auc_score
-
-    p, positive = _checked(p, y)
-    return float(roc_auc_score(positive, p))
+    """Area under the ROC curve: the probability that a binary scores above a single star; NaN without one of them."""
+    fpr, tpr, _ = roc(p, y)
+    return float(np.trapezoid(tpr, fpr))
 
 
 def tpr_at_fpr(p: np.ndarray, y: np.ndarray, fpr: float) -> float:

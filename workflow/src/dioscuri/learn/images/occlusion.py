@@ -20,27 +20,32 @@ def attribution(net: nn.Module, channels: np.ndarray, window: int, stride: int) 
     window, stride: side and step [those pixels] of the hidden square, which is 0 in every channel (sky, or no
     residual); a pixel gets the mean over all windows that hide it. Positive: the pixel speaks for a binary.
     """
-    from captum.attr import Occlusion
-
     device = next(net.parameters()).device
     images = torch.from_numpy(np.ascontiguousarray(channels, np.float32)).to(device)
     if isinstance(net, Backbone):
         images = enlarged(images, net.upscale)
-    n_channels, size = images.shape[1], images.shape[-1]
+    size = images.shape[-1]
     if not 1 <= stride <= window <= size:
         raise ValueError(f"occlusion: window {window} and stride {stride}; accepted: 1 ≤ stride ≤ window ≤ {size}")
 
-    def probability(views: Tensor) -> Tensor:
-        return torch.softmax(net(views), dim=1)
+    # The last window of a row may stick out: what is left of it is hidden.
+    corners = range(0, size - window + stride, stride)
+    windows = [(slice(row, row + window), slice(column, column + window)) for column in corners for row in corners]
+    fall, hidden = images.new_zeros(len(images), size, size), images.new_zeros(size, size)
+    with torch.no_grad(), exact_arithmetic():
+        before = _probability(net, images)
+        for begin in range(0, len(windows), _WINDOWS_AT_ONCE):
+            some = windows[begin : begin + _WINDOWS_AT_ONCE]
+            covered = images.repeat(len(some), 1, 1, 1, 1)
+            for index, (rows, columns) in enumerate(some):
+                covered[index, :, :, rows, columns] = 0.0
+            after = _probability(net, covered.flatten(0, 1)).view(len(some), -1)
+            for (rows, columns), one in zip(some, after):
+                fall[:, rows, columns] += (before - one)[:, None, None]
+                hidden[rows, columns] += 1
+    return (fall / hidden).cpu().numpy()
 
-    with exact_arithmetic():
-        maps = Occlusion(probability).attribute(
-            images,
-            sliding_window_shapes=(n_channels, window, window),
-            strides=(n_channels, stride, stride),
-            baselines=0.0,
-            target=BINARY,
-            perturbations_per_eval=_WINDOWS_AT_ONCE,
-        )
-    # All channels of a pixel are hidden together, so that their maps are one and the same.
-    return maps[:, 0].cpu().numpy()
+
+def _probability(net: nn.Module, images: Tensor) -> Tensor:
+    """The probability (B,) of two stars."""
+    return torch.softmax(net(images), dim=1)[:, BINARY]
