@@ -10,8 +10,10 @@ from astropy.io import fits
 from astropy.table import Table
 
 from dioscuri.arms import C_KMS, Arm
+from dioscuri.lamost.files import Exposure, ObservedFile
 from dioscuri.lamost.ingest import ingest_files
-from dioscuri.lamost.mrs_files import Exposure, MRSFile, read_mrs
+from dioscuri.lamost.mrs import MRS
+from dioscuri.lamost.mrs_files import read_mrs
 from dioscuri.lamost.mrs_writer import write_mrs_file
 from dioscuri.spectra.continuum import normalise
 from dioscuri.spectra.velocity import Templates, VelocityMeter
@@ -33,7 +35,7 @@ def rows() -> list[dict]:
             {
                 "read": lambda: [read_mrs(path) for path in paths],
                 "astropy read": lambda: [_read_astropy(path) for path in one],
-                "ingest": lambda: ingest_files(paths, ARMS, meters),
+                "ingest": lambda: ingest_files(paths, MRS, ARMS, meters),
                 "loop": lambda: [_ingest_loop(path, meters) for path in one],
             },
             repeats=5,
@@ -111,7 +113,7 @@ def _write(folder: Path, k: int) -> Path:
     facts = {"designation": "", "object_name": "", "gaia_id": 0, "ra": 290.0, "dec": 43.0, "planid": "P"}
     facts |= {"spid": 1, "fiberid": k, "lmjd": 58820, "fiber_type": "Obj", "object_type": "Star"}
     facts |= {"data_version": "DR7", "helio_rv": 0.0, "magnitudes": {}, "exposures": tuple(exposures)}
-    write_mrs_file(path, MRSFile(path=path, obsid=k, **facts))
+    write_mrs_file(path, ObservedFile(path=path, obsid=k, **facts))
     return path
 
 

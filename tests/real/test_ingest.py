@@ -9,6 +9,7 @@ from dioscuri.arms import Arm
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.ingest import ingest_files
 from dioscuri.lamost.inputs import expand_inputs
+from dioscuri.lamost.mrs import MRS
 from dioscuri.libraries.build import build_embedded
 from dioscuri.libraries.grid import window_of
 from dioscuri.spectra.velocity import Templates, VelocityMeter
@@ -22,7 +23,7 @@ def ingested(real_data):
     library = build_embedded(AXES, {arm.name: window_of(arm) for arm in ARMS}, progress=False)
     meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in ARMS}
     paths = [*expand_inputs([real_data / "lamost_mrs"]), real_data / "images" / "alma_tmc1a_1.3mm.fits"]
-    return ingest_files(paths, ARMS, meters, coadds=False)
+    return ingest_files(paths, MRS, ARMS, meters, coadds=False)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from dioscuri.flags import Refusal
-from dioscuri.lamost.mrs_files import RefusedFile, barycentric_date, read_mrs
+from dioscuri.lamost.dates import barycentric_date
+from dioscuri.lamost.files import RefusedFile
+from dioscuri.lamost.mrs_files import read_mrs
 
 # file: single exposures per arm, first and last wavelength of the first blue exposure as the file's own
 # column has it

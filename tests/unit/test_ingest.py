@@ -13,17 +13,11 @@ import pytest
 from dioscuri import io
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.ingest import (
-    ARM_COLUMNS,
-    EXPOSURE_COLUMNS,
-    REJECTED_COLUMNS,
-    WHOLE_FILE,
-    Limits,
-    ingest_files,
-    write,
-)
-from dioscuri.lamost.mrs_files import COADD, Exposure, MRSFile
+from dioscuri.lamost.files import COADD, Exposure, ObservedFile
+from dioscuri.lamost.ingest import Limits, ingest_files, write
+from dioscuri.lamost.mrs import MRS
 from dioscuri.lamost.mrs_writer import write_mrs_file
+from dioscuri.lamost.rows import ARM_COLUMNS, EXPOSURE_COLUMNS, REJECTED_COLUMNS, WHOLE_FILE
 
 ARMS = [Arm("blue", 5000.0, 5300.0, 3347, 7500.0), Arm("red", 6350.0, 6750.0, 3509, 7500.0)]
 SPANS = {"blue": (4898, 5390), "red": (6272, 6844)}
@@ -92,13 +86,13 @@ def put(folder: Path, *exposures: Exposure, obsid: int = 999901001, **facts) -> 
         "magnitudes": {},
         "exposures": exposures,
     }
-    write_mrs_file(path, MRSFile(**(values | facts)))
+    write_mrs_file(path, ObservedFile(**(values | facts)))
     return path
 
 
 def test_both_arms_of_one_minute_share_a_row(tmp_path):
     path = put(tmp_path, *(spectrum(arm, lmjm) for lmjm in (LMJM, LMJM + 23) for arm in SPANS))
-    found = ingest_files([path], ARMS, METERS)
+    found = ingest_files([path], MRS, ARMS, METERS)
     table = found.exposures
     assert table["exposure"].tolist() == [LMJM, LMJM + 23]
     assert table["file"].tolist() == [path.name] * 2 and table["source_id"][0] == "LAMOST J999901001"
@@ -115,7 +109,7 @@ def test_both_arms_of_one_minute_share_a_row(tmp_path):
 
 
 def test_spectra_arrive_at_rest_and_normalised(tmp_path):
-    found = ingest_files([put(tmp_path, *(spectrum(arm, snr=200) for arm in SPANS))], ARMS, METERS)
+    found = ingest_files([put(tmp_path, *(spectrum(arm, snr=200) for arm in SPANS))], MRS, ARMS, METERS)
     for arm in ARMS:
         flux, sigma = found.arms[arm.name]
         assert flux.shape == sigma.shape == (1, arm.n_pixels) and flux.dtype == np.float16
@@ -127,7 +121,7 @@ def test_spectra_arrive_at_rest_and_normalised(tmp_path):
 
 
 def test_a_faint_arm_is_masked_not_scored(tmp_path):
-    found = ingest_files([put(tmp_path, spectrum("blue", snr=4.9), spectrum("red"))], ARMS, METERS)
+    found = ingest_files([put(tmp_path, spectrum("blue", snr=4.9), spectrum("red"))], MRS, ARMS, METERS)
     table = found.exposures
     assert (table["specflag_B"][0], table["specflag_R"][0]) == (False, True)
     assert table["flags_B"][0] == Quality.LOW_SNR and table["snr_B"][0] == pytest.approx(4.9)
@@ -138,13 +132,13 @@ def test_a_faint_arm_is_masked_not_scored(tmp_path):
 
 
 def test_a_missing_arm_is_flagged(tmp_path):
-    table = ingest_files([put(tmp_path, spectrum("red"))], ARMS, METERS).exposures
+    table = ingest_files([put(tmp_path, spectrum("red"))], MRS, ARMS, METERS).exposures
     assert table["flags_B"][0] == Quality.MISSING_ARM and not table["specflag_B"][0]
 
 
 def test_an_exposure_without_a_usable_arm_is_refused_once(tmp_path):
     path = put(tmp_path, spectrum("blue", snr=0.5), spectrum("red", snr=3.0), spectrum("red", LMJM + 23))
-    found = ingest_files([path], ARMS, METERS)
+    found = ingest_files([path], MRS, ARMS, METERS)
     assert found.exposures["exposure"].tolist() == [LMJM + 23]
     (row,) = found.rejected
     assert tuple(row) == REJECTED_COLUMNS
@@ -155,12 +149,12 @@ def test_an_exposure_without_a_usable_arm_is_refused_once(tmp_path):
 def test_coadds_are_rows_of_their_own_or_left_out(tmp_path):
     exposures = [spectrum(arm, lmjm) for arm in SPANS for lmjm in (LMJM, LMJM + 23, COADD)]
     path = put(tmp_path, *exposures)
-    table = ingest_files([path], ARMS, METERS).exposures
+    table = ingest_files([path], MRS, ARMS, METERS).exposures
     assert table["exposure"].tolist() == [COADD, LMJM, LMJM + 23]
     assert table["flags_B"].tolist() == [Quality.COADD, 0, 0]
     assert table["exptime"].tolist() == [2400, 1200, 1200]
     assert table["bjdmid"][0] == pytest.approx(table["bjdmid"][1:].mean(), abs=1e-7)
-    assert ingest_files([path], ARMS, METERS, coadds=False).exposures["exposure"].tolist() == [
+    assert ingest_files([path], MRS, ARMS, METERS, coadds=False).exposures["exposure"].tolist() == [
         LMJM,
         LMJM + 23,
     ]
@@ -181,7 +175,7 @@ def test_coadds_are_rows_of_their_own_or_left_out(tmp_path):
 )
 def test_flags(tmp_path, meter, limits, flag):
     path = put(tmp_path, spectrum("blue", n_bad=30))
-    table = ingest_files([path], ARMS[:1], {"blue": LineMeter("blue", **meter)}, limits=limits).exposures
+    table = ingest_files([path], MRS, ARMS[:1], {"blue": LineMeter("blue", **meter)}, limits=limits).exposures
     assert table["flags_B"][0] == flag and table["npixbad_B"][0] == 30
     assert table["specflag_B"][0], "flagged, and scored all the same"
     assert "snr_R" not in table
@@ -191,13 +185,13 @@ def test_bad_pixels_outside_the_grid_do_not_count(tmp_path):
     exposure = spectrum("blue")
     inside = (exposure.wave > 5000 * (1 + RV / C_KMS)) & (exposure.wave < 5001)
     exposure.mask[inside | (exposure.wave < 5000)] = True
-    table = ingest_files([put(tmp_path, exposure)], ARMS[:1], METERS).exposures
+    table = ingest_files([put(tmp_path, exposure)], MRS, ARMS[:1], METERS).exposures
     assert table["npixbad_B"][0] == pytest.approx(inside.sum(), abs=1), "the edge is where the velocity puts it"
 
 
 @pytest.mark.parametrize("facts", [{"fiber_type": "Sky"}, {"object_type": "GALAXY"}])
 def test_what_is_no_star_is_refused(tmp_path, facts):
-    (row,) = ingest_files([put(tmp_path, spectrum("blue"), **facts)], ARMS, METERS).rejected
+    (row,) = ingest_files([put(tmp_path, spectrum("blue"), **facts)], MRS, ARMS, METERS).rejected
     assert (row["reason"], row["exposure"]) == (Refusal.NOT_STELLAR.value, WHOLE_FILE)
 
 
@@ -208,7 +202,7 @@ def test_no_wreck_stops_the_run(tmp_path):
     (text := tmp_path / "notes.fits").write_text("hello")
     only_red = put(tmp_path, spectrum("red"), obsid=3)
     gone = tmp_path / "gone.fits"
-    found = ingest_files([gone, text, cut, only_red, good], ARMS[:1], METERS)
+    found = ingest_files([gone, text, cut, only_red, good], MRS, ARMS[:1], METERS)
     assert found.exposures["file"].tolist() == [good.name]
     reasons = {row["file"]: row["reason"] for row in found.rejected}
     assert reasons == {
@@ -231,7 +225,7 @@ def test_flipped_bytes_stop_nothing(tmp_path):
         damaged[where] = rng.integers(32, 127, len(where)) if k % 2 else rng.integers(0, 256, len(where))
         (tmp_path / f"damaged{k}.fits").write_bytes(damaged.tobytes())
     paths = sorted(tmp_path.glob("damaged*"))
-    found = ingest_files(paths, ARMS, METERS)
+    found = ingest_files(paths, MRS, ARMS, METERS)
     assert len(set(found.exposures["file"])) > 10 and len(found.rejected) > 10
     named = set(found.exposures["file"]) | {row["file"] for row in found.rejected}
     assert named == {path.name for path in paths}
@@ -239,10 +233,10 @@ def test_flipped_bytes_stop_nothing(tmp_path):
 
 
 def test_nothing_usable_makes_an_empty_shard_with_all_columns(tmp_path):
-    found = ingest_files([tmp_path / "gone.fits"], ARMS, METERS)
+    found = ingest_files([tmp_path / "gone.fits"], MRS, ARMS, METERS)
     write(found, tmp_path / "s.h5", tmp_path / "r.parquet", {})
     columns = io.read_exposures(tmp_path / "s.h5")
-    expected = set(EXPOSURE_COLUMNS) | {f"{name}_{arm}" for name in ARM_COLUMNS for arm in "BR"}
+    expected = {*EXPOSURE_COLUMNS, *MRS.columns} | {f"{name}_{arm}" for name in ARM_COLUMNS for arm in "BR"}
     assert set(columns) == expected and all(len(values) == 0 for values in columns.values())
     assert io.read_spectra(tmp_path / "s.h5", "red")[0].shape == (0, 3509)
 
@@ -254,7 +248,7 @@ def test_same_bytes_whatever_the_order(tmp_path, monkeypatch):
     for i, order in enumerate((paths + [wreck], [wreck] + paths[::-1] + paths)):
         monkeypatch.setattr("dioscuri.lamost.ingest.FILES_AT_ONCE", 64 if i == 0 else 2)
         shard, rejected = tmp_path / f"{i}.h5", tmp_path / f"{i}.parquet"
-        write(ingest_files(order, ARMS, METERS), shard, rejected, {"version": "x"})
+        write(ingest_files(order, MRS, ARMS, METERS), shard, rejected, {"version": "x"})
         contents.append((shard.read_bytes(), rejected.read_bytes()))
     assert contents[0] == contents[1]
     table = io.read_exposures(tmp_path / "0.h5")
@@ -263,7 +257,7 @@ def test_same_bytes_whatever_the_order(tmp_path, monkeypatch):
 
 def test_shard_and_rejected_table_on_disk(tmp_path):
     path = put(tmp_path, spectrum("blue"), spectrum("blue", LMJM + 23, snr=2.0))
-    found = ingest_files([path], ARMS, METERS)
+    found = ingest_files([path], MRS, ARMS, METERS)
     write(found, tmp_path / "s.h5", tmp_path / "r.parquet", {"version": "0"})
     with h5py.File(tmp_path / "s.h5") as stream:
         assert stream.attrs["schema"] == io.SPECTRA_SCHEMA
@@ -284,6 +278,6 @@ def test_a_meter_without_an_answer_refuses_the_spectrum(tmp_path):
             return answer
 
     path = put(tmp_path, replace(spectrum("blue")))
-    found = ingest_files([path], ARMS[:1], {"blue": Mute("blue")})
+    found = ingest_files([path], MRS, ARMS[:1], {"blue": Mute("blue")})
     assert len(found.exposures["file"]) == 0
     assert found.rejected[0]["reason"] == Refusal.NOT_FINITE.value

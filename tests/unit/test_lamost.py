@@ -8,7 +8,9 @@ import pytest
 from astropy.io import fits
 
 from dioscuri.flags import Refusal
-from dioscuri.lamost.mrs_files import COADD, Exposure, MRSFile, RefusedFile, barycentric_date, parse_date, read_mrs
+from dioscuri.lamost.dates import barycentric_date, parse_date
+from dioscuri.lamost.files import COADD, Exposure, ObservedFile, RefusedFile
+from dioscuri.lamost.mrs_files import read_mrs
 from dioscuri.lamost.mrs_writer import write_mrs_file
 
 LMJM = 83_734_392  # 2018-01-30 21:12 in Beijing
@@ -26,8 +28,8 @@ def exposure(arm: str, lmjm: int = LMJM, wave_min: float | None = None) -> Expos
     return Exposure(name, arm, lmjm, mjd_mid, 1200.0, 21.5, wave, flux, np.full(N_PIXELS, 0.25), mask)
 
 
-def mrs_file(path: Path, *exposures: Exposure) -> MRSFile:
-    return MRSFile(
+def mrs_file(path: Path, *exposures: Exposure) -> ObservedFile:
+    return ObservedFile(
         path=path,
         obsid=636909191,
         designation="LAMOST J054413.47+290911.0",

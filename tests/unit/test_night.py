@@ -8,9 +8,11 @@ import pytest
 
 from dioscuri.arms import Arm
 from dioscuri.flags import Refusal
+from dioscuri.lamost.files import COADD, RefusedFile
 from dioscuri.lamost.ingest import ingest_files
 from dioscuri.lamost.inputs import expand_inputs
-from dioscuri.lamost.mrs_files import COADD, RefusedFile, read_mrs
+from dioscuri.lamost.mrs import MRS
+from dioscuri.lamost.mrs_files import read_mrs
 from dioscuri.lamost.night import System, draw_system, simulate_night
 from dioscuri.lamost.telescope import DETECTORS, observe
 from dioscuri.libraries.build import assemble
@@ -51,7 +53,7 @@ def night(library, tmp_path_factory):
     with open(truth, newline="") as stream:
         rows = list(csv.DictReader(stream))
     meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in ARMS}
-    found = ingest_files(expand_inputs([folder]), ARMS, meters)
+    found = ingest_files(expand_inputs([folder]), MRS, ARMS, meters)
     return SimpleNamespace(folder=folder, rows=rows, found=found)
 
 

@@ -61,7 +61,7 @@ rule ingest_shard:
         manifest=ancient("<results>/lamost_mrs/ingest/manifest.json"),
         night=NIGHT,
         library="<library>/variant0.h5",
-        code=code("lamost.ingest", "spectra.velocity"),
+        code=code("lamost.ingest", "lamost.surveys", "spectra.velocity"),
     output:
         shard="<results>/lamost_mrs/ingest/shard{shard}.h5",
         rejected="<results>/lamost_mrs/ingest/rejected{shard}.parquet",
@@ -77,6 +77,7 @@ rule ingest_shard:
         runtime=240,
     params:
         files=lambda wildcards, input: planned(str(input.plan))[wildcards.shard],
+        survey="lamost_mrs",
         coadds=mrs.ingest.coadds,
         snr_min=mrs.ingest.snr_min,
         npixbad_max=mrs.catalog.npixbad_max,

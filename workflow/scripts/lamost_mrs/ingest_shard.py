@@ -1,4 +1,4 @@
-"""Packs the spectra of one shard of LAMOST MRS files."""
+"""Packs the spectra of one shard of LAMOST files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ from dioscuri.arms import Arm
 from dioscuri.job import logged, provenance, use_threads
 from dioscuri.lamost.ingest import Limits, ingest_files, write
 from dioscuri.lamost.inputs import read_manifest
+from dioscuri.lamost.surveys import SURVEYS
 from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.spectra.velocity import Templates, VelocityMeter
 
@@ -20,6 +21,6 @@ with logged(snakemake.log[0]):
     meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
     limits = Limits(params.snr_min, npixbad_max=params.npixbad_max)
     files = read_manifest(Path(snakemake.input.manifest))[int(snakemake.wildcards.shard)]
-    ingested = ingest_files(files, arms, meters, limits=limits, coadds=params.coadds)
+    ingested = ingest_files(files, SURVEYS[params.survey], arms, meters, limits=limits, coadds=params.coadds)
     settings = dict(params.items())
     write(ingested, snakemake.output.shard, snakemake.output.rejected, provenance(settings, files=files))

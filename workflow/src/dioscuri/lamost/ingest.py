@@ -1,56 +1,35 @@
-"""LAMOST MRS files to normalised rest-frame spectra: repair, radial velocity, common grid, continuum, flags.
+"""LAMOST files to normalised rest-frame spectra: repair, radial velocity, common grid, continuum, flags.
 
-What happens to the pixels is in `reduction`; here files become observations, observations rows with flags,
-and whatever cannot serve a row of the rejected table.
+What a survey's files are is in `survey`, what happens to the pixels in `reduction`, what rows look like in `rows`;
+here files become observations, observations rows with flags, and whatever cannot serve a row of the rejected table.
 """
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dioscuri import io
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.mrs_files import COADD, Exposure, MRSFile, RefusedFile, barycentric_date, read_mrs
+from dioscuri.lamost.files import COADD, Exposure, ObservedFile, RefusedFile
 from dioscuri.lamost.reduction import Cleaned, Meter, RefusedSpectrum, clean, measure_velocities, rest_frame
+from dioscuri.lamost.rows import (
+    REJECTED_COLUMNS,
+    WHOLE_FILE,
+    ArmResult,
+    Observation,
+    exposure_table,
+    refused_exposure,
+    rejection,
+    stack,
+)
+from dioscuri.lamost.survey import Survey
 
 log = logging.getLogger(__name__)
 
-# The exposure table; text is "O". Per arm, names end in B or R as in Table 4 of Zhang et al. (2022).
-EXPOSURE_COLUMNS: dict[str, Any] = {
-    "file": "O",  # name without folder
-    "source_id": "O",  # LAMOST designation, 'LAMOST J…'
-    "object_name": "O",  # of the input catalogue
-    "gaia_id": np.int64,  # 0: unknown
-    "obsid": np.int64,
-    "exposure": np.int64,  # LMJM, local modified Julian minute of the start; −1: co-add
-    "key": np.int64,  # counter of the noise draws, see io.observation_key
-    "lmjd": np.int64,
-    "planid": "O",
-    "spid": np.int16,
-    "fiberid": np.int16,
-    "ra": np.float64,  # deg
-    "dec": np.float64,  # deg
-    "bjdmid": np.float64,  # day, barycentric TDB of mid-exposure
-    "exptime": np.float32,  # s
-    "bprp0": np.float32,  # mag; the files do not know it: NaN
-}
-ARM_COLUMNS: dict[str, Any] = {
-    "snr": np.float32,
-    "rv_obs": np.float32,  # km/s, heliocentric, as is rv_obs_err
-    "rv_obs_err": np.float32,
-    "rv_teff": np.float32,  # K, of the best template
-    "ccfmax": np.float32,
-    "npixbad": np.int32,
-    "specflag": np.bool_,  # True: the arm can be scored
-    "flags": np.int32,  # flags.Quality
-}
-WHOLE_FILE = 0  # the `exposure` of a row of the rejected table that speaks of a whole file
-REJECTED_COLUMNS = ("folder", "file", "exposure", "arm", "reason", "detail")
 NOT_STARS = {"sky", "unused", "poserr", "dead", "galaxy", "qso"}  # fibre and object types that are refused
 FILES_AT_ONCE = 64  # files read together: velocities and continua are solved for all their spectra at once
 
@@ -84,48 +63,16 @@ class Ingested:
     rejected: list[dict]
 
 
-@dataclass
-class ArmResult:
-    """What is known of one arm of one exposure; masked until `specflag`. Names are those of ARM_COLUMNS."""
-
-    snr: float = np.nan
-    rv_obs: float = np.nan
-    rv_obs_err: float = np.nan
-    rv_teff: float = np.nan
-    ccfmax: float = np.nan
-    npixbad: int = 0
-    specflag: bool = False
-    flags: Quality = Quality.MISSING_ARM
-    flux: np.ndarray | None = None
-    sigma: np.ndarray | None = None
-    refusal: RefusedSpectrum | None = None
-
-
-@dataclass
-class Observation:
-    """The arms of one exposure of one file on the way to a row; `spectra` are let go when done."""
-
-    file: MRSFile
-    exposure: int
-    spectra: dict[str, Exposure]
-    results: dict[str, ArmResult] = field(default_factory=dict)
-    mjd_mid: float = field(init=False)
-    exptime: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        first = next(iter(self.spectra.values()))
-        self.mjd_mid, self.exptime = first.mjd_mid, first.exptime
-
-
 def ingest_files(
     paths: Iterable[str | Path],
+    survey: Survey,
     arms: Sequence[Arm],
     meters: Mapping[str, Meter],
     *,
     limits: Limits = Limits(),
     coadds: bool = True,
 ) -> Ingested:
-    """Read, repair, shift and normalise all exposures of LAMOST MRS files; bad ones are refused, never fatal.
+    """Read, repair, shift and normalise all exposures of a survey's files; bad ones are refused, never fatal.
 
     `meters` arm name → VelocityMeter with templates in the mocks' own frame. `coadds` takes co-added spectra
     as rows of their own (exposure −1, Quality.COADD). The answer does not depend on the order of `paths`.
@@ -134,20 +81,20 @@ def ingest_files(
     kept: list[Observation] = []
     rejected: list[dict] = []
     for start in range(0, len(files), FILES_AT_ONCE):
-        observations = _read(files[start : start + FILES_AT_ONCE], arms, coadds, rejected)
+        observations = _read(files[start : start + FILES_AT_ONCE], survey, arms, coadds, rejected)
         for arm in arms:
-            _process_arm(observations, arm, meters[arm.name], limits)
+            _process_arm(observations, survey, arm, meters[arm.name], limits)
         for observation in observations:
             observation.spectra.clear()
             if any(result.specflag for result in observation.results.values()):
                 kept.append(observation)
             else:
-                rejected.append(_refused_exposure(observation))
+                rejected.append(refused_exposure(observation))
     kept.sort(key=lambda o: (o.file.obsid, o.exposure, str(o.file.path)))
     rejected.sort(key=lambda row: tuple(str(row[name]) for name in REJECTED_COLUMNS))
     log.info("%d files: %d exposures kept, %d refusals", len(files), len(kept), len(rejected))
-    spectra = {arm.name: _stack(kept, arm) for arm in arms}
-    return Ingested(_columns(kept, arms), spectra, rejected)
+    spectra = {arm.name: stack(kept, arm) for arm in arms}
+    return Ingested(exposure_table(kept, survey, arms), spectra, rejected)
 
 
 def write(ingested: Ingested, shard: str | Path, rejected: str | Path, provenance: dict) -> None:
@@ -164,20 +111,22 @@ def write(ingested: Ingested, shard: str | Path, rejected: str | Path, provenanc
 # --- from files to observations -----------------------------------------------------------------------------
 
 
-def _read(paths: Sequence[Path], arms: Sequence[Arm], coadds: bool, rejected: list[dict]) -> list[Observation]:
+def _read(
+    paths: Sequence[Path], survey: Survey, arms: Sequence[Arm], coadds: bool, rejected: list[dict]
+) -> list[Observation]:
     """The observations of `paths`; files that cannot serve go to `rejected`."""
     observations = []
     for path in paths:
         try:
-            file = read_mrs(path)
+            file = survey.read(path)
             observations += _observations(file, arms, coadds)
         except RefusedFile as refusal:
             log.warning("%s refused: %s", path, refusal)
-            rejected.append(_rejection(path, WHOLE_FILE, "", refusal.reason, refusal.detail))
+            rejected.append(rejection(path, WHOLE_FILE, "", refusal.reason, refusal.detail))
     return observations
 
 
-def _observations(file: MRSFile, arms: Sequence[Arm], coadds: bool) -> list[Observation]:
+def _observations(file: ObservedFile, arms: Sequence[Arm], coadds: bool) -> list[Observation]:
     """Exposures of a file with the wanted arms of one LMJM together."""
     for kind in (file.fiber_type, file.object_type):
         if kind.lower() in NOT_STARS:
@@ -195,29 +144,10 @@ def _observations(file: MRSFile, arms: Sequence[Arm], coadds: bool) -> list[Obse
     return [Observation(facts, lmjm, spectra) for lmjm, spectra in together.items()]
 
 
-def _rejection(path: Path, exposure: int, arm: str, reason: Refusal, detail: str) -> dict:
-    row = (str(path.parent), path.name, exposure, arm, reason.value, detail)
-    return dict(zip(REJECTED_COLUMNS, row, strict=True))
-
-
-def _refused_exposure(observation: Observation) -> dict:
-    """One row for an exposure without a usable arm: the gravest reason, and the details of every arm."""
-    refusals = {name: r.refusal for name, r in observation.results.items() if r.refusal is not None}
-    reasons = [refusal.reason for refusal in refusals.values()]
-    faint = {Refusal.EMPTY, Refusal.LOW_SNR}
-    if set(reasons) <= faint:
-        reason = Refusal.LOW_SNR if Refusal.LOW_SNR in reasons else Refusal.EMPTY
-    else:
-        reason = next(reason for reason in reasons if reason not in faint)
-    detail = "; ".join(f"{name}: {refusal.detail}" for name, refusal in refusals.items())
-    path = observation.file.path
-    return _rejection(path, observation.exposure, ",".join(refusals), reason, detail)
-
-
 # --- arms --------------------------------------------------------------------------
 
 
-def _process_arm(observations: Sequence[Observation], arm: Arm, meter: Meter, limits: Limits) -> None:
+def _process_arm(observations: Sequence[Observation], survey: Survey, arm: Arm, meter: Meter, limits: Limits) -> None:
     """Fill `results[arm]` of all observations, the spectra of the batch together."""
     pending: list[tuple[ArmResult, Cleaned]] = []
     for observation in observations:
@@ -230,7 +160,7 @@ def _process_arm(observations: Sequence[Observation], arm: Arm, meter: Meter, li
         result.snr = exposure.snr
         result.flags &= ~Quality.MISSING_ARM
         try:
-            pending.append((result, clean(exposure, arm, limits.snr_min)))
+            pending.append((result, clean(exposure, arm, limits.snr_min, survey.spikes)))
         except RefusedSpectrum as refusal:
             result.refusal = refusal.with_traceback(None)  # its frames hold the pixels
             result.flags |= refusal.flag
@@ -238,7 +168,7 @@ def _process_arm(observations: Sequence[Observation], arm: Arm, meter: Meter, li
         return
     velocities = measure_velocities([cleaned for _, cleaned in pending], arm, meter)
     validity = limits.teff or (float(np.min(meter.teff)), float(np.max(meter.teff)))
-    flux, sigma, covered = rest_frame([cleaned for _, cleaned in pending], velocities.rv, arm)
+    flux, sigma, covered = rest_frame([cleaned for _, cleaned in pending], velocities.rv, arm, survey.continuum)
     for i, (result, cleaned) in enumerate(pending):
         result.rv_obs, result.rv_obs_err = float(velocities.rv[i]), float(velocities.rv_err[i])
         result.rv_teff, result.ccfmax = float(velocities.teff[i]), float(velocities.ccf_max[i])
@@ -266,48 +196,3 @@ def _quality(result: ArmResult, at_edge: bool, covered: bool, limits: Limits, va
     if not covered:
         flags |= Quality.SHORT_COVERAGE
     return flags
-
-
-# --- columns ------------------------------------------------------------------------------------------------
-
-
-def _stack(observations: Sequence[Observation], arm: Arm) -> tuple[np.ndarray, np.ndarray]:
-    flux, sigma = np.full((2, len(observations), arm.n_pixels), np.nan, io.FLUX_DTYPE)
-    for i, observation in enumerate(observations):
-        result = observation.results[arm.name]
-        if result.specflag:
-            flux[i], sigma[i] = result.flux, result.sigma
-    return flux, sigma
-
-
-def _columns(observations: Sequence[Observation], arms: Sequence[Arm]) -> dict[str, np.ndarray]:
-    """The exposure table, column → (N,)."""
-    where_and_when = [(o.mjd_mid, o.file.ra, o.file.dec) for o in observations]
-    dates = barycentric_date(*np.reshape(where_and_when, (-1, 3)).T)
-    rows = [_row(observation, arms, date) for observation, date in zip(observations, dates, strict=True)]
-    types = dict(EXPOSURE_COLUMNS)
-    for arm in arms:
-        types |= {f"{name}_{_suffix(arm)}": dtype for name, dtype in ARM_COLUMNS.items()}
-    return {name: np.array([row[name] for row in rows], dtype) for name, dtype in types.items()}
-
-
-def _row(observation: Observation, arms: Sequence[Arm], bjdmid: float) -> dict:
-    file = observation.file
-    row = {
-        "file": file.path.name,
-        "source_id": file.designation,
-        "exposure": observation.exposure,
-        "key": io.observation_key(file.obsid, observation.exposure),
-        "bjdmid": bjdmid,
-        "exptime": observation.exptime,
-        "bprp0": np.nan,
-    }
-    row |= {name: getattr(file, name) for name in EXPOSURE_COLUMNS if name not in row}
-    for arm in arms:
-        result = observation.results[arm.name]
-        row |= {f"{name}_{_suffix(arm)}": getattr(result, name) for name in ARM_COLUMNS}
-    return row
-
-
-def _suffix(arm: Arm) -> str:
-    return arm.name[0].upper()

@@ -9,7 +9,9 @@ import numpy as np
 from astropy.io import fits
 
 from dioscuri import io
-from dioscuri.lamost.mrs_files import ARM_NAMES, BEIJING_TIME, MJD_ZERO, XINGLONG, Exposure, MRSFile
+from dioscuri.lamost.dates import BEIJING_TIME, MJD_ZERO, XINGLONG
+from dioscuri.lamost.files import Exposure, ObservedFile
+from dioscuri.lamost.mrs_files import ARM_NAMES
 
 LAYOUTS = ("loglam", "wavelength")
 BLOCK = 2880  # bytes; every header and every data unit of a FITS file fills whole blocks
@@ -18,7 +20,9 @@ NOT_NORMALISED = -9999.0
 UNKNOWN_MAGNITUDE = 99.0
 
 
-def write_mrs_file(path: str | Path, file: MRSFile, layout: str = "loglam", *, compress: bool | None = None) -> None:
+def write_mrs_file(
+    path: str | Path, file: ObservedFile, layout: str = "loglam", *, compress: bool | None = None
+) -> None:
     """Write `file` as LAMOST does: keywords, HDU names and order, columns and their types.
 
     `layout` 'loglam' (DR6 to DR8: a row per pixel, single red exposures from red to blue) or 'wavelength'
@@ -45,7 +49,7 @@ def _padded(content: bytes) -> bytes:
     return content.ljust(-(-len(content) // BLOCK) * BLOCK, b"\0")
 
 
-def _primary(path: Path, file: MRSFile, singles: Sequence[Exposure], layout: str) -> fits.Header:
+def _primary(path: Path, file: ObservedFile, singles: Sequence[Exposure], layout: str) -> fits.Header:
     header = fits.PrimaryHDU().header
     first = min(singles, key=lambda e: e.mjd_mid, default=None)
     cards = [
@@ -82,7 +86,7 @@ def _primary(path: Path, file: MRSFile, singles: Sequence[Exposure], layout: str
     return header
 
 
-def _renamed_cards(file: MRSFile, layout: str) -> list[tuple]:
+def _renamed_cards(file: ObservedFile, layout: str) -> list[tuple]:
     """What DR9 calls by other names than its predecessors."""
     if layout == "wavelength":
         magnitudes = [(f"MAG_{name.upper()}", value, "[mag]") for name, value in file.magnitudes.items()]

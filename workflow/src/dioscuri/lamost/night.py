@@ -16,7 +16,8 @@ from astropy.io import fits
 
 from dioscuri import io
 from dioscuri.arms import C_KMS, Arm
-from dioscuri.lamost.mrs_files import BEIJING_TIME, COADD, Exposure, MRSFile
+from dioscuri.lamost.dates import BEIJING_TIME
+from dioscuri.lamost.files import COADD, Exposure, ObservedFile
 from dioscuri.lamost.mrs_writer import LAYOUTS, LETTERS, write_mrs_file
 from dioscuri.lamost.telescope import DETECTORS, coadd, observe
 from dioscuri.libraries.grid import SpectralLibrary, log_grid
@@ -220,7 +221,7 @@ def _write_object(
     ra, dec = 290.0 + rng.uniform(-2, 2), 43.0 + rng.uniform(-2, 2)
     packed = layout == "loglam" or kind == "truncated"
     path = folder / f"med-{LMJD}-{PLANID}_sp{spid:02d}-{fiberid:03d}.fits{'.gz' if packed else ''}"
-    file = MRSFile(
+    file = ObservedFile(
         path=path,
         obsid=obsid,
         designation=f"DIOSCURI J{ra:.6f}+{dec:.6f}",

@@ -5,7 +5,7 @@ The order is that of Zhang et al. (2022, §4.1) with repairs moved forward: mask
 bridged on the native pixels, before any interpolation could smear them over their neighbours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from scipy.ndimage import binary_dilation, median_filter, percentile_filter
 from dioscuri import io
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.mrs_files import Exposure
+from dioscuri.lamost.files import Exposure
 from dioscuri.spectra import continuum
 
 # Observed-frame margin on either side of an arm's grid; no velocity beyond it is searched.
@@ -79,10 +79,33 @@ class Cleaned:
     bad: np.ndarray
 
 
-def clean(exposure: Exposure, arm: Arm, snr_min: float) -> Cleaned:
+def spikes(flux: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Pixels (P,) hit by cosmic rays, with one neighbour on either side; two kinds, both 6σ strong.
+
+    Bright ones stand above the running median of 51 pixels (σ here is at least the scatter of the whole
+    spectrum) and 20 % above the continuum, where no absorption line can be; a narrow, bright emission line
+    goes with them. Sharp ones stand above the median of 5 pixels by 12 % of the continuum, or above that of 9
+    by 30 %: the line spread, 5.5 pixels of FWHM, does not bend a star's spectrum so much.
+    """
+    envelope = percentile_filter(flux, ENVELOPE_PERCENTILE, ENVELOPE_WIDTH, mode="nearest")
+    above = flux - median_filter(flux, MEDIAN_WIDTH, mode="nearest")
+    scatter = 1.4826 * np.median(np.abs(above))
+    hit = (above > SPIKE_SIGMA * np.maximum(sigma, scatter)) & (flux > (1 + SPIKE_EXCESS) * envelope)
+    for width, excess in SHARP:
+        jump = flux - median_filter(flux, width, mode="nearest")
+        hit |= (jump > SPIKE_SIGMA * sigma) & (jump > excess * envelope)
+    return binary_dilation(hit, np.ones(3, bool)) if hit.any() else hit
+
+
+def clean(
+    exposure: Exposure,
+    arm: Arm,
+    snr_min: float,
+    find_spikes: Callable[[np.ndarray, np.ndarray], np.ndarray] = spikes,
+) -> Cleaned:
     """Bridge bad pixels in the part of an exposure that the arm's grid can see.
 
-    Bad are pixels with a mask bit, ivar ≤ 0, anything not finite, spikes, and flux more than 6σ below zero.
+    Bad are pixels with a mask bit, ivar ≤ 0, anything not finite, what `find_spikes` finds, and flux more than 6σ below zero.
     Flux and error of bad pixels come by linear interpolation between good ones. Raises RefusedSpectrum.
     """
     low, high = _visible(arm)
@@ -103,7 +126,7 @@ def clean(exposure: Exposure, arm: Arm, snr_min: float) -> Cleaned:
         raise RefusedSpectrum(Refusal.LOW_SNR, Quality.LOW_SNR, detail)
     flux = np.interp(wave, wave[good], flux[good]) / typical
     sigma = np.interp(wave, wave[good], 1.0 / np.sqrt(ivar[good])) / typical
-    good &= ~spikes(flux, sigma) & (flux > -SPIKE_SIGMA * sigma)
+    good &= ~find_spikes(flux, sigma) & (flux > -SPIKE_SIGMA * sigma)
     _require_good(good)
     flux, sigma = np.interp(wave, wave[good], flux[good]), np.interp(wave, wave[good], sigma[good])
     return Cleaned(wave, flux, sigma, ~good)
@@ -128,24 +151,6 @@ def _require_good(good: np.ndarray) -> None:
         raise RefusedSpectrum(Refusal.NOT_FINITE, Quality.MANY_BAD_PIXELS, detail)
 
 
-def spikes(flux: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Pixels (P,) hit by cosmic rays, with one neighbour on either side; two kinds, both 6σ strong.
-
-    Bright ones stand above the running median of 51 pixels (σ here is at least the scatter of the whole
-    spectrum) and 20 % above the continuum, where no absorption line can be; a narrow, bright emission line
-    goes with them. Sharp ones stand above the median of 5 pixels by 12 % of the continuum, or above that of 9
-    by 30 %: the line spread, 5.5 pixels of FWHM, does not bend a star's spectrum so much.
-    """
-    envelope = percentile_filter(flux, ENVELOPE_PERCENTILE, ENVELOPE_WIDTH, mode="nearest")
-    above = flux - median_filter(flux, MEDIAN_WIDTH, mode="nearest")
-    scatter = 1.4826 * np.median(np.abs(above))
-    hit = (above > SPIKE_SIGMA * np.maximum(sigma, scatter)) & (flux > (1 + SPIKE_EXCESS) * envelope)
-    for width, excess in SHARP:
-        jump = flux - median_filter(flux, width, mode="nearest")
-        hit |= (jump > SPIKE_SIGMA * sigma) & (jump > excess * envelope)
-    return binary_dilation(hit, np.ones(3, bool)) if hit.any() else hit
-
-
 def measure_velocities(spectra: Sequence[Cleaned], arm: Arm, meter: Meter) -> Velocities:
     """Radial velocities of cleaned spectra, from their native pixels.
 
@@ -167,7 +172,12 @@ def measure_velocities(spectra: Sequence[Cleaned], arm: Arm, meter: Meter) -> Ve
     return meter.measure([spectrum.wave for spectrum in spectra], normalised)
 
 
-def rest_frame(spectra: Sequence[Cleaned], rv: np.ndarray, arm: Arm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rest_frame(
+    spectra: Sequence[Cleaned],
+    rv: np.ndarray,
+    arm: Arm,
+    continuum_of: Callable[[np.ndarray, np.ndarray], np.ndarray] = continuum.fit_continuum,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shift S spectra by −`rv` (S,) [km/s], bring them to the arm's grid and divide by their continuum.
 
     Returns flux − 1 and its error, (S, L) float16, and whether each spectrum covers the whole grid, (S,)
@@ -181,9 +191,11 @@ def rest_frame(spectra: Sequence[Cleaned], rv: np.ndarray, arm: Arm) -> tuple[np
         flux[i] = np.interp(arm.wave, wave, spectrum.flux, left=np.nan, right=np.nan)
         sigma[i] = np.interp(arm.wave, wave, spectrum.sigma)
     missing = np.isnan(flux)
-    normalised, _, level = continuum.normalise(arm.wave, flux)
+    level = continuum_of(arm.wave, flux)
+    level = np.where(level > 0, level, np.nan)
+    normalised = flux / level
     normalised[missing] = 1.0
     # What half precision cannot hold becomes infinite; the caller refuses it.
     with np.errstate(over="ignore"):
-        error = (sigma / np.where(level > 0, level, np.nan)).astype(io.FLUX_DTYPE)
+        error = (sigma / level).astype(io.FLUX_DTYPE)
         return (normalised - 1).astype(io.FLUX_DTYPE), error, np.logical_not(missing.any(axis=1))

@@ -33,6 +33,7 @@ def predict(
     """
     from dioscuri.lamost.ingest import ingest_files
     from dioscuri.lamost.inputs import expand_inputs
+    from dioscuri.lamost.mrs import MRS
     from dioscuri.learn.spectra.inference import Ensemble, load_released
     from dioscuri.release import load_templates
     from dioscuri.spectra.velocity import VelocityMeter
@@ -44,7 +45,7 @@ def predict(
     ensembles = {name: Ensemble(load_released(folder / f"{name}.safetensors", arm=name)) for name in chosen}
     trained = {name: _nearest(ensemble.penalties, penalty) for name, ensemble in ensembles.items()}
     meters = {name: VelocityMeter(template, arm) for name, (arm, template) in templates.items()}
-    ingested = ingest_files(paths, [arm for arm, _ in templates.values()], meters, coadds=coadds)
+    ingested = ingest_files(paths, MRS, [arm for arm, _ in templates.values()], meters, coadds=coadds)
 
     tables = [_refused(ingested.rejected)]
     for name in chosen:
