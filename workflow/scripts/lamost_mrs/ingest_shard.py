@@ -22,5 +22,4 @@ with logged(snakemake.log[0]):
     limits = Limits(params.snr_min, npixbad_max=params.npixbad_max)
     files = read_manifest(Path(snakemake.input.manifest))[int(snakemake.wildcards.shard)]
     ingested = ingest_files(files, SURVEYS[params.survey], arms, meters, limits=limits, coadds=params.coadds)
-    settings = dict(params.items())
-    write(ingested, snakemake.output.shard, snakemake.output.rejected, provenance(settings, files=files))
+    write(ingested, snakemake.output.shard, snakemake.output.rejected, provenance(dict(params.items()), files=files))

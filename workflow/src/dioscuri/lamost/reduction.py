@@ -105,8 +105,8 @@ def clean(
 ) -> Cleaned:
     """Bridge bad pixels in the part of an exposure that the arm's grid can see.
 
-    Bad are pixels with a mask bit, ivar ≤ 0, anything not finite, what `find_spikes` finds, and flux more than 6σ below zero.
-    Flux and error of bad pixels come by linear interpolation between good ones. Raises RefusedSpectrum.
+    Bad are pixels with a mask bit, ivar ≤ 0, anything not finite, what `find_spikes` finds, and flux more than
+    6σ below zero. Flux and error of bad pixels come by linear interpolation between good ones. Raises RefusedSpectrum.
     """
     low, high = _visible(arm)
     part = slice(*np.searchsorted(exposure.wave, (low, high)))
