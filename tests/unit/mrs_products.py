@@ -73,6 +73,7 @@ def exposures(n_sources: int, first: int = 0) -> dict[str, np.ndarray]:
     obsid = 744_812_000 + source
     columns = {
         "file": np.array([f"med-{k:03d}.fits.gz" for k in source], object),
+        "folder": np.array(["night"] * n, object),
         "source_id": np.array([f"LAMOST J{k:06d}" for k in source], object),
         "gaia_id": np.where(source % 2, 2_100_000_000_000_000_000 + source, 0),
         "obsid": obsid,

@@ -47,8 +47,8 @@ def night(tmp_path, products):
     columns["snr_B"][:] = 50.0
     p50 = np.where(np.isin(source, (2, 4)), 0.9, 0.1)
     p = p50[:, None] + np.array([-0.05, -0.02, 0.0, 0.02, 0.05])
-    scores = {"blue": {"key": columns["key"], "pb_pct_16": p}}
-    table = assemble(columns, scores, [16], {}, {})
+    scores = {"blue": {"key": columns["key"], "file": columns["file"], "pb_pct_16": p}}
+    table, _ = assemble(columns, scores, [16], {}, {})
     write_parquet(catalog_columns([16]), table, tmp_path / "catalog.parquet")
     lines = ["file,obsid,exposure,kind,dv"]
     for k, exposure in zip(source, columns["exposure"]):

@@ -88,9 +88,10 @@ def night(tmp_path_factory, products):
     source = np.repeat(np.arange(5), 4)
     p = np.where(source < 3, 0.9, 0.05)[:, None] * np.array([0.9, 0.95, 1.0, 1.02, 1.05])
     scores = {
-        arm: {"key": columns["key"], **{f"pb_pct_{penalty:g}": p for penalty in PENALTIES}} for arm in ("blue", "red")
+        arm: {name: columns[name] for name in ("key", "file")} | {f"pb_pct_{penalty:g}": p for penalty in PENALTIES}
+        for arm in ("blue", "red")
     }
-    table = assemble(columns, scores, PENALTIES, {}, {})
+    table, _ = assemble(columns, scores, PENALTIES, {}, {})
     write_fits([("SB2_PROBABILITY", catalog_columns(PENALTIES), table)], folder / "catalog.fits")
     lines = ["file,exposure,kind,dv"]
     for k, exposure in zip(source, columns["exposure"]):

@@ -28,7 +28,7 @@ def test_tables_of_two_shards_come_back_joined(tmp_path, percentiles, products):
     assert np.array_equal(scores["key"], np.concatenate([part["key"] for part in columns]))
     assert np.array_equal(scores["pb_pct_16"], np.tile(percentiles[16.0], (2, 1)))
     table = pq.read_table(paths[0])
-    assert table.column_names[:5] == ["key", "source_id", "obsid", "exposure", "arm"]
+    assert table.column_names[:6] == ["key", "source_id", "obsid", "exposure", "file", "arm"]
     assert table["source_id"].to_pylist() == columns[0]["source_id"].tolist()
 
 
@@ -42,7 +42,7 @@ def test_another_parquet_file_is_refused(tmp_path):
     import pyarrow as pa
 
     pq.write_table(pa.table({"key": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(ValueError, match="expected schema 'dioscuri/scores/1'"):
+    with pytest.raises(ValueError, match="expected schema 'dioscuri/scores/2'"):
         read_scores([tmp_path / "other.parquet"], [16])
 
 

@@ -23,18 +23,18 @@ def catalog_path(tmp_path, products):
     columns["npixbad_B"][0] = 100  # not below the limit
     columns["bprp0"][4:8] = [2.4, 2.5, 3.0, 1.0]  # of source 1: two too red
     columns["rv_obs_B"][8:12] = [10.0, -30.0, 50.0, 400.0]  # of source 2; the last is a co-add
-    scores = {arm: {"key": columns["key"], "pb_pct_16": p.copy()} for arm in ARMS}
+    scores = {arm: {"key": columns["key"], "file": columns["file"], "pb_pct_16": p.copy()} for arm in ARMS}
     scores["red"]["pb_pct_16"][1, 0] = 0.5  # p0 must exceed one half
     scores["red"]["pb_pct_16"][~columns["specflag_R"]] = np.nan
-    table = assemble(columns, scores, [16], dict.fromkeys(ARMS, 0.0), dict.fromkeys(ARMS, 0.0))
+    table, _ = assemble(columns, scores, [16], dict.fromkeys(ARMS, 0.0), dict.fromkeys(ARMS, 0.0))
     write_parquet(catalog_columns([16]), table, tmp_path / "catalog.parquet")
     return tmp_path / "catalog.parquet"
 
 
 def test_each_cut_takes_what_it_should(catalog_path):
     chosen, counts = cut(read_catalog(catalog_path), ARMS, 16, 100, 2.5)
-    assert [row["spectra"] for row in counts] == [16, 15, 11, 10, 8, 8]
-    assert [row["sources"] for row in counts] == [4, 4, 3, 3, 3, 3]
+    assert [row["spectra"] for row in counts] == [16, 15, 11, 10, 8, 8, 8]
+    assert [row["sources"] for row in counts] == [4, 4, 3, 3, 3, 3, 3]
     assert counts[3]["paper_spectra"] == 8367 and counts[4]["paper_sources"] == 2198
     assert "(6 unknown)" in counts[4]["description"]
     assert chosen.sum() == 8
@@ -48,11 +48,23 @@ def test_an_arm_with_a_guessed_velocity_is_no_candidate(catalog_path, flag):
     catalog["flags_R"][row] |= flag | Quality.TEFF_EDGE
     chosen, counts = cut(catalog, ARMS, 16, 100, 2.5)
     assert np.flatnonzero(before & ~chosen).tolist() == [row]
-    assert (counts[-1]["cut"], counts[-1]["spectra"], counts[-2]["spectra"]) == ("velocity", 7, 8)
-    assert counts[-1]["description"] == "without weak_ccf and velocity_edge in blue and red"
+    assert (counts[-2]["cut"], counts[-2]["spectra"], counts[-3]["spectra"]) == ("velocity", 7, 8)
+    assert counts[-2]["description"] == "without weak_ccf and velocity_edge in blue and red"
     assert cut(catalog, ["blue"], 16, 100, 2.5)[0][row], "the arm that is not asked for does not count"
     catalog["flags_R"][row] = Quality.TEFF_EDGE | Quality.MANY_BAD_PIXELS
     assert cut(catalog, ARMS, 16, 100, 2.5)[0][row], "other flags stay"
+
+
+def test_a_star_at_the_edge_of_the_library_in_every_arm_is_no_candidate(catalog_path):
+    """One arm alone may err: Hα says little of a cool star's temperature."""
+    catalog = read_catalog(catalog_path)
+    before, _ = cut(catalog, ARMS, 16, 100, 2.5)
+    first, second = np.flatnonzero(before)[:2]
+    catalog["flags_B"][[first, second]] |= Quality.TEFF_EDGE
+    catalog["flags_R"][first] |= Quality.TEFF_EDGE
+    chosen, counts = cut(catalog, ARMS, 16, 100, 2.5)
+    assert np.flatnonzero(before & ~chosen).tolist() == [first]
+    assert (counts[-1]["cut"], counts[-1]["spectra"]) == ("temperature", 7)
 
 
 def test_without_colour_cut_or_with_one_arm(catalog_path):

@@ -15,9 +15,10 @@ from dioscuri.catalogs.tables import (
     read_catalog,
 )
 
-# Table 4 of Zhang et al. 2022: label, FITS format, unit. Rows 19 and 21 are spelled like 13 and 15.
+# Table 4 of Zhang et al. 2022: label, FITS format, unit. Rows 19 and 21 are spelled like 13 and 15; obsid is J there,
+# and no longer fits.
 TABLE_4 = """
-obsid J | lmjm J min | bjdmid D | lmjd J d | planid A | spid I | fiberid I | ra D deg | dec D deg |
+obsid K | lmjm J min | bjdmid D | lmjd J d | planid A | spid I | fiberid I | ra D deg | dec D deg |
 snr_B E | snr_R E | rv_obs_B E km s-1 | rv_obs_err_B E km s-1 | rv_abs_B E km s-1 | rv_abs_err_B E km s-1 |
 rv_teff_B E K | ccfmax_B E | rv_obs_R E km s-1 | rv_obs_err_R E km s-1 | rv_abs_R E km s-1 |
 rv_abs_err_R E km s-1 | rv_teff_R E K | ccfmax_R E | pb_pct_B_8 5E | pb_pct_B_16 5E | pb_pct_B_32 5E |
@@ -144,8 +145,8 @@ def test_zero_point_is_added_and_its_error_in_quadrature(files):
 
 def test_an_arm_that_is_left_out_is_masked(products):
     columns = {name: values for name, values in products.exposures(1).items() if not name.endswith("_R")}
-    scores = {"blue": {"key": columns["key"], "pb_pct_16": np.full((4, 5), 0.5)}}
-    catalog = assemble(columns, scores, [16], ZERO, ERROR)
+    scores = {"blue": {"key": columns["key"], "file": columns["file"], "pb_pct_16": np.full((4, 5), 0.5)}}
+    catalog, _ = assemble(columns, scores, [16], ZERO, ERROR)
     assert not catalog["specflag_R"].any() and np.isnan(catalog["snr_R"]).all()
     assert np.ma.getmaskarray(catalog["npixbad_R"]).all()
     assert (catalog["flags_R"] == 2).all()
@@ -154,9 +155,60 @@ def test_an_arm_that_is_left_out_is_masked(products):
 
 def test_an_exposure_without_score_is_an_error(products):
     columns = products.exposures(1)
-    scores = {"blue": {"key": columns["key"][:-1], "pb_pct_16": np.zeros((3, 5))}}
+    scores = {"blue": {"key": columns["key"][:-1], "file": columns["file"][:-1], "pb_pct_16": np.zeros((3, 5))}}
     with pytest.raises(ValueError, match="1 of 4 exposures have no score in the blue arm"):
         assemble(columns, scores, [16], ZERO, ERROR)
+
+
+def test_obsid_beyond_32_bits_comes_back(tmp_path, products):
+    columns = products.exposures(1)
+    columns["obsid"] = np.full(4, 3_700_912_076)
+    for path in build(products, tmp_path, [columns], "late"):
+        assert (read_catalog(path)["obsid"] == 3_700_912_076).all()
+
+
+def test_one_exposure_in_two_folders_is_scored_once_by_the_better_file(tmp_path, products):
+    """Both rows have one noise key, and once the second got the first one's score."""
+    older, newer = products.exposures(1), products.exposures(1)
+    newer["file"] = np.array(["med-newer.fits"] * 4, object)
+    newer["folder"] = np.array(["dr9"] * 4, object)
+    older["folder"] = np.array(["dr7"] * 4, object)
+    newer["snr_B"] = older["snr_B"] + np.array([5, -5, 5, 5], "f4")  # the second exposure is better in the old release
+    given = np.linspace(0.1, 0.9, 8)
+
+    def scores(first, parts):
+        return {"key": parts["key"], "file": parts["file"], "pb_pct_16": np.repeat(first[:, None], 5, axis=1)}
+
+    both = {name: np.concatenate([older[name], newer[name]]) for name in older}
+    catalog, again = assemble(both, {"blue": scores(given, both)}, [16], ZERO, ERROR)
+    assert catalog["file"].tolist() == ["med-newer.fits", "med-000.fits.gz", "med-newer.fits", "med-newer.fits"]
+    np.testing.assert_allclose(catalog["pb_pct_B_16"][:, 0], given[[4, 1, 6, 7]], rtol=1e-6)
+    assert [(row["folder"], row["reason"]) for row in again] == [("dr7", "the same exposure in another file")] * 1 + [
+        ("dr7", "the same exposure in another file"),
+        ("dr9", "the same exposure in another file"),
+        ("dr7", "the same exposure in another file"),
+    ]
+    assert "dr9/med-newer.fits, which is kept" in again[0]["detail"]
+
+
+def test_scores_of_other_files_are_refused(products):
+    columns = products.exposures(2)
+    turned = slice(None, None, -1)
+    scores = {"blue": {"key": columns["key"][turned], "file": columns["file"][turned], "pb_pct_16": np.zeros((8, 5))}}
+    with pytest.raises(ValueError, match="not those of the shards"):
+        assemble(columns, scores, [16], ZERO, ERROR)
+
+
+def test_one_star_of_several_designations_is_one_source(products):
+    """0.3 arcsec apart, as LAMOST's input catalogues name one star; the third star is 10 arcsec off."""
+    columns = products.exposures(3)
+    columns["gaia_id"][:] = 0
+    columns["ra"][:] = 290.0
+    columns["dec"] = 43.0 + np.repeat([0.0, 0.3, 10.0], 4) / 3600
+    scores = {"blue": {"key": columns["key"], "file": columns["file"], "pb_pct_16": np.full((12, 5), 0.9)}}
+    catalog, _ = assemble(columns, scores, [16], ZERO, ERROR)
+    assert np.unique(catalog["source_id"]).tolist() == ["LAMOST J000000", "LAMOST J000002"]
+    assert np.unique(catalog["designation"]).tolist() == ["LAMOST J000000", "LAMOST J000001", "LAMOST J000002"]
 
 
 def test_another_suffix_is_refused(tmp_path):

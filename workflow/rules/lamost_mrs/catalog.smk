@@ -10,6 +10,7 @@ rule build_catalog:
     output:
         fits="<results>/lamost_mrs/catalogs/mrs.fits",
         parquet="<results>/lamost_mrs/catalogs/mrs.parquet",
+        duplicates="<results>/lamost_mrs/catalogs/duplicates.parquet",
     log:
         "<logs>/build_catalog.log",
     benchmark:
@@ -23,6 +24,7 @@ rule build_catalog:
     params:
         arms=mrs.arms,
         penalties=mrs.inference.penalties,
+        source_radius=mrs.catalog.source_radius,
         zero_points=mrs.catalog.model_dump(include={"zero_point", "zero_point_error"}),
     script:
         "../../scripts/lamost_mrs/build_catalog.py"

@@ -90,6 +90,7 @@ rule list_rejected:
     """All refused exposures and files in one table."""
     input:
         observed("<results>/lamost_mrs/ingest/rejected{shard}.parquet"),
+        "<results>/lamost_mrs/catalogs/duplicates.parquet",
     output:
         "<results>/lamost_mrs/ingest/rejected.parquet",
     log:

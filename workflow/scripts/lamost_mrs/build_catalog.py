@@ -19,6 +19,8 @@ with logged(snakemake.log[0]):
         snakemake.output.fits,
         snakemake.output.parquet,
         penalties=settings["penalties"],
+        duplicates_path=snakemake.output.duplicates,
+        source_radius=settings["source_radius"],
         **settings["zero_points"],
         settings=settings,
     )

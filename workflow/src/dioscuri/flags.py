@@ -52,3 +52,4 @@ class Refusal(StrEnum):
     LOW_SNR = "S/N at or below the limit in every arm"
     NO_COVERAGE = "wavelength grid not covered"
     NOT_STELLAR = "not classified as a star"
+    DUPLICATE = "the same exposure in another file"

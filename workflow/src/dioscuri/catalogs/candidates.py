@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 GUESSED_VELOCITY = Quality.WEAK_CCF | Quality.VELOCITY_EDGE
 
 SOURCE_COLUMNS = (
-    Column("source_id", "A", "", "LAMOST designation of the source"),
+    Column("source_id", "A", "", "name of the source: LAMOST designation of its first observation"),
     Column("ra", "D", "deg", "Right Ascension (J2000)"),
     Column("dec", "D", "deg", "Declination (J2000)"),
     Column("n_exposures", "J", "", "single exposures in the catalogue"),
@@ -58,8 +58,9 @@ def select_candidates(
     """Write the SB2 candidates: extensions CANDIDATES (rows of the catalogue) and SOURCES (a row each).
 
     A spectrum is a candidate if, in every arm of `arms`, p0 at `penalty` exceeds 0.5 and npixbad is below
-    `npixbad_max`, (BP − RP)0 is below `bprp0_max` [mag] where it is known (None: no cut), and the velocity of
-    no arm of `arms` is a guess (Quality.WEAK_CCF, VELOCITY_EDGE; our own cut, after the paper's).
+    `npixbad_max`, and (BP − RP)0 is below `bprp0_max` [mag] where it is known (None: no cut). Our own cuts, after
+    the paper's: the velocity of no arm of `arms` is a guess (Quality.WEAK_CCF, VELOCITY_EDGE), and not all arms
+    have the library's coolest or hottest template (TEFF_EDGE): such a star may lie beyond what models know.
     `counts_json`: what survives each cut, beside the paper's counts.
     """
     catalog = read_catalog(catalog_path)
@@ -116,6 +117,10 @@ def cut(
         kept &= (np.asarray(catalog[f"flags_{SUFFIX[arm]}"], int) & GUESSED_VELOCITY) == 0
     names_of_flags = _and(Quality.describe(GUESSED_VELOCITY).split(","))
     counts.append(_count(catalog, kept, "velocity", f"without {names_of_flags} in {_and(arms)}"))
+    beyond = [(np.asarray(catalog[f"flags_{SUFFIX[arm]}"], int) & Quality.TEFF_EDGE) > 0 for arm in arms]
+    kept &= ~np.all(beyond, axis=0)
+    said = f"without {Quality.describe(Quality.TEFF_EDGE)} in {_and(arms)} alike"
+    counts.append(_count(catalog, kept, "temperature", said))
     return kept, counts
 
 

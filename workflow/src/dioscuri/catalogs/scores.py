@@ -16,10 +16,10 @@ from dioscuri.paths import format_number
 
 log = logging.getLogger(__name__)
 
-SCHEMA = "dioscuri/scores/1"
+SCHEMA = "dioscuri/scores/2"
 PERCENTILES = (0, 16, 50, 84, 100)  # over models and noise draws (Zhang et al. 2022, §4.1)
 ARM_INDEX = {"blue": 0, "red": 1}  # separates the noise of the two arms of one exposure
-IDENTITY = ("key", "source_id", "obsid", "exposure")  # carried over from the shard, row by row
+IDENTITY = ("key", "source_id", "obsid", "exposure", "file")  # carried over from the shard, row by row
 
 
 def score_column(penalty: float, percentile: int) -> str:
@@ -41,7 +41,7 @@ def score_shard(
 ) -> None:
     """Score one arm of an observed shard with all models of each penalty (eq. 9) and write its score table.
 
-    Rows in the order of the shard: key, source_id, obsid, exposure, arm, and for each Λ five float32 columns
+    Rows in the order of the shard: key, source_id, obsid, exposure, file, arm, and for each Λ five float32 columns
     pb_pct_<Λ>_p0 … p100. A masked arm has NaN. `draws` noise realisations per spectrum, keyed by observation.
     """
     from dioscuri.learn.spectra.inference import Ensemble, load_model
@@ -80,15 +80,16 @@ def write_scores(
 
 
 def read_scores(paths: Sequence[str | os.PathLike], penalties: Sequence[float]) -> dict[str, np.ndarray]:
-    """Score tables of one arm, one after the other: "key" (N,) and, for each Λ, "pb_pct_<Λ>" (N, 5)."""
+    """Score tables of one arm, one after the other: "key", "file" (N,) and, for each Λ, "pb_pct_<Λ>" (N, 5)."""
     wanted = {f"pb_pct_{format_number(penalty)}": penalty for penalty in penalties}
-    parts: dict[str, list[np.ndarray]] = {"key": [], **{name: [] for name in wanted}}
+    parts: dict[str, list[np.ndarray]] = {"key": [], "file": [], **{name: [] for name in wanted}}
     for path in paths:
         table = pq.read_table(path)
         found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
         if found != SCHEMA:
             raise ValueError(f"{path}: expected schema '{SCHEMA}', found '{found}'; score the shard again")
         parts["key"].append(table["key"].to_numpy())
+        parts["file"].append(np.asarray(table["file"].to_pylist(), object))
         for name, penalty in wanted.items():
             columns = [score_column(penalty, percentile) for percentile in PERCENTILES]
             absent = [column for column in columns if column not in table.column_names]

@@ -16,6 +16,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from dioscuri.catalogs.scores import read_scores
+from dioscuri.catalogs.sources import RADIUS, duplicates, group, name_sources, write_duplicates
 from dioscuri.flags import Quality
 from dioscuri.io import atomic, read_exposures
 from dioscuri.job import provenance
@@ -54,9 +55,10 @@ def probability_column(arm: str, penalty: float) -> str:
 
 
 def paper_columns(penalties: Sequence[float] = (8, 16, 32)) -> tuple[Column, ...]:
-    """The columns of Table 4, in its order; 34 with the paper's three penalties."""
+    """The columns of Table 4, in its order; 34 with the paper's three penalties. obsid, a 32-bit integer there, has
+    outgrown it since: LAMOST numbers its observations beyond 2^31."""
     columns = [
-        Column("obsid", "J", "", "LAMOST observational ID (unique for each .fits file)"),
+        Column("obsid", "K", "", "LAMOST observational ID (unique for each .fits file)"),
         Column("lmjm", "J", "min", "Local Modified Julian Minute"),
         Column("bjdmid", "D", "", "Barycentric Julian Date (TDB) of the middle of exposure"),
         Column("lmjd", "J", "d", "Local Modified Julian Day (only used for spectral naming)"),
@@ -95,11 +97,12 @@ def paper_columns(penalties: Sequence[float] = (8, 16, 32)) -> tuple[Column, ...
 
 
 EXTRA_COLUMNS = (
-    Column("source_id", "A", "", "LAMOST designation of the source"),
-    Column("gaia_id", "K", "", "Gaia source_id where the input catalogue has it"),
+    Column("source_id", "A", "", "name of the source: LAMOST designation of its first observation"),
+    Column("designation", "A", "", "LAMOST designation of this observation"),
+    Column("gaia_id", "K", "", "Gaia source_id of the source where any input catalogue has it"),
     Column("file", "A", "", "name of the LAMOST file; a co-add has no lmjm"),
-    Column("flags_B", "I", "", "quality bits of the blue arm, see COMMENT"),
-    Column("flags_R", "I", "", "quality bits of the red arm, see COMMENT"),
+    Column("flags_B", "J", "", "quality bits of the blue arm, see COMMENT"),
+    Column("flags_R", "J", "", "quality bits of the red arm, see COMMENT"),
 )
 
 
@@ -120,20 +123,28 @@ def make_catalog(
     penalties: Sequence[float],
     zero_point: Mapping[str, float],
     zero_point_error: Mapping[str, float],
+    duplicates_path: str | os.PathLike | None = None,
+    source_radius: float = RADIUS,
     settings: Any = None,
 ) -> None:
     """Join observed shards and the score tables of each arm into the catalogue, as FITS and as Parquet.
 
-    `score_files`: arm → score tables (catalogs.scores). `zero_point`, `zero_point_error`: arm → km/s, added
-    to rv_obs (in quadrature to its error). Rows are sorted by obsid and exposure: sharding leaves no trace.
+    `score_files`: arm → score tables (catalogs.scores), one per shard in the shards' order. `zero_point`,
+    `zero_point_error`: arm → km/s, added to rv_obs (in quadrature to its error). An exposure that several files
+    hold is taken once; the others are listed in `duplicates_path` (Parquet). Rows within `source_radius`
+    [arcsec] show one source (see `sources.group`). Rows are sorted by obsid and exposure: sharding leaves no trace.
     """
     exposures = _concatenate([read_exposures(path) for path in spectra_shards])
     scores = {arm: read_scores(paths, penalties) for arm, paths in score_files.items()}
-    catalog = assemble(exposures, scores, penalties, zero_point, zero_point_error)
+    catalog, again = assemble(exposures, scores, penalties, zero_point, zero_point_error, source_radius)
     columns = catalog_columns(penalties)
     write_fits([("SB2_PROBABILITY", columns, catalog)], fits_path, settings)
     write_parquet(columns, catalog, parquet_path, settings)
-    log.info("catalogue of %d spectra: %s", len(catalog["obsid"]), fits_path)
+    if duplicates_path is not None:
+        write_duplicates(again, duplicates_path)
+    n_sources = len(np.unique(catalog["source_id"]))
+    told = f"catalogue of {len(catalog['obsid'])} spectra of {n_sources} sources, {len(again)} duplicates left out"
+    log.info("%s: %s", told, fits_path)
 
 
 def assemble(
@@ -142,46 +153,51 @@ def assemble(
     penalties: Sequence[float],
     zero_point: Mapping[str, float],
     zero_point_error: Mapping[str, float],
-) -> dict[str, np.ndarray]:
-    """Catalogue columns, name → (S,) or (S, 5), masked where the inputs do not say.
+    source_radius: float = RADIUS,
+) -> tuple[dict[str, np.ndarray], list[dict]]:
+    """Catalogue columns, name → (S,) or (S, 5), masked where the inputs do not say; and the duplicates left out.
 
-    `exposures`: columns of observed shards (S,), as ingest names them. `scores`: arm → {"key": (N,),
-    <pb_pct_Λ>: (N, 5)}, in any order, as `read_scores` gives them.
+    `exposures`: columns of observed shards (N,), as ingest names them. `scores`: arm → {"key": (N,), "file": (N,),
+    <pb_pct_Λ>: (N, 5)} of the same rows in the same order, as `read_scores` gives them.
     """
     known = dict(exposures)
-    key, exposure = np.asarray(known["key"]), np.asarray(known["exposure"])
+    for arm, score in scores.items():
+        _check_rows(known, score, arm)
+        known |= {probability_column(arm, value): score[f"pb_pct_{format_number(value)}"] for value in penalties}
+    kept, again = duplicates(known)
+    known = {name: np.asarray(values)[kept] for name, values in known.items()}
+    exposure = known["exposure"]
     known["lmjm"] = np.ma.masked_less(exposure, 0)  # a co-add has none
-    known["gaia_id"] = np.ma.masked_equal(known.get("gaia_id", np.zeros(len(key), np.int64)), 0)
+    known["designation"] = known["source_id"]
+    gaia_id = known.get("gaia_id", np.zeros(len(exposure), np.int64))
+    number = group(gaia_id, known["designation"], known["ra"], known["dec"], source_radius)
+    known["source_id"], gaia_id = name_sources(known["designation"], gaia_id, known["obsid"], number)
+    known["gaia_id"] = np.ma.masked_equal(gaia_id, 0)
     for arm, end in SUFFIX.items():
         if f"rv_obs_{end}" not in known:  # an arm that this run leaves out
-            known[f"flags_{end}"] = np.full(len(key), Quality.MISSING_ARM)
+            known[f"flags_{end}"] = np.full(len(exposure), Quality.MISSING_ARM)
             continue
         velocity = known[f"rv_obs_{end}"]
         known[f"rv_abs_{end}"] = velocity + zero_point.get(arm, 0.0)
         known[f"rv_abs_err_{end}"] = np.hypot(known[f"rv_obs_err_{end}"], zero_point_error.get(arm, 0.0))
         # Pixels of an arm that was never processed have not been counted.
         known[f"npixbad_{end}"] = np.ma.MaskedArray(known[f"npixbad_{end}"], mask=~np.isfinite(velocity))
-        if arm in scores:
-            rows = _match(key, np.asarray(scores[arm]["key"]), arm)
-            for penalty in penalties:
-                values = scores[arm][f"pb_pct_{format_number(penalty)}"][rows]
-                known[probability_column(arm, penalty)] = values
     order = np.lexsort((np.asarray(known["file"]).astype(str), exposure, exposure < 0, known["obsid"]))
     columns = catalog_columns(penalties)
-    return {column.name: _fill(column, known.get(column.name), len(key))[order] for column in columns}
+    return {c.name: _fill(c, known.get(c.name), len(exposure))[order] for c in columns}, again
 
 
-def _match(wanted: np.ndarray, keys: np.ndarray, arm: str) -> np.ndarray:
-    """Rows of `keys` that hold the wanted keys."""
-    order = np.argsort(keys, kind="stable")
-    position = np.minimum(np.searchsorted(keys, wanted, sorter=order), max(len(keys) - 1, 0))
-    rows = order[position] if len(keys) else position
-    missing = int(np.count_nonzero(keys[rows] != wanted)) if len(keys) else len(wanted)
+def _check_rows(exposures: Mapping[str, np.ndarray], scores: Mapping[str, np.ndarray], arm: str) -> None:
+    """Raise ValueError unless scores are those of the exposures, row by row: a key alone may be two files'."""
+    wanted, keys = np.asarray(exposures["key"]), np.asarray(scores["key"])
+    missing = int(np.count_nonzero(~np.isin(wanted, keys)))
     if missing:
         raise ValueError(
             f"{missing} of {len(wanted)} exposures have no score in the {arm} arm: score all shards that are catalogued"
         )
-    return rows
+    files = np.asarray(exposures["file"]).astype(str)
+    if not (np.array_equal(wanted, keys) and np.array_equal(files, np.asarray(scores["file"]).astype(str))):
+        raise ValueError(f"the score tables of the {arm} arm are not those of the shards, in the shards' order")
 
 
 def _fill(column: Column, values: Any, size: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from dioscuri.lamost.survey import Survey
 # What every row has, beside the columns of its survey and those of each arm; text is "O".
 EXPOSURE_COLUMNS: dict[str, Any] = {
     "file": "O",  # name without folder
+    "folder": "O",  # where it lay: two releases may hold files of one name
     "source_id": "O",  # LAMOST designation, 'LAMOST J…'
     "exposure": np.int64,  # LMJM, local modified Julian minute of the start; −1: co-add
     "key": np.int64,  # counter of the noise draws, see io.observation_key
@@ -115,6 +116,7 @@ def _row(observation: Observation, survey: Survey, arms: Sequence[Arm], bjdmid: 
     file = observation.file
     row = {
         "file": file.path.name,
+        "folder": str(file.path.parent),
         "source_id": file.designation,
         "exposure": observation.exposure,
         "key": io.observation_key(file.obsid, observation.exposure),

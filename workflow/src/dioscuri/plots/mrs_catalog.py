@@ -225,10 +225,10 @@ def _best_candidates(
         snr += np.nan_to_num(np.asarray(table[f"snr_{SUFFIX[arm.name]}"], float))
     order = np.lexsort((-snr, -np.round(least, 2)))
     _, first = np.unique(np.asarray(table["source_id"])[order], return_index=True)
-    chosen = [table[int(order[position])] for position in np.sort(first)[:n_shown]]
+    chosen = [dict(zip(table.colnames, table[int(order[position])])) for position in np.sort(first)[:n_shown]]
     if not chosen:
         return []
-    wanted = {(int(row["obsid"]), -1 if np.ma.is_masked(row["lmjm"]) else int(row["lmjm"])): row for row in chosen}
+    wanted = {_identity(row): row for row in chosen}
     spectra = _spectra_of(wanted, shards, arms)
     library = SpectralLibrary.load(library_path)
     meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
@@ -246,14 +246,23 @@ def _best_candidates(
     return found
 
 
+def _identity(row: Mapping[str, Any]) -> tuple[str, int, float, float]:
+    """File, exposure and S/N of both arms (0: none), which tell files of one name in two folders apart."""
+    lmjm = row["exposure"] if "exposure" in row else row["lmjm"]
+    blue, red = (float(np.nan_to_num(row[name])) if name in row else 0.0 for name in ("snr_B", "snr_R"))
+    return str(row["file"]), -1 if np.ma.is_masked(lmjm) else int(lmjm), blue, red
+
+
 def _spectra_of(
-    wanted: Mapping[tuple[int, int], Any], shards: Sequence[str | os.PathLike], arms: Sequence[Arm]
-) -> dict[tuple[int, int], dict[str, np.ndarray]]:
-    """Normalised flux of the wanted (obsid, exposure), by arm."""
-    spectra: dict[tuple[int, int], dict[str, np.ndarray]] = {key: {} for key in wanted}
+    wanted: Mapping[tuple, Any], shards: Sequence[str | os.PathLike], arms: Sequence[Arm]
+) -> dict[tuple, dict[str, np.ndarray]]:
+    """Normalised flux of the wanted exposures (see `_identity`), by arm."""
+    spectra: dict[tuple, dict[str, np.ndarray]] = {key: {} for key in wanted}
     for shard in map(Path, shards):
         exposures = read_exposures(shard)
-        rows = {key: i for i, key in enumerate(zip(exposures["obsid"].tolist(), exposures["exposure"].tolist()))}
+        used = {name: exposures[name] for name in ("file", "exposure", "snr_B", "snr_R") if name in exposures}
+        keys = [_identity(dict(zip(used, values))) for values in zip(*used.values())]
+        rows = {key: i for i, key in enumerate(keys)}
         for key in wanted.keys() & rows.keys():
             for arm in arms:
                 spectra[key][arm.name] = read_spectra(shard, arm.name)[0][rows[key]].astype(float) + 1.0

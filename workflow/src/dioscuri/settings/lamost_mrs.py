@@ -171,6 +171,7 @@ class Night(Settings):
 
 
 class MrsCatalog(Settings):
+    source_radius: PositiveFloat = Field(2.0, description="arcsec; rows closer than this show one source")
     npixbad_max: Positive = Field(100, description="candidates: bad pixels below this in both arms")
     bprp0_max: float | None = Field(2.5, description="mag; candidates: (BP−RP)0 below this where known; null: no cut")
     zero_point: dict[ArmName, float] = Field(
