@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dioscuri.arms import Arm
+from dioscuri.door import expand_inputs
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.ingest import ingest_files
-from dioscuri.lamost.inputs import expand_inputs
 from dioscuri.lamost.mrs import MRS
 from dioscuri.libraries.build import build_embedded
 from dioscuri.libraries.grid import window_of

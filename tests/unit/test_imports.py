@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-LEAVES = {"arms", "config", "flags", "io", "job", "paths", "settings", "transfer"}
+LEAVES = {"arms", "config", "door", "flags", "io", "job", "paths", "settings", "transfer"}
 ROOMS = {
     "stars": LEAVES,
     "synthesis": LEAVES,

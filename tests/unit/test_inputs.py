@@ -1,53 +1,15 @@
-"""Patterns to files, and files to shards that stay as they are."""
+"""Files to shards that stay as they are."""
 
 import os
 
 import pytest
 
-from dioscuri.lamost.inputs import InputError, expand_inputs, plan_shards
+from dioscuri.lamost.inputs import plan_shards
 
 
 @pytest.fixture
-def tree(tmp_path, monkeypatch):
-    for name in ("a/one.fits", "a/deep/two.fits.gz", "a/.hidden.fits", "a/notes.txt", "b/three.fits"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path)
+def tree(tmp_path):
     return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("patterns", "expected"),
-    [
-        (["a"], ["a/deep/two.fits.gz", "a/one.fits"]),
-        (
-            ["b/*.fits", "a/one.fits", "a/../a/one.fits", "b"],
-            ["a/../a/one.fits", "a/one.fits", "b/three.fits"],
-        ),
-        (["**/*.fits"], ["a/one.fits", "b/three.fits"]),
-        (["a/notes.txt"], ["a/notes.txt"]),
-    ],
-)
-def test_patterns(tree, patterns, expected):
-    assert [str(path) for path in expand_inputs(patterns)] == expected
-
-
-def test_all_wrong_patterns_are_named_at_once(tree):
-    with pytest.raises(InputError) as caught:
-        expand_inputs(["a", "empty", "a/*.gz", "a/dep/two.fits.gz"])
-    message = str(caught.value)
-    assert "empty: the folder holds no file" in message
-    assert "a/*.gz: no file matches" in message
-    assert "a/dep/two.fits.gz: no such file" in message and "'a' exists, 'dep' is not in it" in message
-    assert len(message.splitlines()) == 4
-    with pytest.raises(InputError, match="no spectra were named"):
-        expand_inputs([])
-
-
-def test_brackets_in_a_real_name_are_no_pattern(tree):
-    (tree / "b" / "x[1].fits").touch()
-    assert [path.name for path in expand_inputs(["b/x[1].fits"])] == ["x[1].fits"]
 
 
 def plan(tree, names, per_shard=2):

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dioscuri.arms import Arm
+from dioscuri.door import expand_inputs
 from dioscuri.flags import Refusal
 from dioscuri.lamost.files import COADD, RefusedFile
 from dioscuri.lamost.ingest import ingest_files
-from dioscuri.lamost.inputs import expand_inputs
 from dioscuri.lamost.mrs import MRS
 from dioscuri.lamost.mrs_files import read_mrs
 from dioscuri.lamost.night import System, draw_system, simulate_night

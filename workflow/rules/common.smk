@@ -11,7 +11,7 @@ from dioscuri.paths import format_number, parse_number, shard_names
 
 PACKAGE = Path("workflow/src/dioscuri")
 # Leaves that every module uses: a new setting or another log line is no reason to make everything again.
-LEAVES = {"__init__", "base", "config", "flags", "io", "job", "paths"}
+LEAVES = {"__init__", "base", "config", "door", "flags", "io", "job", "paths"}
 
 
 def checked_settings():

@@ -1,6 +1,7 @@
 # Which files there are: of mocks, models and observations.
 import json
-from glob import glob, has_magic
+
+from dioscuri.door import places
 
 SPLITS = ["train", "validation", "test"]
 AXES = ["teff", "logg", "feh", "afe"]
@@ -61,20 +62,14 @@ def models(arms=mrs.arms, penalties=mrs.penalties, file="model.ckpt"):
     )
 
 
-def places_of(pattern):
-    """The folders (or the file) that a pattern of spectra leads to."""
-    pattern = os.path.expanduser(pattern)
-    return glob((os.path.dirname(pattern) or ".") if has_magic(pattern) else pattern, recursive=True)
-
-
 def folders_seen(wildcards):
     """Fingerprint of the folders that hold the spectra: it changes when files come or go."""
     folders = set()
     for pattern in mrs.spectra:
-        places = places_of(pattern)
-        folders.update(filter(os.path.isdir, places))
-        if not has_magic(pattern):  # a folder is read to the bottom
-            folders.update(folder for place in places for folder, _, _ in os.walk(place))
+        found = places(pattern)
+        folders.update(filter(os.path.isdir, found))
+        if found == [os.path.expanduser(pattern)]:  # a folder is read to the bottom
+            folders.update(folder for place in found for folder, _, _ in os.walk(place))
     return digest([[folder, os.stat(folder).st_mtime_ns] for folder in sorted(folders)])
 
 
@@ -91,7 +86,7 @@ def observed(pattern):
     )
 
 
-if nowhere := [pattern for pattern in mrs.spectra if not places_of(pattern)]:
+if nowhere := [pattern for pattern in mrs.spectra if not places(pattern)]:
     lines = [f"lamost_mrs.spectra: {pattern}: no such file or folder" for pattern in nowhere]
     raise WorkflowError(
         "\n  ".join(["spectra that are not there:", *lines, f"paths are relative to {os.getcwd()}"])

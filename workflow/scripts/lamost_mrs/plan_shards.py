@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dioscuri.door import expand_inputs
 from dioscuri.io import digest, write_json
 from dioscuri.job import logged
-from dioscuri.lamost.inputs import expand_inputs, plan_shards
+from dioscuri.lamost.inputs import plan_shards
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -1,26 +1,40 @@
 """The `dioscuri` command: score files, print a star's track or spectrum, fetch tracks and exposures, check settings."""
 
 import argparse
+import io
+import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import dioscuri
+from dioscuri import door
 
 EXIT_NOTHING_READ = 1
 EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status. User mistakes end in one line on stderr, never in a traceback."""
     options = build_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal or locale that lacks a letter is no reason to stop
+            stream.reconfigure(errors="backslashreplace")
     try:
-        return options.run(options)
-    except (ValueError, OSError) as error:
-        print(f"dioscuri {options.verb}: {error}", file=sys.stderr)
-        return EXIT_USAGE
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:  # `dioscuri … | head` is a fair thing to do
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor shall closing it complain
         return 0
+    except KeyboardInterrupt:
+        print(f"dioscuri {options.verb}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except (ValueError, OSError) as error:
+        print(f"dioscuri {options.verb}: {door.printable_lines(str(error))}", file=sys.stderr)
+        return EXIT_USAGE
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -117,7 +131,12 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
     )
     stars.add_argument("--zoom", type=float, help="magnification of the map before the comparison (default 1)")
     stars.add_argument("--channel", help="of the catalogue (default continuum_1300um)")
-    stars.add_argument("--catalogue", nargs="+", metavar="SHARD", help="shards of your own (default: the embedded one)")
+    stars.add_argument(
+        "--catalogue",
+        nargs="+",
+        metavar="SHARD",
+        help="shards of your own (default: the embedded ones)",
+    )
     stars.add_argument("--network", help="feature network (default random_cnn)")
     stars.add_argument("--weights", help="hub, none or a file of weights (default hub)")
     stars.add_argument("--top", type=int, help="rows to show and write (default 50)")
@@ -126,15 +145,14 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from dioscuri import predict
 
+    logging.getLogger("dioscuri").setLevel(logging.ERROR)  # what is refused is a row
     common = ("files", "survey", "output", "plot", "run", "verb")
     given = {name: value for name, value in vars(options).items() if name not in common and value is not None}
-    table, information = predict.predict(options.survey, options.files, **given)
+    table, information = predict.run(options.survey, options.files, options.output, options.plot, **given)
     predict.show(table, information)
     if options.output:
-        predict.write(table, options.output, information)
         print(f"{len(table)} rows written to {options.output}", file=sys.stderr)
     if options.plot:
-        predict.plot(table, options.plot, information)
         print(f"figure written to {options.plot}", file=sys.stderr)
     return 0 if table["status"].str.startswith("ok").any() else EXIT_NOTHING_READ
 

@@ -18,6 +18,7 @@ from dioscuri.catalogs.tables import (
     read_catalog,
     write_fits,
 )
+from dioscuri.door import ascii_text
 from dioscuri.flags import Quality
 from dioscuri.io import write_json
 from dioscuri.job import provenance
@@ -74,7 +75,7 @@ def select_candidates(
         extensions,
         candidates_fits,
         settings,
-        [remark.encode("ascii", "replace").decode() for remark in remarks],
+        [ascii_text(remark) for remark in remarks],
     )
     write_json(counts_json, {"cuts": counts, "provenance": provenance(settings)})
     for row in counts:

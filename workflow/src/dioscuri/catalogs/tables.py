@@ -17,6 +17,7 @@ from astropy.table import MaskedColumn, Table
 
 from dioscuri.catalogs.scores import read_scores
 from dioscuri.catalogs.sources import RADIUS, duplicates, group, name_sources, write_duplicates
+from dioscuri.door import ascii_text
 from dioscuri.flags import Quality
 from dioscuri.io import atomic, read_exposures
 from dioscuri.job import provenance
@@ -270,7 +271,7 @@ def _fits_column(column: Column, values: np.ndarray) -> fits.Column:
     integer = column.code in "IJK"
     form = column.format
     if column.code == "A":
-        values = np.char.encode(np.asarray(values, dtype=str), "ascii", "replace")
+        values = np.array([ascii_text(text) for text in np.asarray(values, dtype=str)], dtype=bytes)
         form = f"{max(values.dtype.itemsize, 1)}A"
     elif integer:
         values = np.ma.filled(values, NULL)

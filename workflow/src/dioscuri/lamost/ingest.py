@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from dioscuri import io
 from dioscuri.arms import C_KMS, Arm
@@ -71,16 +72,19 @@ def ingest_files(
     *,
     limits: Limits = Limits(),
     coadds: bool = True,
+    progress: bool = False,
 ) -> Ingested:
     """Read, repair, shift and normalise all exposures of a survey's files; bad ones are refused, never fatal.
 
     `meters` arm name → VelocityMeter with templates in the mocks' own frame. `coadds` takes co-added spectra
-    as rows of their own (exposure −1, Quality.COADD). The answer does not depend on the order of `paths`.
+    as rows of their own (exposure −1, Quality.COADD). `progress` shows a bar on a terminal. The answer does not
+    depend on the order of `paths`.
     """
     files = sorted({Path(path) for path in paths})
     kept: list[Observation] = []
     rejected: list[dict] = []
-    for start in range(0, len(files), FILES_AT_ONCE):
+    batches = range(0, len(files), FILES_AT_ONCE)
+    for start in tqdm(batches, desc="reading", unit=f"{FILES_AT_ONCE} files", disable=None if progress else True):
         observations = _read(files[start : start + FILES_AT_ONCE], survey, arms, coadds, rejected)
         for arm in arms:
             _process_arm(observations, survey, arm, meters[arm.name], limits)
@@ -139,7 +143,8 @@ def _observations(file: ObservedFile, arms: Sequence[Arm], coadds: bool) -> list
     if not together:
         found = ", ".join(exposure.name for exposure in file.exposures)
         wanted = f"{'single and co-added' if coadds else 'single'} spectra of {', '.join(sorted(names))}"
-        raise RefusedFile(Refusal.NO_EXPOSURE, f"wanted {wanted}; found {found}")
+        hint = "" if coadds else "; --coadds (in settings lamost_mrs.ingest.coadds) takes co-added spectra, too"
+        raise RefusedFile(Refusal.NO_EXPOSURE, f"wanted {wanted}; found {found}{hint}")
     facts = replace(file, exposures=())  # a row outlives the pixels of its file
     return [Observation(facts, lmjm, spectra) for lmjm, spectra in together.items()]
 

@@ -1,6 +1,5 @@
-"""The files that a survey is made of: patterns to paths, and paths to shards that never change once made."""
+"""Files of observations shared out over shards that never change once made."""
 
-import glob
 import json
 import logging
 from collections.abc import Iterable
@@ -10,50 +9,7 @@ from dioscuri.io import write_json
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".fits", ".fits.gz", ".fit", ".fit.gz")
 MANIFEST_SCHEMA = "dioscuri/shards/1"
-
-
-class InputError(ValueError):
-    """Patterns that lead to no file; the message has a line for each."""
-
-
-def expand_inputs(patterns: Iterable[str | Path]) -> list[Path]:
-    """The files behind file names, globs (`**` descends) and folders (to the bottom, *.fits[.gz]).
-
-    Sorted, each file once, hidden files left out. All patterns that lead nowhere are reported together in one
-    InputError. A file named outright is taken whatever its suffix: the reader decides by content.
-    """
-    found: set[Path] = set()
-    problems = []
-    for pattern in map(str, patterns):
-        path = Path(pattern).expanduser()
-        if path.is_dir():
-            files = [p for p in path.rglob("*") if p.name.endswith(SUFFIXES) and p.is_file()]
-            trouble = f"the folder holds no file that ends in {', '.join(SUFFIXES)}"
-        elif glob.has_magic(pattern) and not path.exists():
-            files = [Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file()]
-            trouble = "no file matches this pattern"
-        else:
-            files = [path] if path.exists() else []
-            trouble = f"no such file or folder{_nearest(path)}"
-        files = [p for p in files if not p.name.startswith(".")]
-        if not files:
-            problems.append(f"{pattern}: {trouble}")
-        found.update(files)
-    if problems:
-        raise InputError("\n".join(problems) + f"\npaths are relative to {Path.cwd()}")
-    if not found:
-        raise InputError("no spectra were named: give files, globs or folders")
-    return sorted(found)
-
-
-def _nearest(path: Path) -> str:
-    """Where a wrong path leaves the ground: the deepest folder of it that exists."""
-    for parent in path.parents:
-        if parent.is_dir():
-            return f" ('{parent}' exists, '{path.relative_to(parent).parts[0]}' is not in it)"
-    return ""
 
 
 def plan_shards(paths: Iterable[Path], per_shard: int, manifest: Path) -> dict[int, list[Path]]:

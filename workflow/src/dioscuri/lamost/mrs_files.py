@@ -53,7 +53,7 @@ def _check_is_mrs(primary: fits.Header, units: list[Unit], n_spectra: int) -> No
     if n_spectra:
         return
     if (len(units) == 1 and primary.get("NAXIS") == 2) or any(name_of(unit) == "COADD" for unit in units):
-        raise RefusedFile(Refusal.FOREIGN, "a LAMOST low-resolution spectrum: give it to survey lamost_lrs")
+        raise RefusedFile(Refusal.FOREIGN, "a LAMOST low-resolution spectrum, which is what survey lamost_lrs is for")
     names = ", ".join(name_of(unit) or "(unnamed)" for unit in units[1:]) or "no extension"
     raise RefusedFile(Refusal.NO_EXPOSURE, f"expected COADD_B, B-<LMJM>, R-<LMJM> …; found {names}")
 

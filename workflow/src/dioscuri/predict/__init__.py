@@ -1,4 +1,8 @@
-"""Score observations without a workflow: one module per survey, one table, one way to show and to write it."""
+"""Score observations without a workflow: one module per survey, one table, one way to write it and to show it.
+
+A survey's module has `predict(paths, **options)` and `style`, `plot`; what its COLUMNS, UNITS, DIGITS and OPTIONS
+are; SUFFIXES, how its files end in a folder, and WHAT they are.
+"""
 
 import importlib
 from collections.abc import Sequence
@@ -9,10 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dioscuri import door
 from dioscuri.io import atomic
 
 SURVEYS = ("csst", "hst", "lamost_mrs", "protostar")
 LONGEST = 60  # rows that people read
+FILES = ("psf",)  # options that name one file
+FOLDERS = ("models",)
 
 
 def module_of(survey: str) -> ModuleType:
@@ -22,13 +29,50 @@ def module_of(survey: str) -> ModuleType:
     return importlib.import_module(f"dioscuri.predict.{survey}")
 
 
-def predict(survey: str, files: Sequence[str], **options: Any) -> tuple[pd.DataFrame, dict]:
-    """Score `files` of `survey`; returns the table (columns COLUMNS of its module) and what was used to make it."""
+def run(
+    survey: str,
+    files: Sequence[str | Path],
+    output: Path | None = None,
+    figure: Path | None = None,
+    **options: Any,
+) -> tuple[pd.DataFrame, dict]:
+    """`predict`, then write the table to `output` and the plot to `figure`: where they may go is checked first."""
+    module = module_of(survey)
+    paths = door.expand_inputs(files, module.SUFFIXES, module.WHAT)
+    kept = [*paths, *(Path(value) for name, value in options.items() if name in FILES and value)]
+    if output:
+        output = door.check_output(output, "--output", door.TABLES, kept)
+    if figure:
+        figure = door.check_output(figure, "--plot", door.FIGURES, kept)
+    table, information = predict(survey, paths, **options)
+    try:
+        if output:
+            write(table, output, information)
+        if figure:
+            plot(table, figure, information)
+    except OSError:  # a disk that has filled up meanwhile: what has been found is not lost with it
+        show(table, information)
+        raise
+    return table, information
+
+
+def predict(survey: str, files: Sequence[str | Path], **options: Any) -> tuple[pd.DataFrame, dict]:
+    """Score `files` of `survey`; returns the table (columns COLUMNS of its module) and what was used to make it.
+
+    Files, globs and folders are taken; each file and each thing in it is a row, scored or refused with the reason.
+    Raises ValueError, before any work, for what cannot be used: files that are not there, wrong options.
+    """
     module = module_of(survey)
     strange = [name for name in options if name not in module.OPTIONS]
     if strange:
         raise ValueError(f"survey {survey} has no option {', '.join(strange)}; accepted: {', '.join(module.OPTIONS)}")
-    return module.predict(files, **options)
+    paths = door.expand_inputs(files, module.SUFFIXES, module.WHAT)
+    for name, value in options.items():
+        if value is not None and name in FILES:
+            options[name] = door.one_file(value, f"--{name}", "a file (dioscuri predict --help says of what kind)")
+        if value is not None and name in FOLDERS:
+            options[name] = door.one_folder(value, f"--{name}", "a folder of models")
+    return module.predict(paths, **options)
 
 
 def show(table: pd.DataFrame, information: dict) -> None:
@@ -36,6 +80,7 @@ def show(table: pd.DataFrame, information: dict) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     module = module_of(information["survey"])
     caption, found = module.style(table, information)
@@ -44,46 +89,49 @@ def show(table: pd.DataFrame, information: dict) -> None:
         rows = (np.flatnonzero(found) if found.sum() > 1 else np.arange(len(table)))[:LONGEST]
         caption = f"{len(rows)} of {len(table)} rows are shown; {caption}"
         table, found = table.iloc[rows], found[rows]
-    view = Table(caption=caption, box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    view = Table(caption=Text(caption), box=SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     shown = list(getattr(module, "SHOWN", module.COLUMNS))
     for name in shown:
         number = pd.api.types.is_numeric_dtype(table[name])
         view.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=number)
     for row, strong in zip(table[shown].itertuples(index=False), found):
-        cells = [_cell(name, value, module.DIGITS) for name, value in zip(shown, row)]
+        # Text, not str: brackets in names are no markup.
+        cells = [Text(_cell(name, value, module.DIGITS)) for name, value in zip(shown, row)]
         view.add_row(*cells, style="bold" if strong else None)
     # A pipe or a log has no width: lines stay whole there, so that they can be searched.
     console = Console()
-    Console(width=console.width if console.is_terminal else 160).print(view)
+    Console(width=console.width if console.is_terminal else 200).print(view)
 
 
 def _cell(name: str, value: Any, digits: dict[str, int]) -> str:
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.{digits.get(name, 3)}f}"
-    return Path(value).name if name == "file" else str(value)
+    return door.printable(Path(value).name if name == "file" else str(value))
 
 
 def write(table: pd.DataFrame, path: Path, information: dict) -> None:
-    """Write the table as CSV, FITS or Parquet, by suffix; whole or not at all."""
+    """Write the table as CSV, FITS or Parquet, by suffix; whole or not at all, whatever its texts are."""
+    text = [name for name in table if table[name].dtype == object]
+    table = table.assign(**{name: table[name].fillna("").astype(str).map(door.printable) for name in text})
     with atomic(path) as temporary:
-        if path.suffix == ".csv":
-            table.to_csv(temporary, index=False)
-        elif path.suffix == ".parquet":
+        if path.suffix.lower() == ".csv":
+            table.to_csv(temporary, index=False, encoding="utf-8")
+        elif path.suffix.lower() == ".parquet":
             table.to_parquet(temporary, index=False)
-        elif path.suffix == ".fits":
-            _write_fits(table, temporary, information)
         else:
-            raise ValueError(f"{path}: found suffix '{path.suffix}'; accepted: .csv, .fits, .parquet")
+            _write_fits(table, temporary, information)
 
 
 def _write_fits(table: pd.DataFrame, path: Path, information: dict) -> None:
     from astropy.table import Table
 
-    output = Table.from_pandas(table)
-    for name, unit in module_of(information["survey"]).UNITS.items():
-        if name in output.colnames:
-            output[name].unit = unit
+    output = Table()
+    for name in table:
+        values = table[name]
+        output[name] = [door.ascii_text(text) for text in values] if values.dtype == object else values.to_numpy()
+        output[name].unit = module_of(information["survey"]).UNITS.get(name)
     output.meta.update({"EXTNAME": information["extension"], "SURVEY": information["survey"], **information["header"]})
+    output.meta["comments"] = ["FITS text is ASCII: others are written alike (x, ...) or by code"]
     output.write(path, format="fits", overwrite=True)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 import dioscuri
+from dioscuri import door
 from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption, read_any_psf
 from dioscuri.stamps.channels import make_channels
 from dioscuri.stamps.companions import fit_pair
@@ -26,12 +27,12 @@ DIGITS = {"x": 2, "y": 2, "flux": 0, "snr": 0, "chi2": 2, "log_bf": 1, "sep": 2,
 OPTIONS = ("psf", "psf_oversampling", "noise", "background", "models")
 LAW = Law(flux_ratio="uniform")
 PIXEL_SCALE = 0.075  # arcsec
-FITS, HDF5 = (".fits", ".fit", ".fits.gz"), (".h5", ".hdf5")
+SUFFIXES, WHAT = (*door.FITS, *door.HDF5), "stamps"
 STAMPS = "a folder of FITS images, a FITS cube (N, H, W), or an HDF5 file with a dataset 'stamps' (N, H, W)"
 
 
 def predict(
-    files: Sequence[str],
+    paths: Sequence[Path],
     *,
     psf: Path | None = None,
     psf_oversampling: int | None = None,
@@ -50,7 +51,10 @@ def predict(
         raise ValueError("survey csst: the PSF is missing; give --psf, as .npz or as a FITS image of it")
     classifier = find_networks("csst", models)
     law = Law(**classifier.context["law"]) if classifier else LAW
-    if noise is None:
+    door.at_least_zero(background, "--background", "electrons per pixel")
+    if noise is not None:
+        door.positive(noise, "--noise", "electrons rms")
+    else:
         if classifier is None:
             raise ValueError(
                 "survey csst: the noise is not known; give --noise, rms of a pixel without star [electrons]"
@@ -58,7 +62,7 @@ def predict(
         noise = float(classifier.context["noise"]["sigma"])
     known = Noise(noise, background)
     renderer = Renderer(read_any_psf(Path(psf), pixel_scale=PIXEL_SCALE, oversampling=psf_oversampling))
-    origin, found, refused = read_all(files)
+    origin, found, refused = read_all(paths)
     table = pd.DataFrame(origin, columns=["file", "stamp"])
     if len(found):
         stamps = np.stack(found)
@@ -72,7 +76,7 @@ def predict(
         )  # fmt: skip
         if classifier:
             channels = make_channels(stamps, classifier.rendering, variance=known.variance, renderer=renderer)
-            table["p"] = classifier.probability(channels)
+            table["p"] = classifier.probability(channels, progress=True)
         rows = np.flatnonzero(log_bf > PAIR_ABOVE)
         if len(rows):
             pair = fit_pair(stamps[rows], known.variance, renderer)
@@ -94,10 +98,10 @@ def predict(
     return table.astype(dict.fromkeys(numbers, float)), information
 
 
-def read_all(files: Sequence[str]) -> tuple[list[dict[str, Any]], list[np.ndarray], list[dict[str, Any]]]:
+def read_all(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[np.ndarray], list[dict[str, Any]]]:
     """Where each stamp is from (file, stamp), the stamps (14, 14), and rows for what could not be used."""
     origin, found, refused = [], [], []
-    for path in _listed(files):
+    for path in paths:
         try:
             stack = _read(path)
         except (OSError, ValueError, KeyError) as error:
@@ -128,24 +132,9 @@ def cropped(image: np.ndarray) -> np.ndarray | None:
     return stamp if stamp.shape == (SIZE, SIZE) else None
 
 
-def _listed(files: Sequence[str]) -> list[Path]:
-    """The files, and those with the right suffixes in folders."""
-    paths: list[Path] = []
-    for name in files:
-        path = Path(name)
-        if path.is_dir():
-            inside = sorted(each for each in path.iterdir() if each.name.endswith((*FITS, *HDF5)))
-            if not inside:
-                raise ValueError(f"{path}: no stamps in this folder; accepted: {STAMPS}")
-            paths += inside
-        else:
-            paths.append(path)
-    return paths
-
-
 def _read(path: Path) -> np.ndarray:
     """All images of a file, (N, H, W) float64."""
-    if path.name.endswith(HDF5):
+    if path.name.endswith(door.HDF5):
         with h5py.File(path, "r") as stream:
             name = "stamps" if "stamps" in stream else next((key for key in stream if stream[key].ndim == 3), None)
             if name is None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 import dioscuri
+from dioscuri import door
 from dioscuri.cluster.candidates import Search, eligible, score_stars
 from dioscuri.cluster.exposure_psf import chip_psf, frame_psf
 from dioscuri.cluster.frames import Frame, FrameError, read_flt
@@ -41,13 +43,14 @@ UNITS = {"x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "flux": "ct", "flux_
          "sep": "pix", "sep_err": "pix", "position_angle": "deg"}  # fmt: skip
 DIGITS = {"x": 2, "y": 2, "ra": 6, "dec": 6, "flux": 0, "flux_err": 0, "log_bf": 1, "sep": 2, "sep_err": 2,
           "position_angle": 0, "flux_ratio": 2}  # fmt: skip
+SUFFIXES, WHAT = door.FITS, "exposures"
 OPTIONS = ("psf", "psf_oversampling", "models")
 # Where no network says what it knows: §4.2 of Wu et al. (2023), with pairs of any flux ratio.
 LAW = Law(flux_ratio="uniform", flux_min=5000.0, flux_max=25000.0)
 
 
 def predict(
-    files: Sequence[str],
+    paths: Sequence[Path],
     *,
     psf: Path | None = None,
     psf_oversampling: int | None = None,
@@ -63,7 +66,7 @@ def predict(
     law = Law(**classifier.context["law"]) if classifier else LAW
     search = Search(law, classifier, PAIR_ABOVE)
     tables = []
-    for path in files:
+    for path in tqdm(paths, desc="exposures", unit="file", disable=None, leave=False):
         try:
             frames = read_flt(path)
         except FrameError as error:
@@ -87,7 +90,7 @@ def predict(
     return table, information
 
 
-def _scored(frame: Frame, path: str, psf_path: Path | None, oversampling: int | None, search: Search) -> pd.DataFrame:
+def _scored(frame: Frame, path: Path, psf_path: Path | None, oversampling: int | None, search: Search) -> pd.DataFrame:
     """All stars of one chip."""
     if psf_path is None:
         psf = frame_psf(frame, seed=int(digest(frame.name)[:6], 16))
@@ -109,17 +112,17 @@ def _scored(frame: Frame, path: str, psf_path: Path | None, oversampling: int | 
     )
     angle = np.degrees(table["position_angle"].to_numpy(float)) % 360.0
     table = table.assign(
-        file=path, extension=frame.extension, status=status, position_angle=angle,
+        file=str(path), extension=frame.extension, status=status, position_angle=angle,
         sep_err=0.5 * (table["sep_high"] - table["sep_low"]),
         flags=[SourceFlag.describe(int(value)) for value in stars["flags"]],
     )  # fmt: skip
     return table[list(COLUMNS)]
 
 
-def _refused(path: str, extension: int, reason: str) -> pd.DataFrame:
+def _refused(path: Path, extension: int, reason: str) -> pd.DataFrame:
     """One row for a file or chip that cannot be used."""
-    row = dict.fromkeys(COLUMNS, np.nan)
-    return pd.DataFrame([row | {"file": path, "extension": extension, "status": f"refused: {reason}", "flags": ""}])
+    row = dict.fromkeys(COLUMNS, np.nan) | {"file": str(path), "extension": extension}
+    return pd.DataFrame([row | {"status": f"refused: {reason}", "flags": ""}])
 
 
 def style(table: pd.DataFrame, information: dict[str, Any]) -> tuple[str, pd.Series]:

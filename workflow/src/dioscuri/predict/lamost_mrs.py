@@ -1,24 +1,35 @@
 """SB2 probabilities of LAMOST MRS exposures by the released models: a table with one row per exposure and arm."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import dioscuri
+from dioscuri import door
 from dioscuri.flags import Quality
 from dioscuri.paths import models_folder
 
-COLUMNS = ("file", "exposure", "arm", "snr", "rv", "p0", "p16", "p50", "p84", "p100", "status", "flags")
-UNITS = {"rv": "km/s", "exposure": "min"}
-DIGITS = {"snr": 1, "rv": 1}  # 3 for all else
+SUFFIXES, WHAT = door.FITS, "spectra"
 OPTIONS = ("arms", "penalty", "draws", "coadds", "models")
+PERCENTILES = ("p0", "p16", "p50", "p84", "p100")
+COLUMNS = (
+    "file", "obsid", "ra", "dec", "date", "bjdmid", "exposure", "arm", "snr", "rv", *PERCENTILES,
+    "verdict", "status", "flags",
+)  # fmt: skip
+# What is printed: the rest is in the table that is written.
+SHOWN = ("file", "date", "arm", "snr", "rv", "p0", "p50", "p100", "verdict", "status", "flags")
+UNITS = {"ra": "deg", "dec": "deg", "rv": "km/s", "exposure": "min", "bjdmid": "d"}
+DIGITS = {"ra": 6, "dec": 6, "bjdmid": 5, "snr": 1, "rv": 1}  # 3 for all else
 SUFFIX = {"blue": "B", "red": "R"}  # Table 4 of Zhang et al. 2022 names the arms so
+# What the networks have not been trained on: their probabilities mean nothing there.
+FOREIGN = Quality.WEAK_CCF | Quality.TEFF_EDGE | Quality.VELOCITY_EDGE
 
 
 def predict(
-    files: Sequence[str],
+    paths: Sequence[Path],
     *,
     arms: Sequence[str] | None = None,
     penalty: float = 16.0,
@@ -29,24 +40,27 @@ def predict(
     """SB2 probabilities of LAMOST MRS exposures (Zhang et al. 2022, eqs. 8–9), refused ones with their reason.
 
     `penalty` is Λ; where no model was trained at it, the nearest one's logit is shifted by −ln Λ (exact for a
-    calibrated model), and the information says so. Raises ValueError for wrong paths or models.
+    calibrated model), and the information says so. Raises ValueError for wrong options or models.
     """
-    from dioscuri.lamost.ingest import ingest_files
-    from dioscuri.lamost.inputs import expand_inputs
+    from dioscuri.lamost.ingest import Limits, ingest_files
     from dioscuri.lamost.mrs import MRS
     from dioscuri.learn.spectra.inference import Ensemble, load_released
     from dioscuri.release import load_templates
     from dioscuri.spectra.velocity import VelocityMeter
 
+    penalty, draws = door.positive(penalty, "--penalty"), door.counted(draws, "--draws")
     folder = (models or models_folder()) / "lamost_mrs"
-    paths = expand_inputs(list(files))
-    chosen = list(arms or SUFFIX)
+    chosen = list(dict.fromkeys(arms or SUFFIX))
+    if strange := [name for name in chosen if name not in SUFFIX]:
+        raise ValueError(f"--arm: found {', '.join(strange)}; accepted: {', '.join(SUFFIX)}")
     templates = load_templates(folder / "templates.h5", chosen)
     ensembles = {name: Ensemble(load_released(folder / f"{name}.safetensors", arm=name)) for name in chosen}
     trained = {name: _nearest(ensemble.penalties, penalty) for name, ensemble in ensembles.items()}
     meters = {name: VelocityMeter(template, arm) for name, (arm, template) in templates.items()}
-    ingested = ingest_files(paths, MRS, [arm for arm, _ in templates.values()], meters, coadds=coadds)
-
+    limits = Limits()
+    ingested = ingest_files(
+        paths, MRS, [arm for arm, _ in templates.values()], meters, limits=limits, coadds=coadds, progress=True
+    )
     tables = [_refused(ingested.rejected)]
     for name in chosen:
         flux, sigma = ingested.arms[name]
@@ -57,8 +71,10 @@ def predict(
             arm_index=list(SUFFIX).index(name),
             n_draws=draws,
             penalties=[penalty],
+            shift_from=trained[name],
+            progress=True,
         )[penalty]
-        tables.append(_scored(ingested.exposures, name, percentiles))
+        tables.append(_scored(ingested.exposures, name, percentiles, limits.snr_min))
     rows = [row for table in tables for row in table.to_dict("records")]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
         ["file", "exposure", "arm"], kind="stable", ignore_index=True
@@ -81,42 +97,78 @@ def _nearest(trained: Sequence[float], penalty: float) -> float:
     return min(trained, key=lambda value: abs(np.log(value / penalty)))
 
 
-def _scored(exposures: dict[str, np.ndarray], arm: str, percentiles: np.ndarray) -> pd.DataFrame:
+def _scored(exposures: Mapping[str, Any], arm: str, percentiles: np.ndarray, snr_min: float) -> pd.DataFrame:
     """Rows of one arm; an arm that was masked is a refused row that says why."""
     column = SUFFIX[arm]
     flags = exposures[f"flags_{column}"].astype(int)
-    missing = (flags & Quality.MISSING_ARM) > 0
+    snr = exposures[f"snr_{column}"]
+    # At the end of the velocities the peak is no peak: what was measured is the end.
+    rv = np.where(flags & Quality.VELOCITY_EDGE, np.nan, exposures[f"rv_obs_{column}"])
     table = pd.DataFrame(
         {
             "file": exposures["file"],
+            "obsid": exposures["obsid"],
+            "ra": exposures["ra"],
+            "dec": exposures["dec"],
+            "date": [_date(value) for value in exposures["bjdmid"]],
+            "bjdmid": exposures["bjdmid"],
             "exposure": exposures["exposure"],
             "arm": arm,
-            "snr": exposures[f"snr_{column}"],
-            "rv": exposures[f"rv_obs_{column}"],
+            "snr": snr,
+            "rv": rv,
+            **dict(zip(PERCENTILES, percentiles.T)),
         }
     )
-    for index, name in enumerate(("p0", "p16", "p50", "p84", "p100")):
-        table[name] = percentiles[:, index]
     low = (flags & Quality.LOW_SNR) > 0
     unscored = ~np.isfinite(percentiles[:, 2])
-    table["status"] = np.select(
-        [low, unscored], ["refused: S/N at or below the limit", "refused: too few good pixels"], "ok"
-    )
+    faint = [f"refused: S/N {value:.1f} at or below the limit of {snr_min:g}" for value in snr]
+    table["status"] = np.select([low, unscored], [faint, "refused: too few good pixels"], "ok")
+    table["verdict"] = verdicts(percentiles, flags)
     table["flags"] = [Quality.describe(int(value)) for value in flags]
-    return table[~missing]
+    return table[(flags & Quality.MISSING_ARM) == 0]
+
+
+def verdicts(percentiles: np.ndarray, flags: np.ndarray) -> np.ndarray:
+    """What the percentiles 0, 16, 50, 84, 100 of p (S, 5) say in words, (S,): the paper takes p0 > ½ for an SB2.
+
+    Λ makes the networks cautious: p below ½ is no proof of a single star.
+    """
+    low, _, middle, high, _ = percentiles.T
+    with np.errstate(invalid="ignore"):
+        said = [~np.isfinite(middle), (flags & FOREIGN) > 0, low > 0.5, middle > 0.5, high > 0.5]
+    words = ["", "unlike the training stars", "two stars", "probably two stars", "perhaps two stars"]
+    return np.select(said, words, "no second star seen")
+
+
+def _date(bjd: float) -> str:
+    """A barycentric date (TDB) as people write it, to the minute; '' where it is unknown."""
+    if not np.isfinite(bjd):
+        return ""
+    return f"{pd.to_datetime(bjd, unit='D', origin='julian').round('min'):%Y-%m-%dT%H:%M}"
 
 
 def _refused(rejected: Sequence[dict]) -> pd.DataFrame:
+    """Rows of what ingest refused, with the reason and what was found."""
     rows = pd.DataFrame(list(rejected), columns=["file", "exposure", "arm", "reason", "detail"])
-    rows["status"] = "refused: " + rows["reason"].astype(str)
+    detail = (": " + rows["detail"].astype(str)).where(rows["detail"].astype(str) != "", "")
+    rows["status"] = "refused: " + rows["reason"].astype(str) + detail
     rows["exposure"] = pd.to_numeric(rows["exposure"], errors="coerce").fillna(-1).astype(np.int64)
-    return rows.reindex(columns=list(COLUMNS)).astype({"flags": object}).fillna({"flags": "", "arm": ""})
+    rows = rows.reindex(columns=list(COLUMNS)).assign(obsid=0)  # 0: unknown
+    return rows.astype(dict.fromkeys(("flags", "arm", "date", "verdict"), object)).fillna(
+        {"flags": "", "arm": "", "date": "", "verdict": ""}
+    )
 
 
 def style(table: pd.DataFrame, information: dict) -> tuple[str, pd.Series]:
     """What stands below the printed table, and which rows stand out."""
-    draws = information["draws"]
-    caption = f"Λ = {information['penalty']:g}, {draws} noise draws; p50: median probability of an SB2"
+    penalty, draws, trained = information["penalty"], information["draws"], information["trained_penalty"]
+    shifted = sorted({value for value in trained.values() if value != penalty})
+    origin = f" (by a shift of the logit from {', '.join(f'{value:g}' for value in shifted)})" if shifted else ""
+    caption = (
+        f"Λ = {penalty:g}{origin}, {draws} noise draws; p50: median probability of an SB2 where each single star "
+        f"counts {penalty:g} times and half of the training pairs are binaries: no share of the sky. "
+        "date: barycentric, of mid-exposure"
+    )
     return caption, table["p50"] > 0.5
 
 

@@ -9,10 +9,14 @@ from typing import Any
 import pandas as pd
 
 import dioscuri
+from dioscuri import door
 from dioscuri.analogues.catalogue import METADATA, read_channels, read_frame
+from dioscuri.analogues.observation.query import read_map
 from dioscuri.analogues.observation.query_files import load_query
 from dioscuri.analogues.search import measure_catalogue, prepare_query, rank_query
+from dioscuri.analogues.synthetic import CHANNELS
 from dioscuri.io import digest, read_provenance
+from dioscuri.learn.features.networks import NETWORKS, WEIGHT_FILES
 
 # The embedded catalogue: small enough to be simulated while one waits, once.
 TOY = {"n_systems": 8, "n_particles": 3000, "n_snapshots": 30, "duration": 60.0, "n_pixels": 96, "field": 1600.0}
@@ -21,6 +25,7 @@ CHANNEL, NETWORK, METRIC = "continuum_1300um", "random_cnn", "euclidean"
 SCALE_FEATURES = True
 CUT = {"kind": "quantile", "share": 0.0228, "minimum": 10}
 DECADES = 4.0
+SUFFIXES, WHAT = door.FITS, "maps"
 OPTIONS = (
     "distance", "primary", "secondary", "position_angle", "separation", "zoom",
     "channel", "catalogue", "network", "weights", "top",
@@ -71,7 +76,7 @@ def embedded_catalogue(separation_au: float, channel: str, folder: Path | None =
 
 
 def predict(
-    files: Sequence[str],
+    paths: Sequence[Path],
     *,
     distance: float | None = None,
     primary: tuple[float, float] | None = None,
@@ -80,7 +85,7 @@ def predict(
     separation: float = 200.0,
     zoom: float = 1.0,
     channel: str = CHANNEL,
-    catalogue: Sequence[str] = (),
+    catalogue: Sequence[str | Path] = (),
     network: str = NETWORK,
     weights: str = "hub",
     top: int = 50,
@@ -91,20 +96,24 @@ def predict(
     of the embedded catalogue, which serves where no shards are given in `catalogue`. The information holds the
     estimated parameters. Raises ValueError for a map that cannot be read.
     """
-    if len(files) != 1:
-        raise ValueError(f"survey protostar: found {len(files)} maps; accepted: one map of one object at a time")
+    if len(paths) != 1:
+        raise ValueError(f"survey protostar: found {len(paths)} maps; accepted: one map of one object at a time")
     if distance is None:
         raise ValueError("survey protostar: the distance is missing; give --distance in pc, which turns arcsec into AU")
-    shards = [str(path) for path in catalogue] or list(map(str, embedded_catalogue(separation, channel)))
-    if channel not in read_channels(shards[0]):
-        raise ValueError(f"{shards[0]}: no channel '{channel}'; accepted: {', '.join(read_channels(shards[0]))}")
+    _check_options(distance, separation, zoom, top, network, weights)
+    read_map(paths[0])  # a map that cannot be read is refused before a catalogue is simulated
+    shards = list(map(str, door.expand_inputs(catalogue, door.HDF5, "shards"))) if catalogue else []
+    known = read_channels(shards[0]) if shards else CHANNELS
+    if channel not in known:
+        raise ValueError(f"--channel: found '{channel}'; accepted with this catalogue: {', '.join(known)}")
+    shards = shards or list(map(str, embedded_catalogue(separation, channel)))
     settings = {"distance": distance, "primary": primary, "secondary": secondary}
     settings |= {"position_angle": position_angle, "zoom": zoom}
     frame = read_frame(shards[0])
     with tempfile.TemporaryDirectory() as folder:
         query, members, own = (Path(folder) / name for name in ("query.npz", "members.h5", "query.h5"))
         ranking_path, estimates_path = Path(folder) / "ranking.parquet", Path(folder) / "estimates.csv"
-        prepare_query(query, files[0], shards, settings)
+        prepare_query(query, paths[0], shards, settings)
         measure_catalogue(
             members,
             shards,
@@ -128,7 +137,7 @@ def predict(
         )
         ranking, estimates = pd.read_parquet(ranking_path), pd.read_csv(estimates_path)
         prepared = load_query(query)
-    table = ranking.head(top).drop(columns=["method", "metric"]).assign(file=files[0], status="ok")
+    table = ranking.head(top).drop(columns=["method", "metric"]).assign(file=str(paths[0]), status="ok")
     information = {
         "survey": "protostar",
         "extension": "ANALOGUES",
@@ -146,6 +155,18 @@ def predict(
         "channel": channel,
     }
     return table, information
+
+
+def _check_options(distance: float, separation: float, zoom: float, top: int, network: str, weights: str) -> None:
+    """Raise ValueError for what `predict` could not use."""
+    door.positive(distance, "--distance", "pc")
+    door.positive(separation, "--separation", "AU")
+    door.positive(zoom, "--zoom")
+    door.counted(top, "--top")
+    if network not in NETWORKS:
+        raise ValueError(f"--network: found '{network}'; accepted: {', '.join(NETWORKS)}")
+    if weights not in ("hub", "none"):
+        door.one_file(weights, "--weights", f"hub, none, or a file of weights ({', '.join(WEIGHT_FILES)})")
 
 
 def style(table: pd.DataFrame, information: dict) -> tuple[str, pd.Series]:
