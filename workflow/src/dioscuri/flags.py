@@ -21,6 +21,25 @@ class Quality(IntFlag):
         return ",".join(name.lower() for name, bit in cls.__members__.items() if value & bit)
 
 
+class LrsQuality(IntFlag):
+    """Bits of the `flags` column of a low-resolution spectrum; 0 means nothing to report."""
+
+    OUT_OF_RANGE = 1  # Teff, log g or [Fe/H] (fit or catalogue) beyond what was trained: never counted as a binary
+    UNLIKE_ANY_MODEL = 2  # χ² of the better of single and composite beyond the calibrated 99 %
+    FAST = 4  # |rv| > 500 km/s
+    VELOCITY_EDGE = 8  # the velocity lies at the edge of the range searched
+    VELOCITY_DISAGREES = 16  # the catalogue's velocity differs by more than 25 km/s
+    UNCALIBRATED = 32  # no calibration on real stars for this data release
+    CALIBRATION_RANGE = 64  # Teff or [Fe/H] beyond the stars of the calibration
+    IN_TRAINING = 128  # the star took part in the training
+    DISTANCE = 256  # a dwarf at this distance would be too faint for its S/N: M_G and G cannot both be true
+
+    @classmethod
+    def describe(cls, value: int) -> str:
+        """The names of the bits set, joined by commas: `LrsQuality.describe(33)` → 'out_of_range,uncalibrated'."""
+        return ",".join(name.lower() for name, bit in cls.__members__.items() if value & bit)
+
+
 class SourceFlag(IntFlag):
     """Bits of the `flags` column of a star measured on an image; 0 means nothing to report."""
 
@@ -53,3 +72,5 @@ class Refusal(StrEnum):
     NO_COVERAGE = "wavelength grid not covered"
     NOT_STELLAR = "not classified as a star"
     DUPLICATE = "the same exposure in another file"
+    LOW_SNRG = "S/N in the g band at or below the limit, or missing"
+    FEW_GOOD = "fewer than half of the pixels are good"
