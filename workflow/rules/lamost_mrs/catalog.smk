@@ -6,11 +6,13 @@ rule build_catalog:
     input:
         shards=observed("<results>/lamost_mrs/ingest/shard{shard}.h5"),
         scores=observed("<results>/lamost_mrs/{arm}/inference/shard{shard}.parquet"),
+        table=mrs.table.path or [],
         code=code("catalogs.tables"),
     output:
         fits="<results>/lamost_mrs/catalogs/mrs.fits",
         parquet="<results>/lamost_mrs/catalogs/mrs.parquet",
         duplicates="<results>/lamost_mrs/catalogs/duplicates.parquet",
+        stars="<results>/lamost_mrs/catalogs/stars.parquet",
     log:
         "<logs>/build_catalog.log",
     benchmark:
@@ -25,6 +27,7 @@ rule build_catalog:
         arms=mrs.arms,
         penalties=mrs.inference.penalties,
         source_radius=mrs.catalog.source_radius,
+        table=mrs.table.model_dump(),
         zero_points=mrs.catalog.model_dump(include={"zero_point", "zero_point_error"}),
     script:
         "../../scripts/lamost_mrs/build_catalog.py"

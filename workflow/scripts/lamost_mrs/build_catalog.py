@@ -20,7 +20,9 @@ with logged(snakemake.log[0]):
         snakemake.output.parquet,
         penalties=settings["penalties"],
         duplicates_path=snakemake.output.duplicates,
+        stars_path=snakemake.output.stars,
         source_radius=settings["source_radius"],
+        table=settings["table"],
         **settings["zero_points"],
         settings=settings,
     )

@@ -32,7 +32,8 @@ def group(
     joins no two of them. `ra`, `dec` (S,) [deg, J2000].
     """
     objects, row = _distinct(gaia_id, designation, ra, dec)
-    gaia, name, at = objects["gaia_id"].to_numpy(), objects["designation"].to_numpy(), _unit_vectors(objects)
+    gaia, name = objects["gaia_id"].to_numpy(), objects["designation"].to_numpy()
+    at = unit_vectors(objects["ra"], objects["dec"])
     edges = [_chain(gaia, gaia != 0), _chain(name, name != "")]
     reach = 2 * np.sin(0.5 * np.radians(radius / 3600))
     known = np.flatnonzero(gaia != 0)
@@ -75,8 +76,9 @@ def _distinct(gaia_id, designation, ra, dec) -> tuple[pd.DataFrame, np.ndarray]:
     return table.drop_duplicates(list(columns), ignore_index=True), row
 
 
-def _unit_vectors(table: pd.DataFrame) -> np.ndarray:
-    ra, dec = np.radians(table["ra"].to_numpy(float)), np.radians(table["dec"].to_numpy(float))
+def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Points on the unit sphere, (N, 3), of places [deg]: chords are 2 sin(half the angle)."""
+    ra, dec = np.radians(np.asarray(ra, float)), np.radians(np.asarray(dec, float))
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 

@@ -17,6 +17,7 @@ from astropy.table import MaskedColumn, Table
 
 from dioscuri.catalogs.scores import read_scores
 from dioscuri.catalogs.sources import RADIUS, duplicates, group, name_sources, write_duplicates
+from dioscuri.catalogs.stars import describe
 from dioscuri.door import ascii_text
 from dioscuri.flags import Quality
 from dioscuri.io import atomic, read_exposures
@@ -112,6 +113,27 @@ def catalog_columns(penalties: Sequence[float] = (8, 16, 32)) -> tuple[Column, .
     return (*paper_columns(penalties), *EXTRA_COLUMNS)
 
 
+STAR_COLUMNS = (
+    Column("source_id", "A", "", "name of the source"),
+    Column("gaia_id", "K", "", "Gaia source_id where any input catalogue has it"),
+    Column("ra", "D", "deg", "Right Ascension (J2000) of its first observation"),
+    Column("dec", "D", "deg", "Declination (J2000) of its first observation"),
+    Column("n_exposures", "J", "", "spectra in the catalogue, co-adds too"),
+    Column("matched_by", "A", "", "key that found the star in the user's table"),
+    Column("g", "E", "mag", "apparent magnitude"),
+    Column("bp_rp", "E", "mag", "apparent colour"),
+    Column("parallax", "E", "mas", "parallax"),
+    Column("parallax_error", "E", "mas", "its error"),
+    Column("ruwe", "E", "", "renormalised unit weight error of Gaia"),
+    Column("ebv", "E", "mag", "E(B-V)"),
+    Column("a_g", "E", "mag", "extinction in G"),
+    Column("period", "D", "d", "period of the eclipses"),
+    Column("bjd0", "D", "d", "Barycentric Julian Date of a primary eclipse"),
+    Column("g0", "E", "mag", "absolute magnitude (eq. 12)"),
+    Column("bprp0", "E", "mag", "Intrinsic color (BP - RP)_0"),
+)
+
+
 # --- making the catalogue ---------------------------------------------------------------------------------
 
 
@@ -125,7 +147,9 @@ def make_catalog(
     zero_point: Mapping[str, float],
     zero_point_error: Mapping[str, float],
     duplicates_path: str | os.PathLike | None = None,
+    stars_path: str | os.PathLike | None = None,
     source_radius: float = RADIUS,
+    table: Mapping[str, Any] | None = None,
     settings: Any = None,
 ) -> None:
     """Join observed shards and the score tables of each arm into the catalogue, as FITS and as Parquet.
@@ -133,14 +157,23 @@ def make_catalog(
     `score_files`: arm → score tables (catalogs.scores), one per shard in the shards' order. `zero_point`,
     `zero_point_error`: arm → km/s, added to rv_obs (in quadrature to its error). An exposure that several files
     hold is taken once; the others are listed in `duplicates_path` (Parquet). Rows within `source_radius`
-    [arcsec] show one source (see `sources.group`). Rows are sorted by obsid and exposure: sharding leaves no trace.
+    [arcsec] show one source (see `sources.group`). `table`: arguments of `stars.describe` for a user's table of
+    stars; what it says goes to `stars_path` (Parquet, a row per source), its colours to bprp0. Rows are sorted by
+    obsid and exposure: sharding leaves no trace.
     """
     exposures = _concatenate([read_exposures(path) for path in spectra_shards])
     scores = {arm: read_scores(paths, penalties) for arm, paths in score_files.items()}
     catalog, again = assemble(exposures, scores, penalties, zero_point, zero_point_error, source_radius)
+    described = describe(catalog, **(table or {}))
+    colour = described.set_index("source_id")["bprp0"].reindex(catalog["source_id"]).to_numpy(np.float32)
+    catalog["bprp0"] = np.where(np.isfinite(colour), colour, catalog["bprp0"])
     columns = catalog_columns(penalties)
     write_fits([("SB2_PROBABILITY", columns, catalog)], fits_path, settings)
     write_parquet(columns, catalog, parquet_path, settings)
+    if stars_path is not None:
+        values = {c.name: _fill(c, described[c.name].to_numpy(), len(described)) for c in STAR_COLUMNS}
+        values["gaia_id"] = np.ma.masked_equal(values["gaia_id"], 0)
+        write_parquet(STAR_COLUMNS, values, stars_path, settings)
     if duplicates_path is not None:
         write_duplicates(again, duplicates_path)
     n_sources = len(np.unique(catalog["source_id"]))

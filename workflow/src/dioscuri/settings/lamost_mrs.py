@@ -170,6 +170,21 @@ class Night(Settings):
     n_exposures: Positive = Field(3, description="exposures per system")
 
 
+class StarTable(Settings):
+    """What a user knows of the stars: photometry, parallaxes, extinction, periods."""
+
+    path: str | None = Field(None, description="FITS, CSV or Parquet table, a row per star; null: none")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="our name → the table's, where ours or Gaia's does not do: gaia_id, designation, obsid, ra, dec, "
+        "g, bp_rp, parallax, parallax_error, ruwe, a_g, ebv, period, bjd0",
+    )
+    radius: PositiveFloat = Field(2.0, description="arcsec, of the match by position")
+    dust: Literal["bayestar"] | None = Field(
+        None, description="bayestar: extinction from dustmaps where the table has none; null: unknown there"
+    )
+
+
 class MrsCatalog(Settings):
     source_radius: PositiveFloat = Field(2.0, description="arcsec; rows closer than this show one source")
     npixbad_max: Positive = Field(100, description="candidates: bad pixels below this in both arms")
@@ -187,6 +202,7 @@ class LamostMrs(Settings):
         default_factory=list,
         description="files, globs or folders of LAMOST MRS FITS; empty: a simulated night",
     )
+    table: StarTable = Field(default_factory=StarTable, description="a user's table of the observed stars")
     arms: Annotated[list[ArmName], Field(min_length=1)] = Field(description="arms to train and score")
     population: Population
     mocks: Mocks
