@@ -60,7 +60,7 @@ slurm-test: $(READY)
 	DIOSCURI_SLURM_TEST=1 pytest -rA tests/slurm
 
 slurm-profile: $(READY)
-	mkdir -p $(SNAKEMAKE_CONFIG)
-	ln -sfn $(CURDIR)/profiles/slurm $(SNAKEMAKE_CONFIG)/slurm
+	mkdir -p "$(SNAKEMAKE_CONFIG)"
+	ln -sfn "$(CURDIR)/profiles/slurm" "$(SNAKEMAKE_CONFIG)/slurm"
 	@echo "What is your site's own (account, partition, GPUs) goes into profiles/slurm/config.yaml. Then:"
 	@echo "  source .venv/bin/activate && snakemake --profile slurm lamost_mrs"

@@ -10,8 +10,8 @@ from snakemake.utils import min_version
 min_version("9.12")
 
 
-configfile: "config/config.yaml"
-configfile: "config/surveys.yaml"
+configfile: f"{workflow.basedir}/config/config.yaml"
+configfile: f"{workflow.basedir}/config/surveys.yaml"
 
 
 include: "workflow/rules/common.smk"

@@ -76,11 +76,11 @@ def _compared(name: str, call: Callable[[int], None], n: int) -> dict:
 
 def _measured(call: Callable[[int], None], n: int) -> tuple[float, float]:
     """CPU seconds of a run, and the most memory [MiB] that the process held during it."""
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far (Linux)
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # forget the peak so far (Linux)
     started = time.process_time()
     call(n)
     seconds = time.process_time() - started
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return seconds, int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 

@@ -49,7 +49,7 @@ def _our_rate(flux: np.ndarray) -> float:
                 writer.append({"pair_id": np.arange(len(single))}, {"blue": (single, binary)})
         out = Path(folder) / "model"
         train(shards[:1], shards[1:], "blue", {}, 16.0, 0, out, batch=BATCH, max_epochs=4, accelerator="cpu")
-        with open(out / "history.csv", newline="") as stream:
+        with open(out / "history.csv", encoding="utf-8", newline="") as stream:
             seconds = min(float(line["seconds"]) for line in csv.DictReader(stream))
     return 2 * N_PAIRS // BATCH * BATCH / seconds
 

@@ -23,11 +23,11 @@ for output in map(Path, snakemake.output):
 """
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run Snakemake in `folder` with the package that lies there."""
+def snakemake(folder: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """Run Snakemake in `cwd` (None: `folder`) with the package that lies in `folder`."""
     environment = {**os.environ, "PYTHONPATH": str(folder / "workflow/src")}
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd or folder, env=environment, capture_output=True, text=True, timeout=300)
 
 
 def jobs_of(done: subprocess.CompletedProcess) -> Counter:
@@ -45,6 +45,12 @@ def jobs_of(done: subprocess.CompletedProcess) -> Counter:
 def run(repository_copy: Path) -> Callable[..., subprocess.CompletedProcess]:
     """Snakemake in a checkout of the module's own."""
     return lambda *arguments: snakemake(repository_copy, *arguments)
+
+
+@pytest.fixture(scope="session")
+def snakemake_in() -> Callable[..., subprocess.CompletedProcess]:
+    """Snakemake with the package of any folder, in any folder."""
+    return snakemake
 
 
 @pytest.fixture(scope="module")

@@ -49,12 +49,12 @@ def plan_again(runs: Callable, read_plan: Callable) -> Callable[..., Counter]:
 
 @contextmanager
 def edited(path: Path, text: str) -> Iterator[None]:
-    before = path.read_text()
-    path.write_text(before + text)
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before + text, encoding="utf-8")
     try:
         yield
     finally:
-        path.write_text(before)
+        path.write_text(before, encoding="utf-8")
 
 
 def once(*rules: str) -> Counter:

@@ -28,7 +28,7 @@ def ingested(real_data):
 
 @pytest.fixture(scope="module")
 def labels(real_data) -> dict[tuple[str, int], dict]:
-    with open(real_data / "kic8098300_mrs_expected.csv") as stream:
+    with open(real_data / "kic8098300_mrs_expected.csv", encoding="utf-8") as stream:
         rows = csv.DictReader(line for line in stream if not line.startswith("#"))
         return {(row["file"], int(row["lmjm"])): row for row in rows}
 

@@ -49,7 +49,7 @@ def test_low_resolution_files_and_images_are_foreign(real_data):
 
 
 def test_barycentric_dates_of_kic_8098300(real_data):
-    with open(real_data / "kic8098300_mrs_expected.csv") as stream:
+    with open(real_data / "kic8098300_mrs_expected.csv", encoding="utf-8") as stream:
         rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
     assert len(rows) == 25
     for row in rows:

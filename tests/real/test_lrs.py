@@ -19,7 +19,7 @@ DWARFS = ("3706009", "3706125", "3709013", "3709130", "3706011", "3709131")  # F
 @pytest.fixture(scope="module")
 def parameters(real_data) -> dict[str, tuple[float, float, float, float]]:
     """Star → Teff, log g, [Fe/H], radial velocity, as LASP measured them."""
-    with open(real_data / "lamost_lrs/dr10/LASP_CurveFit_inferred.csv") as stream:
+    with open(real_data / "lamost_lrs/dr10/LASP_CurveFit_inferred.csv", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     names = ("pred_Teff", "pred_logg", "pred_FeH", "pred_Rv")
     return {row["ID"].removesuffix(".fits"): tuple(float(row[name]) for name in names) for row in rows}

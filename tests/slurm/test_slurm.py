@@ -71,7 +71,7 @@ def workflow(checkout: Path, environment: dict[str, str]) -> Iterator[subprocess
     """Start the workflow; whatever becomes of the test, it does not outlive it."""
     command = [sys.executable, "-m", "snakemake", "--profile", "profiles/slurm", *SITE]
     command += ["--configfile", "tests/presets/tiny.yaml", "--", *TARGETS]
-    with open(checkout / "snakemake.log", "a") as log:
+    with open(checkout / "snakemake.log", "a", encoding="utf-8") as log:
         run = subprocess.Popen(
             command,
             cwd=checkout,

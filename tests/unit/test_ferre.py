@@ -71,7 +71,7 @@ def write_grid(path: Path, teff: tuple[float, float, int], *, spoil: str = "", l
         header = header.replace("\n /\n", "\n")
     elif spoil == "sizes":
         header = header.replace("N_OF_DIM = 3", "N_OF_DIM = 4")
-    path.write_text(header + "\n".join(rows) + "\n")
+    path.write_text(header + "\n".join(rows) + "\n", encoding="utf-8")
     return path
 
 

@@ -58,7 +58,7 @@ def checkpoint_of(out_dir: Path) -> dict[str, Any]:
 
 
 def history_of(out_dir: Path) -> list[dict[str, str]]:
-    with open(out_dir / "history.csv", newline="") as stream:
+    with open(out_dir / "history.csv", encoding="utf-8", newline="") as stream:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
 
 

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-LEAVES = {"arms", "config", "door", "flags", "io", "job", "paths", "settings", "transfer"}
+LEAVES = {"arms", "config", "door", "flags", "io", "job", "machine", "paths", "settings", "transfer"}
 ROOMS = {
     "stars": LEAVES,
     "synthesis": LEAVES,
@@ -47,7 +47,7 @@ def modules(root: Path) -> dict[str, Path]:
 def imported(path: Path) -> set[str]:
     """First part below `dioscuri` of everything that a module imports from the package when it runs."""
     found = set()
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     for_types = {id(node) for block in ast.walk(tree) if _is_type_checking(block) for node in ast.walk(block)}
     for node in ast.walk(tree):
         if id(node) in for_types or not isinstance(node, ast.Import | ast.ImportFrom):

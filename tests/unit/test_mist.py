@@ -115,7 +115,7 @@ def test_missing_folder_and_metallicity(broken, tmp_path):
 
 
 def damage(path: Path, change) -> None:
-    path.write_text(change(path.read_text()))
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 @pytest.mark.parametrize(

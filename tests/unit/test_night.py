@@ -50,7 +50,7 @@ def night(library, tmp_path_factory):
     """A small night, its truth, and what ingest makes of it."""
     folder = tmp_path_factory.mktemp("night")
     truth = simulate_night(folder, library, ARMS, 7, n_sb2=N_SB2, n_single=N_SINGLE, snr=(20, 60))
-    with open(truth, newline="") as stream:
+    with open(truth, encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in ARMS}
     found = ingest_files(expand_inputs([folder]), MRS, ARMS, meters)

@@ -61,7 +61,7 @@ def state_of(out_dir: Path) -> dict[str, torch.Tensor]:
 
 
 def history_of(out_dir: Path) -> list[dict[str, str]]:
-    with open(out_dir / "history.csv", newline="") as stream:
+    with open(out_dir / "history.csv", encoding="utf-8", newline="") as stream:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(stream)]
 
 
@@ -86,7 +86,7 @@ def test_files_of_a_finished_training(reference: Path) -> None:
     assert (info["arm"], info["penalty"], info["seed"], info["grid"]) == ("blue", 4.0, 5, GRID)
     assert info["training"]["n_pairs"] == 300
     assert info["training"]["mocks"] == [{"seed": 1}, {"seed": 3}]
-    with open(reference / "history.csv", newline="") as stream:
+    with open(reference / "history.csv", encoding="utf-8", newline="") as stream:
         history = list(csv.DictReader(stream))
     assert tuple(history[0]) == training.HISTORY_COLUMNS
     losses = [float(row["validation_loss"]) for row in history]

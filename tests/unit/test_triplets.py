@@ -225,7 +225,7 @@ def test_training_orders_unseen_triplets(reference, features, metadata):
     assert sorted(path.name for path in folder.iterdir()) == ["history.csv", "model.ckpt", "model.json"]
     assert json.loads((folder / "model.json").read_text()) == info
     assert info["recipe"]["score"] == "log" and info["training"]["n_images"] == 240 and info["epochs"] == 3
-    with open(folder / "history.csv", newline="") as stream:
+    with open(folder / "history.csv", encoding="utf-8", newline="") as stream:
         history = list(csv.DictReader(stream))
     assert tuple(history[0]) == head_training.HISTORY_COLUMNS and len(history) == 3
     head, stored = load_head(folder / "model.ckpt")

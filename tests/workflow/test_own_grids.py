@@ -59,7 +59,7 @@ def write_ferre(path: Path, spectra, teff: tuple[float, ...]) -> str:
         for t in teff
         for logg in LOGG
     ]
-    path.write_text(header + "\n".join(rows) + "\n")
+    path.write_text(header + "\n".join(rows) + "\n", encoding="utf-8")
     return str(path)
 
 

@@ -9,16 +9,26 @@ from dioscuri.config import ConfigError, load_config
 from dioscuri.io import digest
 from dioscuri.paths import format_number, parse_number, shard_names
 
-PACKAGE = Path("workflow/src/dioscuri")
+ROOT = workflow.basedir  # one checkout may serve many folders: snakemake -s <checkout>/Snakefile
+
+
+def from_here(path):
+    """A path of the checkout, relative where one works in it."""
+    relative = os.path.relpath(path)
+    return Path(path if relative.startswith("..") else relative)
+
+
+PACKAGE = from_here(f"{ROOT}/workflow/src/dioscuri")
 # Leaves that every module uses: a new setting or another log line is no reason to make everything again.
-LEAVES = {"__init__", "base", "config", "door", "flags", "io", "job", "paths"}
+LEAVES = {"__init__", "base", "config", "door", "flags", "io", "job", "machine", "paths"}
 
 
 def checked_settings():
     """The settings of this run, or every mistake in them, a line each with the file or 'command line'."""
-    layers = ["config/config.yaml", "config/surveys.yaml", *workflow.overwrite_configfiles]
+    base = [f"{ROOT}/config/{name}.yaml" for name in ("config", "surveys")]
+    layers = map(from_here, [*base, *workflow.overwrite_configfiles])
     try:
-        return load_config(map(os.path.relpath, layers), workflow.config_settings.config)
+        return load_config(layers, workflow.config_settings.config)
     except ConfigError as error:
         raise WorkflowError(str(error)) from None
 
@@ -49,7 +59,7 @@ def module_file(module):
 def imports_of(path):
     """What a file imports from the package, modules and names in them alike; each file is parsed once."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dioscuri"):
             package = node.module.removeprefix("dioscuri").lstrip(".")
             found += [package, *(f"{package}.{alias.name}".lstrip(".") for alias in node.names)]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
-    table = pd.DataFrame([row for path in snakemake.input for row in json.loads(Path(path).read_text())])
+    rows = [row for path in snakemake.input for row in json.loads(Path(path).read_text(encoding="utf-8"))]
+    table = pd.DataFrame(rows)
     with atomic(snakemake.output[0]) as temporary:
         table.to_csv(temporary, index=False, float_format="%.4g")

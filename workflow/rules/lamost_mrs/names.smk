@@ -76,7 +76,7 @@ def folders_seen(wildcards):
 @cache
 def planned(plan):
     """Shard → digest of its files, as plan_shards left it."""
-    return json.loads(Path(plan).read_text())
+    return json.loads(Path(plan).read_text(encoding="utf-8"))
 
 
 def observed(pattern):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     settings = dict(snakemake.params.query)
     if snakemake.input.truth:  # of a simulated query the stars' places, the distance and the noise are known
-        truth = json.loads(Path(str(snakemake.input.truth)).read_text())
+        truth = json.loads(Path(str(snakemake.input.truth)).read_text(encoding="utf-8"))
         settings = {name: truth[name] for name in ("primary", "secondary")} | {"distance": truth["distance_pc"]}
         settings["noise"] = truth["noise"].get(snakemake.wildcards.channel)
     prepare_query(snakemake.output[0], snakemake.input.map, snakemake.input.shards, settings)

@@ -18,5 +18,5 @@ with logged(snakemake.log[0]):
         snakemake.output.ranking, snakemake.output.estimates, files.shards,
         dict(zip(networks, files.members)), dict(zip(networks, files.queries)),
         heads={method: paths for method, paths in heads.items() if paths}, **snakemake.params.search,
-        truth=json.loads(Path(str(files.truth)).read_text()) if files.truth else None,
+        truth=json.loads(Path(str(files.truth)).read_text(encoding="utf-8")) if files.truth else None,
     )  # fmt: skip

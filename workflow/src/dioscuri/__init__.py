@@ -2,7 +2,11 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from dioscuri import machine
+
 try:
     __version__ = version("dioscuri")
 except PackageNotFoundError:  # a bare checkout on PYTHONPATH, as on a GPU machine without pip
     __version__ = "0.1.0"
+
+machine.prepare()

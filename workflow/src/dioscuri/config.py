@@ -93,7 +93,7 @@ def check(merged: Mapping[str, Any], layers: list[tuple[str, dict]]) -> Config:
 def read_yaml(path: str | Path) -> dict:
     """One YAML file as a mapping; syntax errors and repeated keys name the file and line."""
     try:
-        content = yaml.load(Path(path).read_text(), Loader=_StrictLoader)
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
     except yaml.YAMLError as error:

@@ -51,7 +51,7 @@ def _umask() -> int:
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write `content` as indented JSON, whole or not at all; numpy scalars and arrays become plain numbers."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
 
 
 def _plain(value: Any) -> Any:

@@ -40,7 +40,7 @@ def check_address(base_url: str, example: str) -> None:
 def read_checksums(path: str | os.PathLike) -> dict[str, str]:
     """File name → sha256 of a file as `sha256sum` writes it; `#` begins a comment."""
     found = {}
-    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         match = _LINE.fullmatch(line.strip())
@@ -63,7 +63,7 @@ def write_checksums(manifest: Path, checksums: dict[str, str]) -> None:
     """Write file name → sha256 as `sha256sum` does; `sha256sum -c` reads it."""
     with atomic(manifest) as temporary:
         lines = [f"{digest}  {name}" for name, digest in sorted(checksums.items())]
-        temporary.write_text("\n".join(["# sha256 at first download", *lines]) + "\n")
+        temporary.write_text("\n".join(["# sha256 at first download", *lines]) + "\n", encoding="utf-8")
 
 
 def fetch_and_record(
@@ -103,7 +103,7 @@ def fetch_and_record(
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Hold a lock on `folder`: two downloads into one part file would spoil it."""
-    with open(folder / ".download.lock", "w") as stream:
+    with open(folder / ".download.lock", "w", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -187,7 +187,7 @@ def _transfer(url: str, part: Path, timeout: float) -> None:
     """One attempt at `url`: goes on with `part` where the server still has that file, else begins anew."""
     mark = _mark_of(part)
     headers = {"User-Agent": f"dioscuri/{__version__}", "Accept-Encoding": "identity"}
-    tag = mark.read_text() if mark.is_file() else ""
+    tag = mark.read_text(encoding="utf-8") if mark.is_file() else ""
     have = part.stat().st_size if part.is_file() and tag else 0
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": tag}
@@ -215,7 +215,7 @@ def _transfer(url: str, part: Path, timeout: float) -> None:
                 # Only a strong tag or a date lets the rest be asked for safely.
                 tag = response.headers.get("ETag", "W/")
                 tag = response.headers.get("Last-Modified", "") if tag.startswith("W/") else tag
-                mark.write_text(tag)
+                mark.write_text(tag, encoding="utf-8")
             _pour(response, stream, begun, total, part.name.removesuffix(".part"))
     size = part.stat().st_size
     if total is not None and size != total:

@@ -39,11 +39,11 @@ def write_cluster_checks(
     core_json: str | os.PathLike | None = None,
 ) -> None:
     """Write the checks of the cluster line as a JSON list; the last three files are those of a simulated field."""
-    spatial = json.loads(Path(spatial_json).read_text())
+    spatial = json.loads(Path(spatial_json).read_text(encoding="utf-8"))
     checks = [*_artificial(pd.read_csv(artificial_csv)), *_regions(pd.read_csv(regions_csv)), *_spatial(spatial)]
     if truth_csv and photometry_csv and core_json:
         checks += [*_truth(pd.read_csv(truth_csv)), *_photometry(pd.read_csv(photometry_csv))]
-        checks += list(_core(spatial, json.loads(Path(core_json).read_text())))
+        checks += list(_core(spatial, json.loads(Path(core_json).read_text(encoding="utf-8"))))
     write_json(out, [asdict(check) for check in checks])
 
 

@@ -45,7 +45,7 @@ def write_checks(
         checks += _chance_checks(pd.read_csv(chance_csv, comment="#"))
     listed = [asdict(check) for check in checks]
     for path in others:
-        listed += json.loads(Path(path).read_text())
+        listed += json.loads(Path(path).read_text(encoding="utf-8"))
     write_json(out, listed)
 
 

@@ -82,7 +82,7 @@ def write_checks(
 
 def judge(checks_json: str | os.PathLike, strict: bool) -> None:
     """Log how the checks went; failed ones are warnings, or, if `strict`, together a ChecksFailed."""
-    checks = json.loads(Path(checks_json).read_text())
+    checks = json.loads(Path(checks_json).read_text(encoding="utf-8"))
     failed = [check for check in checks if check["passed"] is False]
     bounded = sum(check["passed"] is not None for check in checks)
     log.info(
@@ -144,7 +144,7 @@ def _rate_checks(rates_csv: str | os.PathLike) -> Iterator[Check]:
 
 def _shift_checks(calibration_json: str | os.PathLike) -> Iterator[Check]:
     """How far a trained penalty lies from the lowest one, in logits: −ln Λ is what eq. 7 asks for."""
-    for arm, content in json.loads(Path(calibration_json).read_text())["arms"].items():
+    for arm, content in json.loads(Path(calibration_json).read_text(encoding="utf-8"))["arms"].items():
         shift = content["shift"]
         error = shift["seed_scatter"] or 0.0
         for entry in shift["to"]:

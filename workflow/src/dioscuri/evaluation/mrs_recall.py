@@ -56,7 +56,7 @@ def read_truth(path: str | os.PathLike) -> dict[tuple[str, int], tuple[bool, flo
 
     Columns file, exposure (LMJM), kind (sb2, single; the rest are wrecks) and dv, as in spectra.night.
     """
-    with open(path, newline="") as stream:
+    with open(path, encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
     try:
         return {

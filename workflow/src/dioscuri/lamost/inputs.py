@@ -38,7 +38,7 @@ def read_manifest(manifest: Path) -> list[list[str]]:
     """The shards planned so far, each a list of file names; none where there is no manifest yet."""
     if not manifest.exists():
         return []
-    content = json.loads(manifest.read_text())
+    content = json.loads(manifest.read_text(encoding="utf-8"))
     if content.get("schema") != MANIFEST_SCHEMA:
         raise ValueError(f"{manifest}: expected schema '{MANIFEST_SCHEMA}', found '{content.get('schema')}'")
     return content["shards"]

@@ -125,7 +125,7 @@ def simulate_night(
         rows += _write_object(folder, kind, fiber, rng, models, n_exposures, snr)
     rows.append(_write_foreign(folder))
     truth = folder / TRUTH
-    with io.atomic(truth) as temporary, open(temporary, "w", newline="") as stream:
+    with io.atomic(truth) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(names := [f.name for f in fields(Truth)])
         for row in rows:

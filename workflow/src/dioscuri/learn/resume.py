@@ -207,7 +207,7 @@ def write_results(
     checkpoint = torch.load(resume_dir / "best.ckpt", map_location="cpu", weights_only=True)
     checkpoint["model"] = info
     save(out_dir / "model.ckpt", lambda path: torch.save(checkpoint, path))
-    with atomic(out_dir / "history.csv") as temporary, open(temporary, "w", newline="") as stream:
+    with atomic(out_dir / "history.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, columns)
         table.writeheader()
         table.writerows(module.history)

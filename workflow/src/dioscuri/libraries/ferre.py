@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 import numpy as np
 
@@ -222,7 +222,9 @@ def _open(path: Path) -> TextIO:
             packed = stream.read(2) == b"\x1f\x8b"
     except OSError as error:
         raise FerreError(f"cannot read the FERRE file {path}: {error.strerror}") from error
-    return gzip.open(path, "rt") if packed else open(path)
+    # Numbers are ASCII; names in comments may be in any code.
+    opener = gzip.open if packed else open
+    return cast(TextIO, opener(path, "rt", encoding="utf-8", errors="replace"))
 
 
 def _header_of(path: Path, air: bool | None) -> FerreHeader:

@@ -134,7 +134,7 @@ def read_spectrum(
             continuum = arrays.get("continuum")
     else:
         opener = gzip.open if suffixes[-1:] == [".gz"] else open
-        with opener(path, "rt") as stream:
+        with opener(path, "rt", encoding="utf-8", errors="replace") as stream:
             columns = list(np.loadtxt(stream, ndmin=2).T)
         if shared_wave is not None:
             columns.insert(0, shared_wave)

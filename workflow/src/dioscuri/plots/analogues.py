@@ -243,7 +243,7 @@ def evolution(
         drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
         title = f"system {system}: {votes.iloc[0]} of the {votes.sum()} best matches"
         if truth_path is not None:
-            truth = json.loads(Path(truth_path).read_text())
+            truth = json.loads(Path(truth_path).read_text(encoding="utf-8"))
             title += f"; the query is another system, {truth['age1']:.0f} kyr old"
         panels[0].set_title(title)
         panels[-1].set_xlabel("time since the collapse began [kyr]")
@@ -272,7 +272,7 @@ def parameter_histograms(
     columns = with_total_mass({name: ranking[name].to_numpy() for name in ranking.columns})
     truth = None
     if truth_path is not None:
-        known = json.loads(Path(truth_path).read_text())
+        known = json.loads(Path(truth_path).read_text(encoding="utf-8"))
         truth = known | {"m_total": known["m1"] + known["m2"]}
     parameters = [parameter for parameter in available(columns) if parameter.column in FIG7]
     catalogue = wanted[wanted["method"] == methods[0]]

@@ -74,7 +74,7 @@ def radial(out: File, sources: File, spatial: File) -> None:
     table = pd.read_parquet(sources)
     table = table[table["n_scored"] > 0]
     found = table["is_candidate"].to_numpy(bool)
-    summary = json.loads(Path(spatial).read_text())
+    summary = json.loads(Path(spatial).read_text(encoding="utf-8"))
     with figure(out, PAGE, 4.0) as drawing:
         left, right = drawing.subplots(1, 2)
         if not found.any():

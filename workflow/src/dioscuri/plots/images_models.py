@@ -267,7 +267,10 @@ def _mismatch_line(axes: Axes, points: pd.DataFrame, name: str, method: str, col
 def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathLike, settings: Any = None) -> None:
     """Training and validation loss per epoch: a panel per case, a colour per network, a dot at the model kept."""
     models = [
-        (json.loads((Path(folder) / "model.json").read_text())["context"], _history(Path(folder) / "history.csv"))
+        (
+            json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))["context"],
+            _history(Path(folder) / "history.csv"),
+        )
         for folder in model_dirs
     ]
     cases = list(dict.fromkeys(model["case"] for model, _ in models))
@@ -296,6 +299,6 @@ def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathL
 
 
 def _history(path: Path) -> dict[str, np.ndarray]:
-    with open(path, newline="") as stream:
+    with open(path, encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}

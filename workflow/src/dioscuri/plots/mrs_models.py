@@ -35,7 +35,10 @@ DODGE = {"blue": 0.97, "red": 1.03}  # arms stand side by side on the axis of Λ
 
 def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathLike, settings: Any = None) -> None:
     """Training and validation loss per epoch: a panel per arm, a colour per Λ, a dot at the model kept."""
-    models = [(json.loads((Path(d) / "model.json").read_text()), _history(Path(d) / "history.csv")) for d in model_dirs]
+    models = [
+        (json.loads((Path(d) / "model.json").read_text(encoding="utf-8")), _history(Path(d) / "history.csv"))
+        for d in model_dirs
+    ]
     arms = sorted({model["arm"] for model, _ in models})
     colour = shades([model["penalty"] for model, _ in models])
     with figure(out, PAGE if len(arms) > 1 else COLUMN, 3.6, settings) as drawing:
@@ -165,7 +168,7 @@ FEWEST = 10.0  # sum of weights; a bin of the reliability curve with less says n
 
 def reliability(calibration_json: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:
     """Share of binaries against predicted probability; negatives count Λ times: the diagonal is perfect."""
-    arms = json.loads(Path(calibration_json).read_text())["arms"]
+    arms = json.loads(Path(calibration_json).read_text(encoding="utf-8"))["arms"]
     with figure(out, PAGE if len(arms) > 1 else COLUMN, 4.0, settings) as drawing:
         for axes, (arm, content) in zip(drawing.subplots(1, len(arms), squeeze=False)[0], arms.items()):
             axes.plot([0, 1], [0, 1], color=FAINT, lw=1)
@@ -182,7 +185,7 @@ def reliability(calibration_json: str | os.PathLike, out: str | os.PathLike, set
 
 def penalty_shift(calibration_json: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:
     """How far each trained Λ moves the logits from the lowest one, median and 1σ of spectra; line: −ln Λ."""
-    arms = json.loads(Path(calibration_json).read_text())["arms"]
+    arms = json.loads(Path(calibration_json).read_text(encoding="utf-8"))["arms"]
     with figure(out, COLUMN, 3.6, settings) as drawing:
         axes = drawing.subplots()
         penalties = sorted({entry["penalty"] for content in arms.values() for entry in content["shift"]["to"]})
@@ -247,6 +250,6 @@ def twin_binaries(
 
 
 def _history(path: Path) -> Mapping[str, np.ndarray]:
-    with open(path, newline="") as stream:
+    with open(path, encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}

@@ -38,7 +38,7 @@ CAVEAT = "toy catalogue (no magnetic fields, no radiation transfer): a demonstra
 
 def cache_folder() -> Path:
     """Where the embedded catalogue is kept: $DIOSCURI_CACHE, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "dioscuri"
+    default = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "dioscuri"
     return Path(os.environ.get("DIOSCURI_CACHE", default))
 
 

@@ -49,7 +49,7 @@ class Elements:
 
 
 def _read_elements() -> Elements:
-    text = files("dioscuri.synthesis").joinpath("data/elements.csv").read_text().splitlines()
+    text = files("dioscuri.synthesis").joinpath("data/elements.csv").read_text(encoding="utf-8").splitlines()
     rows = list(csv.DictReader(line for line in text if not line.startswith("#")))
     partition = [[[float(row[f"{stage}{k}"]) for k in range(12)] for stage in "abc"] for row in rows]
     return Elements(

@@ -134,7 +134,7 @@ def read_linelist(path: str | Path | None = None) -> LineList:
 
 
 def _read_embedded() -> LineList:
-    text = files("dioscuri.synthesis").joinpath("data/lines.csv").read_text().splitlines()
+    text = files("dioscuri.synthesis").joinpath("data/lines.csv").read_text(encoding="utf-8").splitlines()
     rows = list(csv.DictReader(line for line in text if not line.startswith("#")))
     origin = {"A": "astrophysical", "L": "laboratory", "M": "molecular constants"}
     atoms = line_list(

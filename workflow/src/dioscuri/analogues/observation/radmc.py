@@ -56,7 +56,7 @@ def read_radmc(path: str | os.PathLike) -> RadmcImage:
 
 
 def _text(path: str | os.PathLike) -> tuple[np.ndarray, tuple[int, int, int], np.ndarray, np.ndarray]:
-    words = Path(path).read_text(errors="replace").split()
+    words = Path(path).read_text(encoding="utf-8", errors="replace").split()
     try:
         kind, n_x, n_y, n_wavelengths = (int(word) for word in words[:4])
         numbers = np.array(words[4:], dtype=float)

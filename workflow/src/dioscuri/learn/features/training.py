@@ -245,7 +245,7 @@ def _write_results(out_dir: Path, resume_dir: Path, module: TripletModule, setti
     info = {**settings, "epochs": last["epoch"]} | {name: last[name] for name in HISTORY_COLUMNS[1:-1]}
     content = {"state_dict": module.head.state_dict(), "model": info}
     save(out_dir / "model.ckpt", lambda path: torch.save(content, path))
-    with atomic(out_dir / "history.csv") as temporary, open(temporary, "w", newline="") as stream:
+    with atomic(out_dir / "history.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, HISTORY_COLUMNS)
         table.writeheader()
         table.writerows(module.history)
