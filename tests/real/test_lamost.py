@@ -7,7 +7,7 @@ import pytest
 
 from dioscuri.flags import Refusal
 from dioscuri.lamost.dates import barycentric_date
-from dioscuri.lamost.files import RefusedFile
+from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.mrs_files import read_mrs
 
 # file: single exposures per arm, first and last wavelength of the first blue exposure as the file's own

@@ -54,7 +54,7 @@ METERS = {arm.name: LineMeter(arm.name) for arm in ARMS}
 
 
 def spectrum(arm: str, lmjm: int = LMJM, *, snr: float = 50.0, rv: float = RV, n_bad: int = 0) -> Exposure:
-    wave = np.linspace(*SPANS[arm], 4136)
+    wave = (np.geomspace if lmjm == COADD else np.linspace)(*SPANS[arm], 4136)
     line = LINES[arm] * (1 + rv / C_KMS)
     flux = 1000 * (1 - 0.6 * np.exp(-0.5 * ((wave - line) / 0.5) ** 2))
     sigma = np.full(len(wave), 1000 / max(snr, 1))
@@ -76,8 +76,8 @@ def put(folder: Path, *exposures: Exposure, obsid: int = 999901001, **facts) -> 
         "ra": 290.0,
         "dec": 43.0,
         "planid": "P",
-        "spid": 1,
-        "fiberid": 2,
+        "spid": obsid // 1000 % 100,
+        "fiberid": obsid % 1000,
         "lmjd": 58820,
         "fiber_type": "Obj",
         "object_type": "Star",

@@ -1,15 +1,17 @@
 """LAMOST MRS files: both layouts, their oddities, and a refusal for everything else."""
 
 import gzip
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
-from dioscuri.flags import Refusal
+from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.dates import barycentric_date, parse_date
-from dioscuri.lamost.files import COADD, Exposure, ObservedFile, RefusedFile
+from dioscuri.lamost.files import COADD, Exposure, ObservedFile
+from dioscuri.lamost.fits_units import LARGEST, RefusedFile
 from dioscuri.lamost.mrs_files import read_mrs
 from dioscuri.lamost.mrs_writer import write_mrs_file
 
@@ -111,7 +113,7 @@ def test_written_files_are_good_fits_with_lamosts_columns(tmp_path, pair, layout
 
 def test_genuine_tables_made_by_astropy(tmp_path):
     """Independent of our own writer: one row per pixel, descending, as DR7 has it."""
-    loglam = np.linspace(3.84, 3.80, 500, dtype=np.float32)
+    loglam = np.linspace(3.805, 3.80, 500, dtype=np.float32)
     flux = np.linspace(1, 2, 500, dtype=np.float32)
     columns = [
         fits.Column("FLUX", "E", array=flux),
@@ -168,8 +170,21 @@ def broken(kind: str, path: Path, pair: tuple[Exposure, ...]) -> None:
             path.write_bytes(content[: len(content) // 2])
         case "gzip flipped":
             path.write_bytes(content[:200] + bytes([content[200] ^ 255]) + content[201:])
+        case "sparse giant":
+            with open(path, "r+b") as stream:
+                stream.truncate(40_000_000_000)
+        case "gzip bomb":
+            path.write_bytes(gzip.compress(bytes(LARGEST + 1), compresslevel=1))
+        case "pipe":
+            path.unlink()
+            os.mkfifo(path)
+        case "RA = T" | "OBSID = 12.7":
+            with fits.open(path, mode="update") as units:
+                units[0].header[kind.split()[0]] = True if "T" in kind else 12.7
         case "cut":
             path.write_bytes(content[:-2500])
+        case "odd magnitude":
+            path.write_bytes(content.replace(b"MAG1    =                10.94", b"MAG1    =              'odd'  "))
         case "cut in a header":
             path.write_bytes(content[:3000])
         case "another telescope":
@@ -204,16 +219,18 @@ def broken(kind: str, path: Path, pair: tuple[Exposure, ...]) -> None:
         ("web page", Refusal.NOT_FITS, "DOCTYPE"),
         ("gzip cut", Refusal.TRUNCATED, "end early"),
         ("gzip flipped", Refusal.TRUNCATED, "corrupt"),
-        ("cut", Refusal.TRUNCATED, "HDU 4: File may have been truncated"),
         ("cut in a header", Refusal.TRUNCATED, "HDU 0: .*not multiple of 2880: 3000"),
         ("another telescope", Refusal.FOREIGN, "ALMA"),
         ("low resolution image", Refusal.FOREIGN, "lamost_lrs"),
         ("low resolution table", Refusal.FOREIGN, "lamost_lrs"),
         ("no exposure", Refusal.NO_EXPOSURE, "COADD_B"),
-        ("negative size", Refusal.TRUNCATED, "header of HDU 1 is corrupt"),
-        ("lost extension", Refusal.TRUNCATED, "header of HDU 1 is corrupt"),
-        ("lost column", Refusal.UNREADABLE, "IVAR"),
-        ("widened column", Refusal.UNREADABLE, "do not fill its rows"),
+        ("negative size", Refusal.TRUNCATED, "HDU 1: 2880 bytes of data where the header announces -"),
+        ("lost column", Refusal.UNREADABLE, "COADD_B: no column IVAR"),
+        ("sparse giant", Refusal.TOO_LARGE, "40,000,000,000 bytes"),
+        ("gzip bomb", Refusal.TOO_LARGE, "hold more than"),
+        ("pipe", Refusal.UNREADABLE, "a pipe"),
+        ("RA = T", Refusal.UNREADABLE, "RA = True, accepted is a number"),
+        ("OBSID = 12.7", Refusal.UNREADABLE, "OBSID = 12.7, accepted is a whole number"),
     ],
 )
 def test_wrecks_are_refused_with_their_reason(tmp_path, pair, kind, reason, detail):
@@ -222,6 +239,30 @@ def test_wrecks_are_refused_with_their_reason(tmp_path, pair, kind, reason, deta
     with pytest.raises(RefusedFile, match=detail) as caught:
         read_mrs(path)
     assert caught.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "lost", "detail"),
+    [
+        ("cut", f"R-{LMJM}", "cut short"),
+        ("lost extension", "COADD_B", "HDU 1: its header does not begin with XTENSION"),
+        ("widened column", "COADD_B", "columns of 20 bytes do not fill its rows of 16"),
+    ],
+)
+def test_one_bad_hdu_costs_one_exposure(tmp_path, pair, kind, lost, detail):
+    path = tmp_path / "med.fits"
+    broken(kind, path, pair)
+    found = read_mrs(path)
+    assert len(found.exposures) == 3 and all(e.flags & Quality.INCOMPLETE_FILE for e in found.exposures)
+    (item,) = found.lost
+    assert item.reason is Refusal.TRUNCATED and item.detail.startswith(lost) and detail in item.detail
+
+
+def test_an_odd_magnitude_costs_that_magnitude(tmp_path, pair):
+    path = tmp_path / "med.fits"
+    broken("odd magnitude", path, pair)
+    assert b"'odd'" in path.read_bytes()
+    assert read_mrs(path).magnitudes == {}
 
 
 def test_flipped_bytes_never_raise_anything_but_a_refusal(tmp_path, pair):

@@ -7,7 +7,7 @@ import pytest
 from astropy.io import fits
 
 from dioscuri.flags import Refusal
-from dioscuri.lamost.files import RefusedFile
+from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.lrs_files import LRSFile, read_lrs
 from dioscuri.lamost.lrs_reduction import cleaned
 from dioscuri.lamost.lrs_writer import N_PIXELS as N

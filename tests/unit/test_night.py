@@ -9,7 +9,8 @@ import pytest
 from dioscuri.arms import Arm
 from dioscuri.door import expand_inputs
 from dioscuri.flags import Refusal
-from dioscuri.lamost.files import COADD, RefusedFile
+from dioscuri.lamost.files import COADD
+from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.ingest import ingest_files
 from dioscuri.lamost.mrs import MRS
 from dioscuri.lamost.mrs_files import read_mrs

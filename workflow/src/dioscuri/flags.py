@@ -14,6 +14,12 @@ class Quality(IntFlag):
     COADD = 32  # co-added spectrum, not a single exposure
     SHORT_COVERAGE = 64  # the rest-frame grid is not fully covered; the ends are extrapolated as continuum
     VELOCITY_EDGE = 128  # the CCF peak lies at the edge of the velocity range
+    BAD_GRID = 1024  # wavelengths not on the instrument's grid: the arm is masked
+    BAD_ERRORS = 2048  # errors contradict the scatter of the flux or the header's S/N: the arm is masked
+    COPIED_PIXELS = 4096  # constant or copied pixels: the arm is masked
+    CONTRADICTION = 8192  # header, file name or exposures contradict each other: identity or position may be wrong
+    INCOMPLETE_FILE = 16384  # other exposures of the file are missing or damaged
+    UNSURE_DATE = 32768  # bjdmid is good to a second or two (leap seconds not yet known), or contradicts the header
 
     @classmethod
     def describe(cls, value: int) -> str:
@@ -74,3 +80,9 @@ class Refusal(StrEnum):
     DUPLICATE = "the same exposure in another file"
     LOW_SNRG = "S/N in the g band at or below the limit, or missing"
     FEW_GOOD = "fewer than half of the pixels are good"
+    TOO_LARGE = "file too large"
+    BAD_GRID = "wavelengths not on the instrument's grid"
+    BAD_ERRORS = "errors contradict the flux or the header's S/N"
+    COPIED_PIXELS = "constant or copied pixels"
+    CONTRADICTION = "header and content contradict each other"
+    INCOMPLETE = "announced exposures are missing"

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from dioscuri import io
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.files import COADD, Exposure, ObservedFile, RefusedFile
+from dioscuri.lamost.files import COADD, Exposure, ObservedFile
+from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.reduction import Cleaned, Meter, RefusedSpectrum, clean, measure_velocities, rest_frame
 from dioscuri.lamost.rows import (
     REJECTED_COLUMNS,
@@ -124,9 +125,13 @@ def _read(
         try:
             file = survey.read(path)
             observations += _observations(file, arms, coadds)
+            rejected += [rejection(path, lost.lmjm, lost.arm, lost.reason, lost.detail) for lost in file.lost]
         except RefusedFile as refusal:
             log.warning("%s refused: %s", path, refusal)
             rejected.append(rejection(path, WHOLE_FILE, "", refusal.reason, refusal.detail))
+        except Exception as error:  # one file that no reader foresaw must not take its shard with it
+            log.exception("%s refused", path)
+            rejected.append(rejection(path, WHOLE_FILE, "", Refusal.UNREADABLE, f"unforeseen: {error!r}"))
     return observations
 
 
@@ -163,7 +168,7 @@ def _process_arm(observations: Sequence[Observation], survey: Survey, arm: Arm, 
         if exposure is None:
             continue
         result.snr = exposure.snr
-        result.flags &= ~Quality.MISSING_ARM
+        result.flags = (result.flags & ~Quality.MISSING_ARM) | exposure.flags
         try:
             pending.append((result, clean(exposure, arm, limits.snr_min, survey.spikes)))
         except RefusedSpectrum as refusal:

@@ -15,7 +15,8 @@ from astropy.io import fits
 
 from dioscuri.arms import C_KMS
 from dioscuri.flags import Refusal
-from dioscuri.lamost.files import RefusedFile, Unit, name_of, opened
+from dioscuri.lamost.files import opened
+from dioscuri.lamost.fits_units import RefusedFile, Unit
 from dioscuri.lamost.mrs_files import EXPOSURE_NAME
 
 NOT_GIVEN = -9999.0  # how LAMOST writes an unknown number
@@ -56,6 +57,8 @@ def read_lrs(path: str | Path) -> LRSFile:
     path = Path(path)
     with opened(path) as units:
         primary = units[0].header
+        if damage := next((unit.damage for unit in units if unit.damage), None):
+            raise damage
         _check_is_lrs(primary, units)
         facts = _object_facts(primary)
         pixels = _image_pixels(units[0]) if primary.get("NAXIS") == 2 else _table_pixels(units[1])
@@ -67,14 +70,14 @@ def _check_is_lrs(primary: fits.Header, units: list[Unit]) -> None:
     if "LAMOST" not in telescope.upper():
         found = f"TELESCOP = '{telescope}'" if telescope else "no TELESCOP in its header"
         raise RefusedFile(Refusal.FOREIGN, f"{found}; accepted are LAMOST low-resolution spectra")
-    if any(EXPOSURE_NAME.fullmatch(name_of(unit)) for unit in units[1:]):
+    if any(EXPOSURE_NAME.fullmatch(unit.name) for unit in units[1:]):
         raise RefusedFile(Refusal.FOREIGN, "a LAMOST medium-resolution spectrum: give it to survey lamost_mrs")
     if primary.get("NAXIS") == 2 and primary.get("NAXIS2") == 5:
         return
-    if len(units) > 1 and name_of(units[1]) == "COADD" and isinstance(units[1], fits.BinTableHDU):
+    if len(units) > 1 and units[1].name == "COADD" and units[1].table is not None:
         return
     shape = "×".join(str(primary[f"NAXIS{i}"]) for i in range(1, primary.get("NAXIS", 0) + 1)) or "no image"
-    names = ", ".join(name_of(unit) or "(unnamed)" for unit in units[1:]) or "no extension"
+    names = ", ".join(unit.name or "(unnamed)" for unit in units[1:]) or "no extension"
     raise RefusedFile(
         Refusal.NO_EXPOSURE, f"expected an image of five rows or an extension COADD; found {shape} and {names}"
     )
@@ -108,8 +111,8 @@ def _number(value: object) -> float:
     return number if math.isfinite(number) and number != NOT_GIVEN else math.nan
 
 
-def _image_pixels(unit: fits.PrimaryHDU) -> dict[str, np.ndarray]:
-    rows = np.asarray(unit.data, float)
+def _image_pixels(unit: Unit) -> dict[str, np.ndarray]:
+    rows = np.asarray(unit.image, float)
     header, n = unit.header, rows.shape[1]
     if all(key in header for key in COEFFICIENTS):
         for key, (expected, tolerance) in COEFFICIENTS.items():
@@ -122,9 +125,10 @@ def _image_pixels(unit: fits.PrimaryHDU) -> dict[str, np.ndarray]:
     return {"wave": wave, "flux": rows[0], "ivar": rows[1], "mask": rows[3] != 0}
 
 
-def _table_pixels(unit: fits.BinTableHDU) -> dict[str, np.ndarray]:
-    names = unit.columns.names
-    columns = {name: np.ravel(unit.data[name]).astype(float) for name in names if name != "NORMALIZATION"}
+def _table_pixels(unit: Unit) -> dict[str, np.ndarray]:
+    assert unit.table is not None  # an extension COADD is a table: _check_is_lrs
+    names = unit.table.dtype.names or ()
+    columns = {name: np.ravel(unit.table[name]).astype(float) for name in names if name != "NORMALIZATION"}
     wave = 10.0 ** columns["LOGLAM"] if "LOGLAM" in names else columns["WAVELENGTH"]
     return {"wave": wave, "flux": columns["FLUX"], "ivar": columns["IVAR"], "mask": columns["ANDMASK"] != 0}
 

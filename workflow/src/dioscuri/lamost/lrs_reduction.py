@@ -11,7 +11,7 @@ from scipy.ndimage import median_filter
 
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import LrsQuality, Refusal
-from dioscuri.lamost.files import RefusedFile
+from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.lrs_files import LRSFile, read_lrs
 from dioscuri.spectra import lrs_frame
 from dioscuri.spectra.velocity import Templates, VelocityMeter

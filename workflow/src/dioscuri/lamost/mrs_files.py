@@ -8,58 +8,124 @@ vacuum and heliocentric as they come: the header key HELIO_RV has been applied a
 
 import math
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
-from dioscuri.flags import Refusal
-from dioscuri.lamost.dates import BEIJING_TIME, parse_date
-from dioscuri.lamost.files import (
-    COADD,
-    Exposure,
-    ObservedFile,
-    RefusedFile,
-    Unit,
-    name_of,
-    object_facts,
-    opened,
-    pixels,
-)
+from dioscuri.flags import Quality, Refusal
+from dioscuri.lamost.dates import BEIJING_TIME, leap_seconds_known, parse_date
+from dioscuri.lamost.files import COADD, NO_FLAGS, Exposure, Lost, ObservedFile, number, object_facts, opened, pixels
+from dioscuri.lamost.fits_units import DAMAGE, RefusedFile, Unit
+from dioscuri.lamost.judgement import Fault, judge_together
 
 ARM_NAMES = {"B": "blue", "R": "red"}
 EXPOSURE_NAME = re.compile(r"(?:COADD_(?P<coadd>[BR])|(?P<single>[BR])-(?P<lmjm>\d{8}))")
+FIRST_LIGHT, FAR_FUTURE = 54_700, 90_000  # local modified Julian days between which LAMOST observes
+DESIGNATION = re.compile(r"LAMOST J(\d\d)(\d\d)(\d\d\.\d+)([+-]\d\d)(\d\d)(\d\d\.\d+)")
+SAME_PLACE = 5.0  # arcsec; designations are cut, not rounded, to 0.15 and 0.1
+NAMED = ("LMJD", "PLANID", "SPID", "FIBERID")
+FILE_NAME = re.compile(r"med-(?P<LMJD>\d+)-(?P<PLANID>.+)_sp(?P<SPID>\d+)-(?P<FIBERID>\d+)\.fits(\.gz)?")
 LONGEST = 86400.0  # s; no exposure lasts a day
+LONGEST_NIGHT = 1.5  # days from LMJD; an evening already counts as the next day
 
 
 def read_mrs(path: str | Path) -> ObservedFile:
-    """Read a LAMOST MRS file of any layout. Every failure is a RefusedFile: its reason and what was found."""
+    """Read a LAMOST MRS file of any layout. Every failure is a RefusedFile: its reason and what was found.
+
+    What is damaged or missing beside good exposures is in `lost`; what contradicts itself has a fault or a flag.
+    """
     path = Path(path)
     with opened(path) as units:
         primary = units[0].header
-        spectra = [(match, unit) for unit in units[1:] if (match := EXPOSURE_NAME.fullmatch(name_of(unit)))]
-        _check_is_mrs(primary, units, n_spectra=len(spectra))
-        singles = [_exposure(match, unit) for match, unit in spectra if match["single"]]
-        coadds = [_coadd(match, unit, singles) for match, unit in spectra if match["coadd"]]
-        exposures = sorted(singles, key=lambda e: (e.lmjm, e.arm)) + sorted(coadds, key=lambda e: e.arm)
-        return ObservedFile(path=path, exposures=tuple(exposures), **object_facts(primary))
+        _check_is_mrs(primary, units)
+        facts, flags, missing = object_facts(primary), _contradictions(path, primary), _missing(primary, units)
+        singles, coadds, lost = _spectra(units[1:])
+    if not singles and not coadds:
+        first = lost[0] if lost else Lost(0, "", Refusal.NO_EXPOSURE, "")
+        raise RefusedFile(first.reason, "; ".join([*(item.detail for item in lost), *missing]))
+    if missing:
+        lost.append(Lost(0, "", Refusal.INCOMPLETE, "; ".join(missing)))
+    if lost:
+        flags |= Quality.INCOMPLETE_FILE
+    exposures = sorted(singles, key=lambda e: (e.lmjm, e.arm)) + sorted(coadds, key=lambda e: e.arm)
+    exposures = [_dated(replace(e, flags=e.flags | flags), facts["lmjd"]) for e in judge_together(exposures)]
+    return ObservedFile(path=path, exposures=tuple(exposures), lost=tuple(lost), **facts)
 
 
-def _check_is_mrs(primary: fits.Header, units: list[Unit], n_spectra: int) -> None:
+def _spectra(units: Sequence[Unit]) -> tuple[list[Exposure], list[Exposure], list[Lost]]:
+    """Single exposures, co-adds, and what of them cannot be read."""
+    found: list[tuple[re.Match, Unit]] = []
+    singles, coadds, lost = [], [], []
+    for unit in units:
+        if match := EXPOSURE_NAME.fullmatch(unit.name):
+            found.append((match, unit))
+        elif unit.damage is not None:
+            lost.append(Lost(0, "", unit.damage.reason, unit.damage.detail))
+    for match, unit in sorted(found, key=lambda item: item[0]["single"] is None):  # a co-add needs its exposures
+        try:
+            if unit.damage is not None:
+                raise unit.damage
+            if match["single"]:
+                singles.append(_exposure(match, unit))
+            else:
+                coadds.append(_coadd(match, unit, singles))
+        except DAMAGE as error:
+            refusal = RefusedFile(Refusal.UNREADABLE, f"{unit.name}: {' '.join(str(error).split())}")
+            lost.append(_lost(match, refusal))
+        except RefusedFile as refusal:
+            lost.append(_lost(match, refusal))
+    return singles, coadds, lost
+
+
+def _lost(match: re.Match, refusal: RefusedFile) -> Lost:
+    arm = ARM_NAMES[match["single"] or match["coadd"]]
+    return Lost(int(match["lmjm"] or COADD), arm, refusal.reason, f"{match[0]}: {refusal.detail}")
+
+
+def _missing(primary: fits.Header, units: Sequence[Unit]) -> list[str]:
+    """What N_EXTEN, NEXP_B and NEXP_R announce and the file does not hold, a phrase each."""
+    singles = [match["single"] for unit in units if (match := EXPOSURE_NAME.fullmatch(unit.name))]
+    counts = {"N_EXTEN": len(units), "NEXP_B": singles.count("B"), "NEXP_R": singles.count("R")}
+    return [f"{key} = {primary[key]}, found {n}" for key, n in counts.items() if key in primary and primary[key] != n]
+
+
+def _check_is_mrs(primary: fits.Header, units: Sequence[Unit]) -> None:
     telescope = str(primary.get("TELESCOP", "")).strip()
     if "LAMOST" not in telescope.upper():
         found = f"TELESCOP = '{telescope}'" if telescope else "no TELESCOP in its header"
         raise RefusedFile(Refusal.FOREIGN, f"{found}; accepted are LAMOST medium-resolution spectra")
-    if n_spectra:
+    if any(EXPOSURE_NAME.fullmatch(unit.name) or unit.damage for unit in units[1:]):
         return
-    if (len(units) == 1 and primary.get("NAXIS") == 2) or any(name_of(unit) == "COADD" for unit in units):
-        raise RefusedFile(Refusal.FOREIGN, "a LAMOST low-resolution spectrum, which is what survey lamost_lrs is for")
-    names = ", ".join(name_of(unit) or "(unnamed)" for unit in units[1:]) or "no extension"
+    if (len(units) == 1 and primary.get("NAXIS") == 2) or any(unit.name == "COADD" for unit in units):
+        raise RefusedFile(Refusal.FOREIGN, "a LAMOST low-resolution spectrum: give it to survey lamost_lrs")
+    names = ", ".join(unit.name or "(unnamed)" for unit in units[1:]) or "no extension"
     raise RefusedFile(Refusal.NO_EXPOSURE, f"expected COADD_B, B-<LMJM>, R-<LMJM> …; found {names}")
 
 
-def _exposure(match: re.Match, unit: fits.BinTableHDU) -> Exposure:
-    lmjm, exptime = int(match["lmjm"]), float(unit.header.get("EXPTIME", math.nan))
+def _contradictions(path: Path, primary: fits.Header) -> Quality:
+    """Whether identity and position are told alike by all keywords, and by the file's name where it is LAMOST's."""
+    agree = [
+        primary["OBSID"] % 100_000 == primary["SPID"] * 1000 + primary["FIBERID"],
+        primary.get("HELIO", True) is True,
+    ]
+    for name in (path.name, str(primary.get("FILENAME", ""))):
+        if match := FILE_NAME.fullmatch(name.strip()):
+            agree += [str(primary.get(key, "")).strip().lstrip("0") == match[key].lstrip("0") for key in NAMED]
+    if match := DESIGNATION.match(str(primary.get("DESIG", ""))):
+        hour, minute, second, degree, arcminute, arcsecond = match.groups()
+        ra = 15 * (int(hour) + int(minute) / 60 + float(second) / 3600)
+        size = abs(int(degree)) + int(arcminute) / 60 + float(arcsecond) / 3600
+        off_dec = primary["DEC"] - math.copysign(size, -1 if degree[0] == "-" else 1)
+        off_ra = ((primary["RA"] - ra + 180) % 360 - 180) * math.cos(math.radians(primary["DEC"]))
+        agree.append(math.hypot(off_ra, off_dec) * 3600 < SAME_PLACE)
+    return NO_FLAGS if all(agree) else Quality.CONTRADICTION
+
+
+def _exposure(match: re.Match, unit: Unit) -> Exposure:
+    lmjm, exptime = int(match["lmjm"]), number(unit.header.get("EXPTIME"))
     if not 0 <= exptime <= LONGEST:
         exptime = math.nan
     # LMJM is cut to the minute. From DR9 each exposure has its own local start to 0.1 s; take it where it
@@ -68,13 +134,25 @@ def _exposure(match: re.Match, unit: fits.BinTableHDU) -> Exposure:
     if (beginning := parse_date(unit.header.get("DATE-BEG"))) is not None and abs(beginning - start) < 2 / 1440.0:
         start = beginning
     mjd_mid = start - BEIJING_TIME + 0.5 * exptime / 86400.0
-    arm = ARM_NAMES[match["single"]]
-    return Exposure(name_of(unit), arm, lmjm, mjd_mid, exptime, **pixels(unit, "PIXMASK"))
+    exposure = Exposure(unit.name, ARM_NAMES[match["single"]], lmjm, mjd_mid, exptime, **pixels(unit, "PIXMASK"))
+    announced = str(unit.header.get("LMJM", match["lmjm"])).strip()
+    if announced != match["lmjm"] or not FIRST_LIGHT < lmjm / 1440 < FAR_FUTURE:
+        detail = f"{unit.name} has LMJM = {announced}, local modified Julian day {lmjm / 1440:.2f}"
+        return replace(exposure, fault=Fault(Refusal.CONTRADICTION, Quality.CONTRADICTION, detail))
+    return exposure
 
 
-def _coadd(match: re.Match, unit: fits.BinTableHDU, singles: list[Exposure]) -> Exposure:
+def _coadd(match: re.Match, unit: Unit, singles: Sequence[Exposure]) -> Exposure:
     arm = ARM_NAMES[match["coadd"]]
     parts = [exposure for exposure in singles if exposure.arm == arm]
     mjd_mid = float(np.mean([part.mjd_mid for part in parts])) if parts else math.nan
     exptime = float(sum(part.exptime for part in parts))
-    return Exposure(name_of(unit), arm, COADD, mjd_mid, exptime, **pixels(unit, "ANDMASK"))
+    return Exposure(unit.name, arm, COADD, mjd_mid, exptime, **pixels(unit, "ANDMASK"))
+
+
+def _dated(exposure: Exposure, lmjd: int) -> Exposure:
+    """Flagged where its own minute and the day of the file are apart, or leap seconds of its day are not yet known."""
+    apart = not exposure.is_coadd and abs(exposure.lmjm / 1440 - lmjd) > LONGEST_NIGHT
+    if apart or not leap_seconds_known(exposure.mjd_mid):
+        return replace(exposure, flags=exposure.flags | Quality.UNSURE_DATE)
+    return exposure

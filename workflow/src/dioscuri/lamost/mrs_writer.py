@@ -11,10 +11,10 @@ from astropy.io import fits
 from dioscuri import io
 from dioscuri.lamost.dates import BEIJING_TIME, MJD_ZERO, XINGLONG
 from dioscuri.lamost.files import Exposure, ObservedFile
+from dioscuri.lamost.fits_units import BLOCK
 from dioscuri.lamost.mrs_files import ARM_NAMES
 
 LAYOUTS = ("loglam", "wavelength")
-BLOCK = 2880  # bytes; every header and every data unit of a FITS file fills whole blocks
 LETTERS = {name: letter for letter, name in ARM_NAMES.items()}
 NOT_NORMALISED = -9999.0
 UNKNOWN_MAGNITUDE = 99.0

@@ -108,6 +108,8 @@ def clean(
     Bad are pixels with a mask bit, ivar ≤ 0, anything not finite, what `find_spikes` finds, and flux more than
     6σ below zero. Flux and error of bad pixels come by linear interpolation between good ones. Raises RefusedSpectrum.
     """
+    if (fault := exposure.fault) is not None:
+        raise RefusedSpectrum(fault.reason, fault.flag, fault.detail)
     low, high = _visible(arm)
     part = slice(*np.searchsorted(exposure.wave, (low, high)))
     wave, flux, ivar = exposure.wave[part], exposure.flux[part], exposure.ivar[part]

@@ -1,0 +1,137 @@
+"""Whether the exposures of a LAMOST MRS file can be what they say: wavelengths, errors, pixels, and one another.
+
+The limits are wide around what eight real files of four spectrographs show (DR7 and DR9, 68 exposures and 16
+co-adds, S/N 0 to 200); the ranges found are given with each.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dioscuri.flags import Quality, Refusal
+
+if TYPE_CHECKING:
+    from dioscuri.lamost.files import Exposure
+
+STEPS = (5e-6, 2e-5)  # of log10 λ from pixel to pixel; found: 7.4e-6 to 1.14e-5
+SAME_GRID = 10 / 299_792.458 / np.log(10)  # of log10 λ, 10 km/s: exposures of one night agree to 0.6
+COADD_START = 1e-4  # of log10 λ, ten pixels: a co-add begins where its exposures do, to 1.4 pixels
+DUPLICATES = 16  # pixels that, with their neighbour, have the float32 fluxes of two others; found: 0, empty ones 16
+SNR_RATIO = 1.3  # between the header's S/N and that of the pixels; found: 1.00 to 1.10 above S/N 3
+SNR_FAINT = 5.0  # below which neither S/N nor errors are held against anything
+SCATTER = (0.25, 2.5)  # of neighbouring pixels over their errors; found: 0.69 to 1.14, simulated co-adds 0.7
+SCATTER_COADD = (0.05, 2.5)  # co-adds are interpolated; found: 0.16 to 0.32
+CROWDING = 0.01  # of the flux: lines alone make neighbouring pixels differ by so much at R = 7500
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why the pixels of an exposure cannot serve: `reason` and `detail` for users, `flag` for its row."""
+
+    reason: Refusal
+    flag: Quality
+    detail: str
+
+
+def grid_fault(wave: np.ndarray) -> Fault | None:
+    """What is wrong with the wavelengths (P,) [Å] as the file has them; they may ascend or descend."""
+    known = np.isfinite(wave) & (wave > 0)
+    if not known.all():
+        return _off_grid(f"{np.sum(~known)} of {len(wave)} pixels have no wavelength")
+    steps = np.diff(np.log10(wave))
+    steps = steps if np.median(steps) > 0 else -steps
+    for found, what in ((steps < 0, "step back"), (steps == 0, "repeat")):
+        if found.any():
+            return _off_grid(f"wavelengths {what} at {found.sum()} of {len(wave)} pixels")
+    if len(wave) > 1 and not STEPS[0] <= steps.min() <= steps.max() <= STEPS[1]:
+        found = f"steps of {steps.min():.2g} to {steps.max():.2g} in log λ over {len(wave)} pixels"
+        return _off_grid(f"{found}, accepted are {STEPS[0]:g} to {STEPS[1]:g}: rows are missing, or stretched")
+    return None
+
+
+def _off_grid(detail: str) -> Fault:
+    return Fault(Refusal.BAD_GRID, Quality.BAD_GRID, detail)
+
+
+def pixel_fault(exposure: "Exposure") -> Fault | None:
+    """What is wrong with fluxes and errors: constant or copied pixels, errors against scatter and header."""
+    flux, ivar = exposure.flux, exposure.ivar
+    good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & ~exposure.mask
+    if not flux[good].any():
+        return None  # empty: refused for that
+    pairs = flux[good][:-1] + 1j * flux[good][1:]  # single values may meet by chance, two in a row do not
+    duplicates = len(pairs) - len(np.unique(pairs))
+    if duplicates > DUPLICATES:
+        detail = f"{duplicates} of {good.sum()} pixels are copies of others; accepted are {DUPLICATES}"
+        return Fault(Refusal.COPIED_PIXELS, Quality.COPIED_PIXELS, detail)
+    with np.errstate(all="ignore"):  # damaged pixels reach float32's limits
+        snr = float(np.median(flux[good] * np.sqrt(ivar[good])))
+    if not max(snr, exposure.snr) > SNR_FAINT:
+        return None
+    if not 1 / SNR_RATIO < snr / exposure.snr < SNR_RATIO if exposure.snr > 0 else True:
+        return _bad_errors(f"pixels have S/N {snr:.3g}, the header says {exposure.snr:.3g}")
+    ratio = _scatter(flux, ivar, good)
+    low, high = SCATTER_COADD if exposure.is_coadd else SCATTER
+    if not low < ratio < high:
+        return _bad_errors(f"pixels scatter by {ratio:.2g} of their errors, accepted is {low:g} to {high:g}")
+    return None
+
+
+def _bad_errors(detail: str) -> Fault:
+    return Fault(Refusal.BAD_ERRORS, Quality.BAD_ERRORS, detail)
+
+
+def _scatter(flux: np.ndarray, ivar: np.ndarray, good: np.ndarray) -> float:
+    """Robust scatter of third differences over what the errors and crowded lines let expect; 1: no news."""
+    whole = good[3:] & good[2:-1] & good[1:-2] & good[:-3]
+    if not whole.any():
+        return 1.0
+    with np.errstate(all="ignore"):
+        found = 1.4826 * np.median(np.abs(np.diff(flux, 3)[whole])) / np.sqrt(20)
+        sigma = np.median(ivar[1:-2][whole] ** -0.5)
+        # Lines only add to the scatter: errors are too large whatever the lines, too small only beside them.
+        return float(found / sigma if found < sigma else max(1.0, found / np.hypot(sigma, CROWDING * np.median(flux))))
+
+
+def judge_together(exposures: Sequence["Exposure"]) -> list["Exposure"]:
+    """The exposures of one file, with its fault for each that cannot be right alone or beside the others of its arm.
+
+    Beside the others: one name twice, the same fluxes under two names, wavelengths unlike those of the other
+    exposures of the night. Of two that disagree both are at fault.
+    """
+    names = Counter(exposure.name for exposure in exposures)
+    fluxes = Counter(exposure.flux.tobytes() for exposure in exposures if exposure.flux.any())
+    judged = []
+    for exposure in exposures:
+        fault = exposure.fault or pixel_fault(exposure)
+        if names[exposure.name] > 1:
+            detail = f"{names[exposure.name]} extensions are called {exposure.name}"
+            fault = Fault(Refusal.CONTRADICTION, Quality.CONTRADICTION, detail)
+        elif fault is None and fluxes[exposure.flux.tobytes()] > 1:
+            detail = "another exposure has the same fluxes"
+            fault = Fault(Refusal.COPIED_PIXELS, Quality.COPIED_PIXELS, detail)
+        elif fault is None:
+            fault = _unlike(exposure, [e for e in exposures if e.arm == exposure.arm and e is not exposure])
+        judged.append(exposure if fault is exposure.fault else replace(exposure, fault=fault))
+    return judged
+
+
+def _unlike(exposure: "Exposure", siblings: Sequence["Exposure"]) -> Fault | None:
+    """Whether its wavelengths differ from those of most exposures of its arm (a co-add: where it begins)."""
+    others = [e for e in siblings if not e.is_coadd and e.fault is None]
+    if not others or not len(exposure.wave):
+        return None
+    here = np.log10(exposure.wave)
+    if exposure.is_coadd:
+        off = abs(here[0] - np.median([np.log10(e.wave[0]) for e in others]))
+        straight = np.abs(here - np.linspace(here[0], here[-1], len(here))).max()
+        if off > COADD_START or straight > SAME_GRID:
+            return _off_grid("does not begin where its exposures do, or is not uniform in log λ")
+        return None
+    alike = [len(e.wave) == len(here) and np.abs(np.log10(e.wave) - here).max() < SAME_GRID for e in others]
+    if 2 * sum(alike) < len(alike):
+        return _off_grid(f"wavelengths differ from those of {len(alike) - sum(alike)} other exposures of the night")
+    return None
