@@ -45,6 +45,7 @@ include: "workflow/rules/lamost_mrs/figures.smk"
 include: "workflow/rules/images/figures.smk"
 include: "workflow/rules/cluster/figures.smk"
 include: "workflow/rules/protostar/figures.smk"
+include: "workflow/rules/checks.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/bench.smk"
 
@@ -113,8 +114,8 @@ rule figures:
 rule release:
     """Train and pack the models that `dioscuri predict` uses (with config/release.yaml), and test them."""
     input:
-        rules.pack_release.output,
-        expand(rules.pack_image_release.output, survey=["csst", "hst"]),
+        rules.pack_spectra.output,
+        expand(rules.pack_images.output, survey=["csst", "hst"]),
         expand(rules.summarise_images.output, survey=["csst", "hst"]),
         surveys_of("all"),
 

@@ -1,17 +1,21 @@
 """What every rule and every script of the house keeps to."""
 
 import re
+from importlib import import_module
 
 import pytest
 
-RULE = re.compile(r"^(?:rule|checkpoint) (\w+):\n(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
+from dioscuri.plots.figures import FIGURES
+
+# A rule with a name, or one without in a loop, which stands deeper.
+RULE = re.compile(r"^( *)(?:rule|checkpoint)(?: (\w+))?:\n(.*?)(?=^\1\S|^\S|\Z)", re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
 def rules(root):
-    """Rule → its text, of all rules that make files."""
-    texts = [path.read_text() for path in sorted((root / "workflow/rules").rglob("*.smk"))]
-    return {name: body for text in texts for name, body in RULE.findall(text)}
+    """Rule → its text, of all rules that make files; one without a name goes by that of its file."""
+    paths = sorted((root / "workflow/rules").rglob("*.smk"))
+    return {name or str(path): body for path in paths for _, name, body in RULE.findall(path.read_text())}
 
 
 def test_every_rule_says_what_it_does_and_what_it_needs(rules):
@@ -31,8 +35,8 @@ def test_memory_never_falls_below_what_snakemake_itself_needs(rules):
 
 def test_only_networks_ask_for_a_gpu(rules):
     assert {name for name, body in rules.items() if "gpu=" in body} == {
-        "train_model",
-        "train_image_model",
+        "train_spectra",
+        "train_images",
         "score_images",
         "measure_catalogue",
         "measure_query",
@@ -60,6 +64,24 @@ def test_rules_import_only_leaves_of_the_package(root):
         assert set(modules) <= {"dioscuri.config", "dioscuri.door", "dioscuri.io", "dioscuri.paths"}, path.name
 
 
-def test_captions_exist_and_are_used(root, rules):
-    used = set(re.findall(r"report/(\w+\.rst)", "".join(rules.values()))) | {"workflow.rst"}
-    assert used == {path.name for path in (root / "workflow/report").glob("*.rst")}
+def test_every_output_of_a_figure_rule_is_in_the_table_of_figures(rules):
+    groups = {name: re.search(r'group="(\w+)"', body) for name, body in rules.items() if "scripts/plot.py" in body}
+    assert len(groups) > 8
+    for name, group in groups.items():
+        drawn = re.findall(r"^ +(\w+)=shown\(", rules[name], re.MULTILINE)
+        assert set(drawn) <= set(FIGURES[group[1]]), name
+
+
+def test_every_entry_of_the_table_of_figures_is_a_function():
+    for entries in FIGURES.values():
+        for entry in entries.values():
+            module, function = (entry if isinstance(entry, str) else entry[0]).split(".")
+            assert callable(getattr(import_module(f"dioscuri.plots.{module}"), function)), entry
+
+
+def test_captions_exist_and_are_used(root):
+    """Whatever is shown has a caption: report/<caption>.rst, by default of the name of the file."""
+    text = "".join(path.read_text() for path in (root / "workflow/rules").rglob("*.smk"))
+    used = set(re.findall(r'"(\w+)"', text)) | set(re.findall(r"/(\w+)\.(?:png|json)", text)) | {"workflow"}
+    captions = {path.stem for path in (root / "workflow/report").glob("*.rst")}
+    assert captions <= used, captions - used

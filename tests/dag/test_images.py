@@ -16,12 +16,12 @@ PRESETS = [
     "tests/presets/tiny.yaml",
     None,
 ]
-ONCE = ["simulate_chance_alignments", "summarise_images", "write_image_checks", "judge_checks", "plot_psf_stamps"]
-ONCE += ["plot_chance_alignments", "plot_image_networks", "plot_image_learning", "plot_roc", "plot_occlusion"]
+ONCE = ["simulate_chance_alignments", "summarise_images", "check_images", "judge_checks"]
+ONCE += ["plot_image_mocks", "plot_image_models"]
 OTHER_PSF = ("jitter", "wfe")
 
 
-def wanted_of(images) -> Counter:
+def wanted_of(name, images) -> Counter:
     """Rule → jobs that the settings of a survey stand for."""
     grids = {axis: grid for axis, grid in images.grids.items() if grid.values}
     tested = {case: [axis for axis, grid in grids.items() if case in grid.cases] for case in images.train_cases}
@@ -33,12 +33,10 @@ def wanted_of(images) -> Counter:
     jobs["make_psf_mismatch"] = sum(len(grids[axis].values) for axis in shown if axis in OTHER_PSF)
     jobs["make_stamps"] = len(tested) * (2 if images.mocks.fresh else 3)
     jobs["make_cell"], jobs["score_optimum"] = cells, cells + len(tested)
-    jobs["train_image_model"] = len(tested) * models
+    jobs["train_images"] = len(tested) * models
     jobs["score_images"] = models * sum(1 + len(axes) for axes in tested.values())
-    jobs["plot_image_accuracy"] = len(shown & {"snr", "sep"})
-    jobs["plot_psf_mismatch"] = int(bool(shown & set(OTHER_PSF)))
-    jobs["plot_recall_map"] = int(any(images.cases[case].flux_ratio == "uniform" for case in images.train_cases))
-    jobs["summarise_recall"] = jobs["plot_recall_map"]
+    jobs["summarise_recall"] = int(any(images.cases[case].flux_ratio == "uniform" for case in images.train_cases))
+    jobs[f"plot_{name}_merits"] = int(bool(shown) or jobs["summarise_recall"])
     return +jobs
 
 
@@ -48,7 +46,7 @@ def test_jobs_of_a_preset(plan, root, preset):
     config = load_config(root / name for name in layers)
     own = ["--configfile", preset] if preset else []
     jobs = plan(*own, "--", "csst", "hst")
-    wanted = wanted_of(config.csst) + wanted_of(config.hst)
+    wanted = wanted_of("csst", config.csst) + wanted_of("hst", config.hst)
     assert {rule: jobs[rule] for rule in wanted} == wanted  # what else there is belongs to the cluster
     assert jobs.total() < 1000
 
@@ -56,16 +54,16 @@ def test_jobs_of_a_preset(plan, root, preset):
 def test_a_release_trains_packs_and_tests_every_seed(plan, root):
     config = load_config(root / f"config/{name}.yaml" for name in ("config", "surveys", "release"))
     jobs = plan("--configfile", "config/release.yaml", "--", "release")
-    assert jobs["train_image_model"] == len(config.csst.seeds) + len(config.hst.seeds)
-    assert jobs["pack_image_release"] == jobs["summarise_images"] == 2
-    assert jobs["score_images"] == 3 * jobs["train_image_model"]  # test, jitter, wavefront
+    assert jobs["train_images"] == len(config.csst.seeds) + len(config.hst.seeds)
+    assert jobs["pack_images"] == jobs["summarise_images"] == 2
+    assert jobs["score_images"] == 3 * jobs["train_images"]  # test, jitter, wavefront
 
 
 def test_csst_needs_no_frames_of_a_cluster(plan, root):
     config = load_config(root / f"config/{name}.yaml" for name in ("config", "surveys", "demo"))
     jobs = plan("--configfile", "config/demo.yaml", "--", "csst")
     assert jobs.pop("csst") == 1
-    assert jobs == wanted_of(config.csst)
+    assert jobs == wanted_of("csst", config.csst)
 
 
 def test_one_cell_needs_its_stamps_and_psf_and_nothing_else(plan):
@@ -82,14 +80,14 @@ def test_a_cell_with_another_psf_makes_that_psf(plan):
 def test_a_single_model_needs_only_what_it_is_trained_on(plan):
     model = "results/demo/csst/robust_equal/resnet34/seed7/model.ckpt"
     jobs = plan("--configfile", "config/demo.yaml", "--", model)
-    assert jobs == {"make_psf_bank": 2, "make_stamps": 1, "train_image_model": 1}
+    assert jobs == {"make_psf_bank": 2, "make_stamps": 1, "train_images": 1}
 
 
 def test_a_fixed_training_set_is_made_once_for_all_networks(plan):
     fixed = ["--config", "csst={mocks: {fresh: false}, train_networks: [compact, resnet34]}"]
     models = [f"results/demo/csst/random_equal/{network}/seed1/model.ckpt" for network in ("compact", "resnet34")]
     jobs = plan("--configfile", "config/demo.yaml", *fixed, "--", *models)
-    assert jobs == {"make_psf_bank": 1, "make_stamps": 2, "train_image_model": 2}
+    assert jobs == {"make_psf_bank": 1, "make_stamps": 2, "train_images": 2}
 
 
 def test_mistaken_names_are_told_with_what_there_is(run):
@@ -125,8 +123,8 @@ def plan_again(stubbed: Path, run: Callable, read_plan: Callable) -> Callable[..
     return planned
 
 
-SUMMARIES = {"summarise_images", "write_image_checks", "judge_checks"}
-OF_MERITS = {"plot_image_accuracy", "plot_psf_mismatch"}  # figures that are drawn from the table of merits
+SUMMARIES = {"summarise_images", "check_images", "judge_checks"}
+OF_MERITS = {"plot_csst_merits"}  # figures that are drawn from the table of merits
 
 
 def test_nothing_to_do_after_a_run(plan_again):
@@ -140,30 +138,29 @@ def test_one_more_cell_scores_its_axis_and_trains_nothing(plan_again):
         "make_cell",
         "score_optimum",
         "score_images",
-        "plot_image_accuracy",
-        "plot_psf_mismatch",
+        "plot_csst_merits",
     }
 
 
 def test_one_more_seed_trains_one_network_and_makes_no_stamps(plan_again):
     jobs = plan_again(seeds=[1, 2])
-    assert jobs["train_image_model"] == 1
+    assert jobs["train_images"] == 1
     assert not {"make_stamps", "make_cell", "score_optimum", "make_psf_bank"} & set(jobs)
 
 
 def test_another_noise_makes_all_stamps_again_but_no_psf(plan_again):
     jobs = plan_again(noise={"sigma": 1.0})
-    assert {"make_stamps", "make_cell", "train_image_model"} <= set(jobs)
+    assert {"make_stamps", "make_cell", "train_images"} <= set(jobs)
     assert not {"make_psf_bank", "make_psf_mismatch", "simulate_chance_alignments"} & set(jobs)
 
 
 @pytest.mark.parametrize(
     ("module", "first", "untouched"),
     [
-        ("images/optimum.py", "score_optimum", {"make_stamps", "make_psf_bank"}),
-        ("catalogs/image_checks.py", "write_image_checks", {"summarise_images", "train_image_model"}),
-        ("learn/backbones.py", "train_image_model", {"make_stamps", "score_optimum"}),
-        ("plots/images_stamps.py", "plot_psf_stamps", {"plot_roc", "score_images"}),
+        ("stamps/optimum.py", "score_optimum", {"make_stamps", "make_psf_bank"}),
+        ("evaluation/image_checks.py", "check_images", {"summarise_images", "train_images"}),
+        ("learn/images/backbones.py", "train_images", {"make_stamps", "score_optimum"}),
+        ("plots/images_stamps.py", "plot_image_mocks", {"plot_csst_merits", "score_images"}),
     ],
 )
 def test_editing_a_module_reruns_what_depends_on_it(plan_again, stubbed, module, first, untouched):

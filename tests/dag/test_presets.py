@@ -11,30 +11,22 @@ EVERY_RUN = {
     "build_tracks": 1,
     "simulate_night": 1,
     "plan_shards": 1,
-    "score_classical": 2,
-    "summarise_models": 1,
+    "score_double_peak": 2,
+    "summarise_spectra": 1,
     "build_catalog": 1,
     "select_candidates": 1,
     "list_rejected": 1,
-    "plot_mock_pair": 1,
-    "plot_hr_diagram": 1,
-    "plot_papers_pair": 1,
-    "plot_learning_curves": 1,
-    "plot_rates": 1,
-    "plot_detectability": 1,
-    "plot_reliability": 1,
-    "plot_penalty_shift": 1,
-    "plot_probability": 2,
-    "plot_candidates": 1,
-    "plot_night_recall": 1,
-    "write_checks": 1,
+    "plot_mrs_mocks": 1,
+    "plot_mrs_models": 1,
+    "plot_mrs_catalog": 1,
+    "check_spectra": 1,
     "judge_checks": 1,
     "lamost_mrs": 1,
 }
 
 
 def test_the_papers_scale_is_a_few_hundred_jobs(plan):
-    wanted = {"build_library": 4, "make_mocks": 16 + 2 + 2, "train_model": 2 * 10 * 5, "score_test": 2 * 10 * 5}
+    wanted = {"build_library": 4, "make_spectra": 16 + 2 + 2, "train_spectra": 2 * 10 * 5, "score_spectra": 2 * 10 * 5}
     assert plan("--", "lamost_mrs") == {**EVERY_RUN, **wanted}
 
 
@@ -48,25 +40,25 @@ def test_jobs_of_a_preset(plan, root, preset):
     models = len(mrs.arms) * len(mrs.penalties) * len(mrs.seeds)
     pairs = (mrs.mocks.n_train, mrs.mocks.n_validation, mrs.mocks.n_test)
     shards = sum(math.ceil(number / mrs.mocks.shard_size) for number in pairs)
-    wanted = {"build_library": config.library.variants, "make_mocks": shards}
-    wanted |= {"train_model": models, "score_test": models}
+    wanted = {"build_library": config.library.variants, "make_spectra": shards}
+    wanted |= {"train_spectra": models, "score_spectra": models}
     assert plan("--configfile", preset, "--", "lamost_mrs") == {**EVERY_RUN, **wanted}
 
 
 def test_a_single_model_needs_its_mocks_and_nothing_else(plan):
     model = "results/demo/lamost_mrs/blue/cnn_s/lambda16/seed1/model.ckpt"
     jobs = plan("--configfile", "config/demo.yaml", "--", model)
-    assert jobs == {"build_tracks": 1, "build_library": 2, "make_mocks": 3, "train_model": 1}
+    assert jobs == {"build_tracks": 1, "build_library": 2, "make_spectra": 3, "train_spectra": 1}
 
 
 def test_a_model_outside_the_lists_can_be_had_too(plan):
     model = "results/demo/lamost_mrs/red/cnn_m/lambda0p5/seed9/model.ckpt"
-    assert plan("--configfile", "config/demo.yaml", "--", model)["train_model"] == 1
+    assert plan("--configfile", "config/demo.yaml", "--", model)["train_spectra"] == 1
 
 
 @pytest.mark.parametrize(
     ("target", "last"),
-    [("mocks", "make_mocks"), ("models", "summarise_models"), ("catalogs", "build_catalog"), ("bench", None)],
+    [("mocks", "make_spectra"), ("models", "summarise_spectra"), ("catalogs", "build_catalog"), ("bench", None)],
 )
 def test_named_targets(plan, target, last):
     jobs = plan("--configfile", "config/demo.yaml", "--", target)

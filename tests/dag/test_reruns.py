@@ -8,16 +8,8 @@ from pathlib import Path
 import pytest
 
 FIRST = {"seeds": [1], "spectra": ["observed/*.fits"], "arms": ["blue"]}
-EVALUATION = [
-    "summarise_models",
-    "plot_rates",
-    "plot_reliability",
-    "plot_penalty_shift",
-    "write_checks",
-    "judge_checks",
-]
-PER_MODEL = ["plot_learning_curves", "plot_detectability"]
-CATALOGUE = ["build_catalog", "select_candidates", "plot_candidates", "plot_probability"]
+EVALUATION = ["summarise_spectra", "plot_mrs_models", "check_spectra", "judge_checks"]
+CATALOGUE = ["build_catalog", "select_candidates", "plot_mrs_catalog"]
 
 
 @pytest.fixture(scope="module")
@@ -67,31 +59,31 @@ def test_nothing_to_do_after_a_run(plan_again):
 
 def test_one_more_seed_adds_its_models_and_what_looks_at_all_models(plan_again):
     jobs = plan_again(seeds=[1, 2])
-    assert jobs == {**once("train_model", "score_test", *EVALUATION, *PER_MODEL, *CATALOGUE), "infer_shard": 2}
+    assert jobs == {**once("train_spectra", "score_spectra", *EVALUATION, *CATALOGUE), "infer_shard": 2}
 
 
 def test_another_learning_rate_leaves_mocks_and_shards_alone(plan_again):
     jobs = plan_again(training={"learning_rate": 0.5})
-    assert jobs["train_model"] == 1
-    assert not {"make_mocks", "ingest_shard", "build_library"} & set(jobs)
+    assert jobs["train_spectra"] == 1
+    assert not {"make_spectra", "ingest_shard", "build_library"} & set(jobs)
 
 
 def test_more_draws_rerun_inference_but_no_training(plan_again):
-    assert plan_again(inference={"draws": 5}) == {**once("write_checks", "judge_checks", *CATALOGUE), "infer_shard": 2}
+    assert plan_again(inference={"draws": 5}) == {**once("check_spectra", "judge_checks", *CATALOGUE), "infer_shard": 2}
 
 
 def test_settings_of_the_catalogue_rerun_nothing_before_it(plan_again):
-    assert set(plan_again(catalog={"bprp0_max": 1.5})) == {"select_candidates", "plot_candidates"}
+    assert set(plan_again(catalog={"bprp0_max": 1.5})) == {"select_candidates", "plot_mrs_catalog"}
 
 
 @pytest.mark.parametrize(
     ("module", "first", "untouched"),
     [
-        ("catalogs/candidates.py", "select_candidates", {"build_catalog", "train_model"}),
-        ("learn/spectra/networks.py", "train_model", {"make_mocks", "build_library", "ingest_shard"}),
-        ("stars/population.py", "make_mocks", {"build_library", "build_tracks", "ingest_shard"}),
-        ("lamost/reduction.py", "ingest_shard", {"make_mocks", "train_model"}),
-        ("plots/style.py", "plot_rates", {"train_model", "build_catalog", "summarise_models"}),
+        ("catalogs/candidates.py", "select_candidates", {"build_catalog", "train_spectra"}),
+        ("learn/spectra/networks.py", "train_spectra", {"make_spectra", "build_library", "ingest_shard"}),
+        ("stars/population.py", "make_spectra", {"build_library", "build_tracks", "ingest_shard"}),
+        ("lamost/reduction.py", "ingest_shard", {"make_spectra", "train_spectra"}),
+        ("plots/style.py", "plot_mrs_models", {"train_spectra", "build_catalog", "summarise_spectra"}),
     ],
 )
 def test_editing_a_module_reruns_what_depends_on_it(plan_again, stubbed, module, first, untouched):

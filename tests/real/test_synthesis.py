@@ -109,7 +109,7 @@ def test_normalised_spectra_agree(real_data, lines, name, arm_name):
 def test_figure_of_all_comparisons(real_data, lines, tmp_path):
     """With DIOSCURI_FIGURES set to a folder, the figure stays there: docs/figures/cross_library.png is one."""
     path = Path(os.environ.get("DIOSCURI_FIGURES", tmp_path)) / "cross_library.png"
-    cross_library([compared(real_data, lines, *key) for key in BOUNDS], path)
+    cross_library(path, [compared(real_data, lines, *key) for key in BOUNDS])
     assert path.stat().st_size > 50_000
 
 

@@ -31,7 +31,7 @@ SITE = [
     "mem_mb=1000",
     "runtime=10",
     "--set-resources",
-    "train_model:slurm_partition=gpu",
+    "train_spectra:slurm_partition=gpu",
 ]
 TARGETS = ["results/tiny/lamost_mrs/catalogs/candidates.fits"]
 
@@ -127,13 +127,13 @@ def test_tiny_run_survives_failure_cancellation_and_stop(checkout: Path, environ
     assert times["simulate_night"] == 2, "stopped with the first run, made by the second"
     assert times["build_tracks"] == 2, "failed, then retried"
     assert {times[rule] for rule in ("plan_shards", "build_catalog", "select_candidates")} == {1}
-    assert (times["make_mocks"], times["ingest_shard"], times["infer_shard"]) == (3, 3, 6)
+    assert (times["make_spectra"], times["ingest_shard"], times["infer_shard"]) == (3, 3, 6)
 
-    trained = [seen for rule, seen in jobs if rule == "train_model"]
+    trained = [seen for rule, seen in jobs if rule == "train_spectra"]
     assert len(trained) == 2
     assert {seen["SLURM_JOB_PARTITION"] for seen in trained} == {"gpu"}
     assert all(seen["CUDA_VISIBLE_DEVICES"] in ("0", "1") for seen in trained)
-    others = [seen for rule, seen in jobs if rule != "train_model"]
+    others = [seen for rule, seen in jobs if rule != "train_spectra"]
     assert {seen["SLURM_JOB_PARTITION"] for seen in others} == {"cpu"}
     assert {seen["CUDA_VISIBLE_DEVICES"] for seen in others} == {None}
     print(f"{len(jobs)} SLURM jobs: {dict(times)}")

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from dioscuri.arms import Arm
 from dioscuri.plots.mrs_sources import Comparison, cross_library, papers_pair
 from dioscuri.stars.tracks import load_tracks
 
@@ -18,14 +17,15 @@ def test_cross_library_shows_every_comparison(tmp_path):
         for arm in ("blue", "red")
     ]
     assert shown[0].rms == pytest.approx(0.02, rel=0.15)  # whatever the offset
-    cross_library(shown, tmp_path / "f.png")
+    cross_library(tmp_path / "f.png", shown)
     height, width, _ = imread(tmp_path / "f.png").shape
     assert (width, height) == (1350, pytest.approx(150 * 3.3, abs=1))
 
 
 def test_papers_pair_is_the_papers(tmp_path):
-    narrow = Arm("blue", 5160.0, 5190.0, 300, 7500.0)
-    stars = papers_pair(load_tracks(), [narrow], tmp_path / "f.png")
+    narrow = {"blue": {"wave_min": 5160.0, "wave_max": 5190.0, "n_pixels": 300, "resolution": 7500.0}}
+    load_tracks().save(tmp_path / "tracks.npz")
+    stars = papers_pair(tmp_path / "f.png", tmp_path / "tracks.npz", narrow)
     assert stars["primary"]["mass_initial"] == 1.0 and stars["secondary"]["mass_initial"] == pytest.approx(0.9)
     assert stars["primary"]["age_gyr"] == pytest.approx(5) and stars["secondary"]["age_gyr"] == pytest.approx(5)
     # A little older than the Sun, and a K0 dwarf (Pecaut & Mamajek 2013: 0.9 M☉ has 5300 K).

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from dioscuri.libraries.grid import log_grid, window_of
 from dioscuri.plots import mrs_catalog, mrs_mocks, mrs_models, style
 
 ARMS = [Arm("blue", 5000.0, 5300.0, 64, 1200.0), Arm("red", 6350.0, 6750.0, 72, 1200.0)]
+FACTS = {arm.name: {key: value for key, value in asdict(arm).items() if key != "name"} for arm in ARMS}
 PENALTIES = (8.0, 16.0)
 
 
@@ -120,14 +122,14 @@ def test_a_figure_that_fails_leaves_no_file(tmp_path):
 
 def test_figures_are_the_same_bytes_and_carry_their_provenance(scores, tmp_path):
     for name in ("a.png", "b.png"):
-        mrs_models.rates_vs_penalty(scores[1], tmp_path / name, settings={"seed": 3})
+        mrs_models.rates_vs_penalty(tmp_path / name, scores[1], settings={"seed": 3})
     first = (tmp_path / "a.png").read_bytes()
     assert first == (tmp_path / "b.png").read_bytes()
     assert b'"settings": {"seed": 3}' in first
 
 
 def test_rates_stand_beside_the_papers(scores, tmp_path, drawn):
-    mrs_models.rates_vs_penalty(scores[1], tmp_path / "f.png")
+    mrs_models.rates_vs_penalty(tmp_path / "f.png", scores[1])
     assert_picture(tmp_path / "f.png", style.PAGE)
     left, right = drawn[0].axes
     assert "penalty" in left.get_xlabel() and "true positive rate" in left.get_ylabel()
@@ -138,7 +140,7 @@ def test_rates_stand_beside_the_papers(scores, tmp_path, drawn):
 
 
 def test_detectability_follows_the_label_that_decides(scores, tmp_path, drawn):
-    mrs_models.detectability(scores[0], tmp_path / "f.png", penalty=16)
+    mrs_models.detectability(tmp_path / "f.png", scores[0], penalty=16)
     assert_picture(tmp_path / "f.png", style.PAGE)
     q_axes = drawn[0].axes[0]
     blue = q_axes.containers[0].lines[0].get_xydata()
@@ -148,13 +150,13 @@ def test_detectability_follows_the_label_that_decides(scores, tmp_path, drawn):
 
 
 def test_detectability_without_such_a_penalty_says_so(scores, tmp_path, drawn):
-    mrs_models.detectability(scores[0], tmp_path / "f.png", penalty=99)
+    mrs_models.detectability(tmp_path / "f.png", scores[0], penalty=99)
     assert drawn[0].axes[0].texts[0].get_text() == "no model with Λ = 99"
 
 
 def test_calibration_figures(scores, tmp_path, drawn):
-    mrs_models.reliability(scores[2], tmp_path / "reliability.png")
-    mrs_models.penalty_shift(scores[2], tmp_path / "shift.png")
+    mrs_models.reliability(tmp_path / "reliability.png", scores[2])
+    mrs_models.penalty_shift(tmp_path / "shift.png", scores[2])
     assert_picture(tmp_path / "reliability.png", style.PAGE)
     assert_picture(tmp_path / "shift.png", style.COLUMN)
     assert "predicted probability" in axis_labels(drawn[0])
@@ -164,7 +166,7 @@ def test_learning_curves(tmp_path, products, drawn):
     folders = [tmp_path / arm / str(seed) for arm in ("blue", "red") for seed in (1, 2)]
     for folder in folders:
         products.write_model(folder, folder.parent.name, 16, int(folder.name))
-    mrs_models.learning_curves(folders, tmp_path / "f.png")
+    mrs_models.learning_curves(tmp_path / "f.png", [folder / "history.csv" for folder in folders])
     assert_picture(tmp_path / "f.png", style.PAGE)
     assert [axes.get_title(loc="left") for axes in drawn[0].axes] == ["blue arm", "red arm"]
     assert drawn[0].axes[0].lines[2].get_xydata().tolist() == [[4, 0.55]]  # the model kept: least validation loss
@@ -178,7 +180,7 @@ def test_twin_binaries(tmp_path, drawn):
         for arm in ("blue", "red")
         for snr in (10.0, 40.0)
     ]
-    mrs_models.twin_binaries(curves, tmp_path / "f.png")
+    mrs_models.twin_binaries(tmp_path / "f.png", curves)
     assert len(drawn[0].axes) == 4
     assert "Δv [km s$^{-1}$]" in axis_labels(drawn[0])
 
@@ -196,7 +198,7 @@ def test_mock_pair_is_the_one_most_like_the_papers(tmp_path, products, library_p
     spectra = {"blue": (noise[0], noise[0]), "red": (noise[1], noise[1])}
     with mock_shard(tmp_path / "shard.h5", 50, tuple(columns), products.N_PIXELS, {}) as writer:
         writer.append(columns, spectra)
-    mrs_mocks.mock_pair(tmp_path / "shard.h5", library_path, ARMS, tmp_path / "f.png")
+    mrs_mocks.mock_pair(tmp_path / "f.png", tmp_path / "shard.h5", library_path, FACTS)
     assert_picture(tmp_path / "f.png", style.PAGE)
     binary, primary, secondary = (line.get_ydata() for line in drawn[0].axes[0].lines)
     assert np.allclose(binary, primary + secondary)
@@ -209,7 +211,7 @@ def test_hr_diagram_shows_hot_stars_on_the_left(tmp_path, products, drawn):
     for name in ("a.h5", "b.h5"):
         with mock_shard(tmp_path / name, 40, tuple(columns), {"blue": 2}, {}) as writer:
             writer.append(columns, {"blue": (np.zeros((40, 2)), np.zeros((40, 2)))})
-    mrs_mocks.hr_diagram([tmp_path / "a.h5", tmp_path / "b.h5"], tmp_path / "f.png", n_pairs=60)
+    mrs_mocks.hr_diagram(tmp_path / "f.png", [tmp_path / "a.h5", tmp_path / "b.h5"], n_pairs=60)
     assert_picture(tmp_path / "f.png", style.PAGE)
     axes = drawn[0].axes[0]
     assert axes.get_xlim()[0] > axes.get_xlim()[1] and axes.get_ylim()[0] > axes.get_ylim()[1]
@@ -217,7 +219,7 @@ def test_hr_diagram_shows_hot_stars_on_the_left(tmp_path, products, drawn):
 
 
 def test_probability_against_snr_is_normalised_in_each_bin(night, tmp_path, drawn):
-    mrs_catalog.probability_vs_snr(night / "catalog.fits", tmp_path / "f.png", arm="blue", penalties=PENALTIES)
+    mrs_catalog.probability_vs_snr(tmp_path / "f.png", night / "catalog.fits", arm="blue", penalties=PENALTIES)
     mesh = drawn[0].axes[0].collections[0]
     columns = mesh.get_array().sum(axis=0)
     assert np.allclose(columns.compressed() if np.ma.isMaskedArray(columns) else columns, 1)
@@ -225,8 +227,7 @@ def test_probability_against_snr_is_normalised_in_each_bin(night, tmp_path, draw
 
 
 def test_night_recall_shows_truth_and_numbers(night, tmp_path, drawn):
-    args = night / "catalog.fits", night / "truth.csv", tmp_path / "f.png"
-    mrs_catalog.night_recall(*args, arms=["blue", "red"])
+    mrs_catalog.night_recall(tmp_path / "f.png", night / "catalog.fits", night, arms=["blue", "red"])
     assert_picture(tmp_path / "f.png", style.PAGE)
     legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert legend[0].startswith("blue arm: 9 exposures of SB2s; 0 of 6 ")
@@ -234,7 +235,7 @@ def test_night_recall_shows_truth_and_numbers(night, tmp_path, drawn):
 
 def test_candidates_are_drawn_once_per_source_with_both_ccfs(night, library_path, tmp_path, drawn):
     mrs_catalog.candidates(
-        night / "candidates.fits", [night / "shard.h5"], library_path, ARMS, tmp_path / "f.png", n_shown=2
+        tmp_path / "f.png", night / "candidates.fits", [night / "shard.h5"], library_path, FACTS, n_shown=2
     )
     assert len(drawn[0].axes) == 6
     titles = [axes.get_title(loc="left") for axes in drawn[0].axes if axes.get_title(loc="left")]
@@ -245,5 +246,5 @@ def test_candidates_are_drawn_once_per_source_with_both_ccfs(night, library_path
 
 
 def test_no_candidate_is_said(tmp_path, drawn):
-    mrs_catalog.draw_candidates([], ARMS, tmp_path / "f.png")
+    mrs_catalog.draw_candidates(tmp_path / "f.png", [], ARMS)
     assert drawn[0].axes[0].texts[0].get_text() == "no SB2 candidate in this catalogue"

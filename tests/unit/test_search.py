@@ -205,11 +205,10 @@ def test_figures_of_a_search_are_drawn(folder, shards, features, truth):
     plots.gallery(folder / "gallery.png", shards, CHANNELS, decades=4.0)
     plots.ranked_sheet(folder / "sheet.png", ranking, query, shards, CONTINUUM, decades=4.0, **one)
     plots.distance_distributions(folder / "distances.png", ranking, CUT)
-    plots.evolution(folder / "evolution.png", {CONTINUUM: ranking}, shards, truth_path=known, **one)
-    plots.parameter_histograms(folder / "parameters.png", ranking, CUT, ["net"], {"net": "euclidean"}, truth_path=known)
-    plots.parameter_histograms(
-        folder / "weighed.png", ranking, CUT, ["net"], {"net": "euclidean"}, isotropic=read_frame(shards[0])
-    )
+    plots.evolution(folder / "evolution.png", [ranking], shards, channels=[CONTINUUM], truth=known, **one)
+    given = ranking, shards, CUT, ["net"], "euclidean"
+    plots.parameter_histograms(folder / "parameters.png", *given, truth=known)
+    plots.parameter_histograms(folder / "weighed.png", *given, isotropic=True)
     for name in ("gallery", "sheet", "distances", "evolution", "parameters", "weighed"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
 

@@ -66,6 +66,21 @@ def imports_of(path):
     return found
 
 
+CATEGORIES = {"lamost_mrs": "LAMOST MRS", "csst": "CSST", "hst": "HST", "protostar": "Protostars"}
+
+
+def shown(path, subcategory, label, caption=None, kind="figure", **labels):
+    """An output as the report shows it: under its survey (the folder below <results>), with report/<caption>.rst."""
+    survey = path.split("/")[1]
+    return report(
+        path,
+        caption=f"{workflow.basedir}/workflow/report/{caption or Path(path).stem}.rst",
+        category=CATEGORIES.get(survey) or (lambda wildcards: CATEGORIES[wildcards.survey]),
+        subcategory=subcategory,
+        labels={kind: label, **labels},
+    )
+
+
 wildcard_constraints:
     arm="blue|red",
     lam=r"\d+(p\d+)?",

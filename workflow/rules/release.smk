@@ -5,7 +5,7 @@
 RELEASED = "models" if settings.preset == "release" else "<results>/models"
 
 
-rule pack_release:
+rule pack_spectra:
     """Pack all seeds of an arm into one small file, and the velocity templates of their library beside them."""
     input:
         models=models(penalties=[HEADLINE_PENALTY]),
@@ -15,9 +15,9 @@ rule pack_release:
         models=expand(f"{RELEASED}/lamost_mrs/{{arm}}.safetensors", arm=mrs.arms),
         templates=f"{RELEASED}/lamost_mrs/templates.h5",
     log:
-        "<logs>/pack_release.log",
+        "<logs>/pack_spectra.log",
     benchmark:
-        "<benchmarks>/pack_release.tsv"
+        "<benchmarks>/pack_spectra.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -27,10 +27,10 @@ rule pack_release:
     params:
         arms=arm_facts("lamost_mrs"),
     script:
-        "../scripts/pack_release.py"
+        "../scripts/pack_spectra.py"
 
 
-rule pack_image_release:
+rule pack_images:
     """Pack all seeds of the compact network of the case that predictions go by into one small file."""
     input:
         models=lambda wildcards: expand(
@@ -43,9 +43,9 @@ rule pack_image_release:
     output:
         f"{RELEASED}/{{survey}}/compact.safetensors",
     log:
-        "<logs>/pack_image_release/{survey}.log",
+        "<logs>/pack_images/{survey}.log",
     benchmark:
-        "<benchmarks>/pack_image_release/{survey}.tsv"
+        "<benchmarks>/pack_images/{survey}.tsv"
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -53,4 +53,4 @@ rule pack_image_release:
         mem_mb=4000,
         runtime=15,
     script:
-        "../scripts/pack_image_release.py"
+        "../scripts/pack_images.py"

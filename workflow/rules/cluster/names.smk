@@ -55,21 +55,6 @@ def search_thresholds():
     return CLUSTER.candidates.model_dump(exclude={"filter", "fit_above"})
 
 
-def cluster_figures():
-    """Names of the cluster's figures."""
-    known = ["photometry", "completeness", "companions"] if FIELD else []
-    names = [
-        "cmd",
-        "frame_psf",
-        "candidates",
-        "spatial_map",
-        "radial",
-        "artificial_stars",
-        *known,
-    ]
-    return [f"<results>/hst/figures/{name}.png" for name in names] if CLUSTER else []
-
-
 def further_checks(wildcards):
     """Checks that the cluster line adds to those of the networks."""
     return ["<results>/hst/tables/cluster_checks.json"] if CLUSTER and wildcards.survey == "hst" else []

@@ -164,14 +164,15 @@ def image_mocks(survey):
     ]
 
 
-def image_figures(survey):
-    """Names of a survey's figures: those that its cases and grids have something to show for."""
+def merits_figures(survey):
+    """Figures of the merits that a survey's cases and grids have something to show for: name → label and caption."""
     images = IMAGES[survey]
     axes = {axis for case in images.train_cases for axis in samples(survey, case)[1:]}
     unequal = any(images.cases[case].flux_ratio == "uniform" for case in images.train_cases)
-    return [
-        *["psf_stamps", "chance_alignments", "networks", "learning_curves", "roc", "occlusion"],
-        *(f"accuracy_{axis}" for axis in ("snr", "sep") if axis in axes),
-        *(["recall_map"] if unequal else []),
-        *(["psf_mismatch"] if axes & set(OTHER_PSF) else []),
-    ]
+    figures = {
+        "accuracy_snr": ("accuracy along the S/N", "image_accuracy") if "snr" in axes else None,
+        "accuracy_sep": ("accuracy along the separation", "image_accuracy") if "sep" in axes else None,
+        "recall_map": ("separation and flux ratio", "recall_map") if unequal else None,
+        "psf_mismatch": ("errors of the PSF", "psf_mismatch") if axes & set(OTHER_PSF) else None,
+    }
+    return {name: words for name, words in figures.items() if words}

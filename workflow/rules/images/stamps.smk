@@ -136,7 +136,7 @@ rule score_optimum:
         "../../scripts/images/score_optimum.py"
 
 
-rule train_image_model:
+rule train_images:
     """Train one network on the stamps of a case; a job that was stopped goes on from its last epoch."""
     input:
         psf=lambda wildcards: bank_of(wildcards, "train"),
@@ -154,9 +154,9 @@ rule train_image_model:
         history="<results>/{survey}/{case}/{network}/seed{seed}/history.csv",
         description="<results>/{survey}/{case}/{network}/seed{seed}/model.json",
     log:
-        "<logs>/train_image_model/{survey}/{case}/{network}/seed{seed}.log",
+        "<logs>/train_images/{survey}/{case}/{network}/seed{seed}.log",
     benchmark:
-        "<benchmarks>/train_image_model/{survey}/{case}/{network}/seed{seed}.tsv"
+        "<benchmarks>/train_images/{survey}/{case}/{network}/seed{seed}.tsv"
     wildcard_constraints:
         network=IMAGE_NETWORKS,
     conda:
@@ -176,7 +176,7 @@ rule train_image_model:
         stamps_seed=lambda wildcards: seed_of("stamps", "train", wildcards.seed),
         max_epochs=lambda wildcards: images_of(wildcards).max_epochs,
     script:
-        "../../scripts/images/train_image_model.py"
+        "../../scripts/images/train_images.py"
 
 
 rule score_images:
@@ -276,7 +276,7 @@ rule simulate_chance_alignments:
         "../../scripts/images/simulate_chance_alignments.py"
 
 
-rule write_image_checks:
+rule check_images:
     """Our numbers with their errors beside the paper's, and whether they keep what we promise."""
     input:
         merits="<results>/{survey}/tables/merits.csv",
@@ -284,17 +284,11 @@ rule write_image_checks:
         others=further_checks,
         code=code("evaluation.image_checks"),
     output:
-        report(
-            "<results>/{survey}/checks.json",
-            caption="../../report/checks.rst",
-            category=lambda wildcards: wildcards.survey.upper(),
-            subcategory="Checks",
-            labels={"table": "checks"},
-        ),
+        shown("<results>/{survey}/checks.json", "Checks", "checks", kind="table"),
     log:
-        "<logs>/write_image_checks/{survey}.log",
+        "<logs>/check_images/{survey}.log",
     benchmark:
-        "<benchmarks>/write_image_checks/{survey}.tsv"
+        "<benchmarks>/check_images/{survey}.tsv"
     conda:
         "../../../envs/environment.yaml"
     threads: 1
@@ -304,7 +298,7 @@ rule write_image_checks:
     params:
         cases=lambda wildcards: {name: case.model_dump() for name, case in images_of(wildcards).cases.items()},
     script:
-        "../../scripts/images/write_image_checks.py"
+        "../../scripts/images/check_images.py"
 
 
 for survey in IMAGES:

@@ -1,7 +1,7 @@
 # How good the models are on mocks that they have not seen.
 
 
-rule score_test:
+rule score_spectra:
     """Score the test mocks with one model."""
     input:
         model="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.ckpt",
@@ -11,9 +11,9 @@ rule score_test:
     output:
         "<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/scores.parquet",
     log:
-        "<logs>/score_test/{arm}/{network}/lambda{lam}/seed{seed}.log",
+        "<logs>/score_spectra/{arm}/{network}/lambda{lam}/seed{seed}.log",
     benchmark:
-        "<benchmarks>/score_test/{arm}/{network}/lambda{lam}/seed{seed}.tsv"
+        "<benchmarks>/score_spectra/{arm}/{network}/lambda{lam}/seed{seed}.tsv"
     conda:
         "../../../envs/environment.yaml"
     threads: 1
@@ -21,10 +21,10 @@ rule score_test:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     script:
-        "../../scripts/lamost_mrs/score_test.py"
+        "../../scripts/lamost_mrs/score_spectra.py"
 
 
-rule score_classical:
+rule score_double_peak:
     """Score the test mocks with the classical double peak of the cross-correlation."""
     input:
         library="<library>/variant0.h5",
@@ -33,9 +33,9 @@ rule score_classical:
     output:
         "<results>/lamost_mrs/{arm}/classical.parquet",
     log:
-        "<logs>/score_classical/{arm}.log",
+        "<logs>/score_double_peak/{arm}.log",
     benchmark:
-        "<benchmarks>/score_classical/{arm}.tsv"
+        "<benchmarks>/score_double_peak/{arm}.tsv"
     conda:
         "../../../envs/environment.yaml"
     threads: 1
@@ -45,10 +45,10 @@ rule score_classical:
     params:
         grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
     script:
-        "../../scripts/lamost_mrs/score_classical.py"
+        "../../scripts/lamost_mrs/score_double_peak.py"
 
 
-rule summarise_models:
+rule summarise_spectra:
     """Rates per arm and Λ beside the paper's, and how well calibrated the probabilities are."""
     input:
         scores=models(file="scores.parquet"),
@@ -58,9 +58,9 @@ rule summarise_models:
         rates="<results>/lamost_mrs/tables/rates.csv",
         calibration="<results>/lamost_mrs/tables/calibration.json",
     log:
-        "<logs>/summarise_models.log",
+        "<logs>/summarise_spectra.log",
     benchmark:
-        "<benchmarks>/summarise_models.tsv"
+        "<benchmarks>/summarise_spectra.tsv"
     conda:
         "../../../envs/environment.yaml"
     threads: 1
@@ -70,7 +70,7 @@ rule summarise_models:
     params:
         arms=mrs.arms,
     script:
-        "../../scripts/lamost_mrs/summarise_models.py"
+        "../../scripts/lamost_mrs/summarise_spectra.py"
 
 
-TARGETS["lamost_mrs"]["models"] = [models(), rules.summarise_models.output]
+TARGETS["lamost_mrs"]["models"] = [models(), rules.summarise_spectra.output]

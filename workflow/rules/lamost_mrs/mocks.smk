@@ -1,7 +1,7 @@
 # Mock observations of known pairs.
 
 
-rule make_mocks:
+rule make_spectra:
     """Draw pairs of stars and make the spectra of each binary and of its primary alone."""
     input:
         tracks=f"resources/tracks/{settings.tracks.source}.npz",
@@ -10,9 +10,9 @@ rule make_mocks:
     output:
         "<results>/lamost_mrs/mocks/{split}/shard{shard}.h5",
     log:
-        "<logs>/make_mocks/{split}/shard{shard}.log",
+        "<logs>/make_spectra/{split}/shard{shard}.log",
     benchmark:
-        "<benchmarks>/make_mocks/{split}/shard{shard}.tsv"
+        "<benchmarks>/make_spectra/{split}/shard{shard}.tsv"
     conda:
         "../../../envs/environment.yaml"
     threads: 1
@@ -28,7 +28,7 @@ rule make_mocks:
         seed=lambda wildcards: settings.seed + SPLITS.index(wildcards.split),
         pairs=pairs_of_shard,
     script:
-        "../../scripts/lamost_mrs/make_mocks.py"
+        "../../scripts/lamost_mrs/make_spectra.py"
 
 
 TARGETS["lamost_mrs"]["mocks"] = [mock_shards(split) for split in SPLITS]

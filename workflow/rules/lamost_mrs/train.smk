@@ -1,7 +1,7 @@
 # One model per arm, Λ and seed.
 
 
-rule train_model:
+rule train_spectra:
     """Train one network; a job that was stopped goes on from its last epoch (folder resume/)."""
     input:
         train=mock_shards("train"),
@@ -12,9 +12,9 @@ rule train_model:
         history="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/history.csv",
         description="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.json",
     log:
-        "<logs>/train_model/{arm}/{network}/lambda{lam}/seed{seed}.log",
+        "<logs>/train_spectra/{arm}/{network}/lambda{lam}/seed{seed}.log",
     benchmark:
-        "<benchmarks>/train_model/{arm}/{network}/lambda{lam}/seed{seed}.tsv"
+        "<benchmarks>/train_spectra/{arm}/{network}/lambda{lam}/seed{seed}.tsv"
     conda:
         "../../../envs/environment.yaml"
     threads: 1
@@ -28,4 +28,4 @@ rule train_model:
         training=mrs.training.model_dump(),
         grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
     script:
-        "../../scripts/lamost_mrs/train_model.py"
+        "../../scripts/lamost_mrs/train_spectra.py"

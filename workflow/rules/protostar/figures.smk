@@ -1,10 +1,4 @@
 # Figures of the protostar line with captions for the report, and its checks.
-
-FIGURES_OF_HEADLINE = [
-    "distances",
-    "parameters_plain",
-    *(["parameters_heads"] if protostar.head.recipes else []),
-]
 TRUE_SNAPSHOTS = [
     path
     for query in QUERIES
@@ -12,25 +6,32 @@ TRUE_SNAPSHOTS = [
     for path in features_of(query, HEADLINE_CHANNEL, "true_snapshots.csv")
 ]
 CAVEAT = "" if protostar.catalogue.files else "\ntoy catalogue: no magnetic fields, no radiation transfer"
+KINDS = ["plain", *(["heads"] if protostar.head.recipes else [])]
 
 
-rule plot_analogue_gallery:
-    """What the catalogue looks like: systems through time."""
+rule plot_analogues:
+    """Systems of the catalogue through time, and how well known parameters are recovered."""
     input:
         shards=ANALOGUE_SHARDS,
+        recovery="<results>/protostar/tables/recovery.csv",
         code=code("plots.analogues"),
     output:
-        report(
+        gallery=shown(
             "<results>/protostar/figures/gallery.png",
-            caption="../../report/analogue_gallery.rst",
-            category="Protostars",
-            subcategory="Catalogue",
-            labels={"figure": "systems through time"},
+            "Catalogue",
+            "systems through time",
+            "analogue_gallery",
+        ),
+        recovery=shown(
+            "<results>/protostar/figures/recovery.png",
+            "Benchmark",
+            "recovered parameters",
+            "analogue_recovery",
         ),
     log:
-        "<logs>/plot_analogue_gallery.log",
+        "<logs>/plot_analogues.log",
     benchmark:
-        "<benchmarks>/plot_analogue_gallery.tsv"
+        "<benchmarks>/plot_analogues.tsv"
     conda:
         "../../../envs/environment.yaml"
     threads: 1
@@ -38,31 +39,41 @@ rule plot_analogue_gallery:
         mem_mb=4000,
         runtime=30,
     params:
+        group="protostar",
         channels=protostar.channels,
         decades=protostar.decades,
     script:
-        "../../scripts/protostar/plot_analogue_gallery.py"
+        "../../scripts/plot.py"
 
 
-rule plot_ranked_sheet:
-    """The observation among its best analogues (Fig. 6)."""
+rule plot_ranking:
+    """The observation among its best analogues (Fig. 6), and the distances of all of the catalogue (Fig. 5)."""
     input:
         ranking="<results>/protostar/{query}/{channel}/ranking.parquet",
         query="<results>/protostar/{query}/{channel}/query.npz",
         shards=ANALOGUE_SHARDS,
         code=code("plots.analogues"),
     output:
-        report(
+        sheet=shown(
             "<results>/protostar/figures/{query}/{channel}_sheet.png",
-            caption="../../report/analogue_sheet.rst",
-            category="Protostars",
-            subcategory="Search",
-            labels={"figure": "ranked analogues", "query": "{query}", "channel": "{channel}"},
+            "Search",
+            "ranked analogues",
+            "analogue_sheet",
+            query="{query}",
+            channel="{channel}",
+        ),
+        distances=shown(
+            "<results>/protostar/figures/{query}/{channel}_distances.png",
+            "Search",
+            "distances",
+            "analogue_distances",
+            query="{query}",
+            channel="{channel}",
         ),
     log:
-        "<logs>/plot_ranked_sheet/{query}/{channel}.log",
+        "<logs>/plot_ranking/{query}/{channel}.log",
     benchmark:
-        "<benchmarks>/plot_ranked_sheet/{query}/{channel}.tsv"
+        "<benchmarks>/plot_ranking/{query}/{channel}.tsv"
     conda:
         "../../../envs/environment.yaml"
     threads: 1
@@ -70,41 +81,14 @@ rule plot_ranked_sheet:
         mem_mb=4000,
         runtime=30,
     params:
+        group="protostar",
         decades=protostar.decades,
         method=protostar.use[0],
         metric=protostar.metrics[0],
+        cut=protostar.cut.model_dump(),
         caveat=CAVEAT,
     script:
-        "../../scripts/protostar/plot_ranked_sheet.py"
-
-
-rule plot_distances:
-    """Distances of the catalogue to the query by network and metric (Fig. 5)."""
-    input:
-        ranking="<results>/protostar/{query}/{channel}/ranking.parquet",
-        code=code("plots.analogues"),
-    output:
-        report(
-            "<results>/protostar/figures/{query}/{channel}_distances.png",
-            caption="../../report/analogue_distances.rst",
-            category="Protostars",
-            subcategory="Search",
-            labels={"figure": "distances", "query": "{query}", "channel": "{channel}"},
-        ),
-    log:
-        "<logs>/plot_distances/{query}/{channel}.log",
-    benchmark:
-        "<benchmarks>/plot_distances/{query}/{channel}.tsv"
-    conda:
-        "../../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
-    params:
-        cut=protostar.cut.model_dump(),
-    script:
-        "../../scripts/protostar/plot_distances.py"
+        "../../scripts/plot.py"
 
 
 rule plot_evolution:
@@ -115,12 +99,12 @@ rule plot_evolution:
         shards=ANALOGUE_SHARDS,
         code=code("plots.analogues"),
     output:
-        report(
+        evolution=shown(
             "<results>/protostar/figures/{query}/evolution.png",
-            caption="../../report/analogue_evolution.rst",
-            category="Protostars",
-            subcategory="Search",
-            labels={"figure": "evolution of the best system", "query": "{query}"},
+            "Search",
+            "evolution of the best system",
+            "analogue_evolution",
+            query="{query}",
         ),
     log:
         "<logs>/plot_evolution/{query}.log",
@@ -133,11 +117,12 @@ rule plot_evolution:
         mem_mb=4000,
         runtime=30,
     params:
+        group="protostar",
         channels=lambda wildcards: channels_of(wildcards.query),
         method=protostar.use[0],
         metric=protostar.metrics[0],
     script:
-        "../../scripts/protostar/plot_evolution.py"
+        "../../scripts/plot.py"
 
 
 rule plot_parameters:
@@ -148,12 +133,13 @@ rule plot_parameters:
         shards=ANALOGUE_SHARDS,
         code=code("plots.analogues"),
     output:
-        report(
+        parameters=shown(
             "<results>/protostar/figures/{query}/{channel}_parameters_{kind}.png",
-            caption="../../report/analogue_parameters.rst",
-            category="Protostars",
-            subcategory="Search",
-            labels={"figure": "parameters, {kind}", "query": "{query}", "channel": "{channel}"},
+            "Search",
+            "parameters, {kind}",
+            "analogue_parameters",
+            query="{query}",
+            channel="{channel}",
         ),
     log:
         "<logs>/plot_parameters/{query}/{channel}/{kind}.log",
@@ -166,40 +152,14 @@ rule plot_parameters:
         mem_mb=4000,
         runtime=30,
     params:
+        group="protostar",
         methods=lambda wildcards: methods_of(wildcards.kind),
         metric=protostar.metrics[0],
         cut=protostar.cut.model_dump(),
         isotropic=protostar.isotropic,
         caveat=CAVEAT,
     script:
-        "../../scripts/protostar/plot_parameters.py"
-
-
-rule plot_recovery:
-    """How well known parameters are recovered, by split and method, between chance and the oracle."""
-    input:
-        recovery="<results>/protostar/tables/recovery.csv",
-        code=code("plots.analogues"),
-    output:
-        report(
-            "<results>/protostar/figures/recovery.png",
-            caption="../../report/analogue_recovery.rst",
-            category="Protostars",
-            subcategory="Benchmark",
-            labels={"figure": "recovered parameters"},
-        ),
-    log:
-        "<logs>/plot_recovery.log",
-    benchmark:
-        "<benchmarks>/plot_recovery.tsv"
-    conda:
-        "../../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
-    script:
-        "../../scripts/protostar/plot_recovery.py"
+        "../../scripts/plot.py"
 
 
 rule check_analogues:
@@ -210,13 +170,7 @@ rule check_analogues:
         true_snapshots=TRUE_SNAPSHOTS,
         code=code("evaluation.protostar_checks"),
     output:
-        report(
-            "<results>/protostar/checks.json",
-            caption="../../report/checks.rst",
-            category="Protostars",
-            subcategory="Checks",
-            labels={"figure": "numbers"},
-        ),
+        shown("<results>/protostar/checks.json", "Checks", "numbers"),
     log:
         "<logs>/check_analogues.log",
     benchmark:
@@ -232,20 +186,14 @@ rule check_analogues:
 
 
 TARGETS["protostar"]["figures"] = [
-    "<results>/protostar/figures/gallery.png",
-    "<results>/protostar/figures/recovery.png",
+    rules.plot_analogues.output,
+    [expand(rules.plot_ranking.output, query=query, channel=channels_of(query)) for query in QUERIES],
+    expand(rules.plot_evolution.output, query=QUERIES),
     [
-        expand(
-            "<results>/protostar/figures/{query}/{channel}_{name}.png",
-            query=query,
-            channel=channel,
-            name=name,
-        )
+        expand(rules.plot_parameters.output, query=query, channel=HEADLINE_CHANNEL, kind=KINDS)
         for query in QUERIES
-        for channel in channels_of(query)
-        for name in ["sheet", *FIGURES_OF_HEADLINE * (channel == HEADLINE_CHANNEL)]
+        if HEADLINE_CHANNEL in channels_of(query)
     ],
-    expand("<results>/protostar/figures/{query}/evolution.png", query=QUERIES),
     "<results>/protostar/checks.judged",
 ]
 TARGETS["protostar"]["all"] = [

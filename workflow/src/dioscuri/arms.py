@@ -1,7 +1,9 @@
 """The wavelength grid and resolution of each spectrograph arm, and the air/vacuum conversion."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +27,11 @@ class Arm:
     def wave(self) -> np.ndarray:
         """Grid wavelengths, (L,) float64, Å in vacuum."""
         return np.linspace(self.wave_min, self.wave_max, self.n_pixels)
+
+
+def arms_of(facts: Mapping[str, Mapping[str, Any]]) -> list[Arm]:
+    """The arms of a survey, from name → what config/surveys.yaml says of it."""
+    return [Arm(name, **values) for name, values in facts.items()]
 
 
 def refractive_index_minus_one(wave_vacuum: np.ndarray) -> np.ndarray:

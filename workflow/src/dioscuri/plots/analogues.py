@@ -1,7 +1,6 @@
 """Figures of a search for analogues: catalogue, ranked sheet, distances, evolution, and estimated parameters."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,13 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from dioscuri.analogues.catalogue import Frame, read_frame, read_images, read_metadata
+from dioscuri.analogues.catalogue import read_frame, read_images, read_metadata
 from dioscuri.analogues.estimate import PARAMETERS, available, distributions, isotropic_weights, with_total_mass
 from dioscuri.analogues.observation.query import Query
 from dioscuri.analogues.observation.query_files import load_query
 from dioscuri.analogues.retrieval import distinct
 from dioscuri.analogues.search import analogues, image_of, query_and_members, stretch_of
-from dioscuri.plots.style import ACCENT, FAINT, PAGE, SINGLE, empty, figure
+from dioscuri.plots.style import ACCENT, FAINT, PAGE, SINGLE, File, empty, figure
 
 SKY, VELOCITY = "inferno", "RdBu_r"
 METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#E69F00", "#000000", "#999999")
@@ -51,8 +50,8 @@ def show_image(axes: Axes, image: np.ndarray, channel: str, ceiling: float, deca
 
 
 def gallery(
-    out: str | os.PathLike,
-    shards: Sequence[str | os.PathLike],
+    out: File,
+    shards: Sequence[File],
     channels: Sequence[str],
     *,
     decades: float,
@@ -98,10 +97,10 @@ def gallery(
 
 
 def ranked_sheet(
-    out: str | os.PathLike,
-    ranking_path: str | os.PathLike,
-    query_path: str | os.PathLike,
-    shards: Sequence[str | os.PathLike],
+    out: File,
+    ranking: File,
+    query: File,
+    shards: Sequence[File],
     channel: str,
     *,
     decades: float,
@@ -111,17 +110,17 @@ def ranked_sheet(
     settings: Any = None,
 ) -> None:
     """`draw_sheet` of one method and metric of a ranking."""
-    ranking = pd.read_parquet(ranking_path)
-    part = ranking[(ranking["method"] == method) & (ranking["metric"] == metric)].reset_index(drop=True)
+    table = pd.read_parquet(ranking)
+    part = table[(table["method"] == method) & (table["metric"] == metric)].reset_index(drop=True)
     title = f"{method.replace('_', ' ')}, {metric} distance, {channel.replace('_', ' ')}{caveat}"
-    draw_sheet(out, part, load_query(query_path), shards, channel, decades=decades, title=title, settings=settings)
+    draw_sheet(out, part, load_query(query), shards, channel, decades=decades, title=title, settings=settings)
 
 
 def draw_sheet(
-    out: str | os.PathLike,
+    out: File,
     part: pd.DataFrame,
     query: Query,
-    shards: Sequence[str | os.PathLike],
+    shards: Sequence[File],
     channel: str,
     *,
     decades: float,
@@ -172,13 +171,11 @@ def round_length(half: float) -> float:
     return float(max(step for step in (decade, 2 * decade, 5 * decade) if step <= 0.5 * half))
 
 
-def distance_distributions(
-    out: str | os.PathLike, ranking_path: str | os.PathLike, cut: Mapping[str, Any], settings: Any = None
-) -> None:
+def distance_distributions(out: File, ranking: File, cut: Mapping[str, Any], settings: Any = None) -> None:
     """Distances to the query by method and metric, shifted and scaled; what the cut keeps, and mean − 2σ (Fig. 5)."""
-    ranking = pd.read_parquet(ranking_path)
-    kept = analogues(ranking, cut)
-    groups = list(ranking.groupby(["method", "metric"], sort=False))
+    table = pd.read_parquet(ranking)
+    kept = analogues(table, cut)
+    groups = list(table.groupby(["method", "metric"], sort=False))
     columns = min(4, len(groups))
     rows = -(-len(groups) // columns)
     with figure(out, 2.3 * columns + 0.4, 1.7 * rows + 0.6, settings) as drawing:
@@ -199,22 +196,23 @@ def distance_distributions(
 
 
 def evolution(
-    out: str | os.PathLike,
-    rankings: Mapping[str, str | os.PathLike],
-    shards: Sequence[str | os.PathLike],
+    out: File,
+    rankings: Sequence[File],
+    shards: Sequence[File],
     *,
+    channels: Sequence[str],
     method: str,
     metric: str,
-    truth_path: str | os.PathLike | None = None,
+    truth: File | None = None,
     settings: Any = None,
 ) -> None:
     """Separation, masses, accretion rates and luminosities of the best-matching system, and when its best matches are.
 
-    rankings: channel → ranking; the `BEST` images of each channel are vertical lines (Fig. 4).
+    rankings: one of each channel; the `BEST` images of each channel are vertical lines (Fig. 4).
     """
     metadata = pd.DataFrame(read_metadata(shards)).drop_duplicates(["system", "snapshot"])
     best = {}
-    for channel, path in rankings.items():
+    for channel, path in zip(channels, rankings):
         ranking = pd.read_parquet(path)
         best[channel] = ranking[(ranking["method"] == method) & (ranking["metric"] == metric)].head(BEST)
     votes = pd.concat(best.values())["system"].value_counts()
@@ -242,45 +240,47 @@ def evolution(
             panels[0].plot([], [], color=colour, label=f"{channel.replace('_', ' ')}: {len(here)} of {len(rows)} here")
         drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
         title = f"system {system}: {votes.iloc[0]} of the {votes.sum()} best matches"
-        if truth_path is not None:
-            truth = json.loads(Path(truth_path).read_text(encoding="utf-8"))
-            title += f"; the query is another system, {truth['age1']:.0f} kyr old"
+        if truth:
+            known = json.loads(Path(truth).read_text(encoding="utf-8"))
+            title += f"; the query is another system, {known['age1']:.0f} kyr old"
         panels[0].set_title(title)
         panels[-1].set_xlabel("time since the collapse began [kyr]")
 
 
 def parameter_histograms(
-    out: str | os.PathLike,
-    ranking_path: str | os.PathLike,
+    out: File,
+    ranking: File,
+    shards: Sequence[File],
     cut: Mapping[str, Any],
     methods: Sequence[str],
-    metrics: Mapping[str, str],
+    metric: str,
     *,
-    truth_path: str | os.PathLike | None = None,
-    isotropic: Frame | None = None,
+    truth: File | None = None,
+    isotropic: bool = False,
     caveat: str = "",
     settings: Any = None,
 ) -> None:
     """Histograms and densities of the parameters of the analogues, per method and stacked (Figs. 7 and 8).
 
-    metrics: method → metric. isotropic: the frame of the catalogue, if its images are to be weighed as viewers in all
-    directions would see them. The grey line is the whole catalogue: what would be said without looking.
+    metric: that of plain networks; heads are trained for l1. isotropic: weigh the images of the catalogue as viewers in
+    all directions would see them. The grey line is the whole catalogue: what would be said without looking.
     """
-    ranking = pd.read_parquet(ranking_path)
-    wanted = pd.concat([ranking[(ranking["method"] == m) & (ranking["metric"] == metrics[m])] for m in methods])
+    table = pd.read_parquet(ranking)
+    metrics = {method: "l1" if "/" in method else metric for method in methods}
+    wanted = pd.concat([table[(table["method"] == m) & (table["metric"] == metrics[m])] for m in methods])
     kept = analogues(wanted, cut)
-    columns = with_total_mass({name: ranking[name].to_numpy() for name in ranking.columns})
-    truth = None
-    if truth_path is not None:
-        known = json.loads(Path(truth_path).read_text(encoding="utf-8"))
-        truth = known | {"m_total": known["m1"] + known["m2"]}
+    columns = with_total_mass({name: table[name].to_numpy() for name in table.columns})
+    known = json.loads(Path(truth).read_text(encoding="utf-8")) if truth else None
+    if known is not None:
+        known["m_total"] = known["m1"] + known["m2"]
     parameters = [parameter for parameter in available(columns) if parameter.column in FIG7]
     catalogue = wanted[wanted["method"] == methods[0]]
     members = {method: kept[kept["method"] == method] for method in methods}
     weights = None
-    if isotropic is not None:
+    if isotropic:
+        frame = read_frame(shards[0])
         weights = {
-            name: isotropic_weights(rows["separation"], isotropic.separation_au, 0.5 * isotropic.beam_au[0])
+            name: isotropic_weights(rows["separation"], frame.separation_au, 0.5 * frame.beam_au[0])
             for name, rows in (members | {"all": catalogue}).items()
         }
     with figure(out, PAGE, 5.4, settings) as drawing:
@@ -309,18 +309,18 @@ def parameter_histograms(
                 axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=7))
                 axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 axes.xaxis.set_minor_formatter(NullFormatter())
-            if truth is not None:
-                axes.axvline(max(truth[parameter.column], parameter.floor), color="black", ls="--", lw=2, label="truth")
+            if known is not None:
+                axes.axvline(max(known[parameter.column], parameter.floor), color="black", ls="--", lw=2, label="truth")
             axes.set(xlabel=f"{parameter.label} [{parameter.unit.replace('Msun', 'M☉')}]", yticks=[])
         panels[0].legend(fontsize=6)
         for axes in panels[len(parameters) :]:
             axes.axis("off")
-        drawing.suptitle(f"parameters of the analogues{caveat}", fontsize=9)
+        drawing.suptitle(f"parameters of the analogues{caveat}".replace("\n", ", "), fontsize=9)
 
 
-def recovery(out: str | os.PathLike, recovery_csv: str | os.PathLike, settings: Any = None) -> None:
+def recovery(out: File, recovery: File, settings: Any = None) -> None:
     """Errors of recovered parameters by split and method, between the bounds by random and by oracle analogues."""
-    table = pd.read_csv(recovery_csv)
+    table = pd.read_csv(recovery)
     splits = list(dict.fromkeys(table["split"]))
     parameters = [name for name in dict.fromkeys(table["parameter"]) if name != "all"] + ["all"]
     with figure(out, 2.6 * len(splits) + 1.6, 5.6, settings) as drawing:

@@ -1,6 +1,5 @@
 """Stamps of a frame: its PSF (Fig. 9), and the candidates with what one star and two stars leave of each."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,12 +12,11 @@ from dioscuri.cluster.cutouts import cut_stamps
 from dioscuri.cluster.exposure_psf import ERROR_OVER_NOISE, chip_psf
 from dioscuri.cluster.frames import Frame, read_flt
 from dioscuri.cluster.scene import Scene
-from dioscuri.plots.style import MAP, PAGE, empty, figure
+from dioscuri.plots.style import MAP, PAGE, File, empty, figure
 from dioscuri.psf.effective import Psf
 from dioscuri.stamps.mocks import SIZE, Renderer
 from dioscuri.stamps.optimum import fit_single
 
-File = str | os.PathLike
 SHOWN = 12  # candidates, the most certain ones first
 RESIDUAL = 5.0  # σ at the ends of the colour scale
 

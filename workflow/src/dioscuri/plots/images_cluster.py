@@ -2,8 +2,7 @@
 
 import itertools
 import json
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from matplotlib.patches import Circle
 from dioscuri.cluster.cmd import BINARY, MS
 from dioscuri.cluster.spatial import radial_test
 from dioscuri.cluster.statistics import CHANCE, RATIO_EDGES, SEP_EDGES, WIDE
-from dioscuri.plots.style import ACCENT, COLUMN, FAINT, PAGE, SINGLE, empty, figure
+from dioscuri.plots.style import ACCENT, COLUMN, FAINT, PAGE, SINGLE, File, empty, figure
 from dioscuri.plots.style import BINARY as GREEN
 
-File = str | os.PathLike
 SEQUENCE = {MS: "#D55E00", BINARY: "#56B4E9"}  # Fig. 8 has the main sequence red and the binaries cyan
 CANDIDATE: dict[str, Any] = {"marker": "*", "ls": "", "ms": 9, "mfc": "black", "mec": "white", "mew": 0.6, "zorder": 5}
 BAND_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
@@ -224,28 +222,3 @@ def companions(out: File, known: File, *, pixel_scale: float) -> None:
         panels[2].set(xlabel="true flux ratio", ylabel="flux ratio", xlim=(0, 1.05), ylim=(0, 1.05))
         for axes in (panels[0], panels[2]):
             axes.plot([0, 2.1], [0, 2.1], color="black", lw=0.7)
-
-
-def _frame_psf(out: File, psf: File, training: File) -> None:
-    from dioscuri.plots.images_candidates import frame_psf
-
-    frame_psf(out, psf, training)
-
-
-def _candidate_sheet(out: File, **files: Any) -> None:
-    from dioscuri.plots.images_candidates import candidate_sheet
-
-    candidate_sheet(out, **files)
-
-
-FIGURES: dict[str, Callable[..., None]] = {
-    "cmd": colour_magnitude,
-    "frame_psf": _frame_psf,
-    "candidates": _candidate_sheet,
-    "spatial_map": spatial_map,
-    "radial": radial,
-    "artificial_stars": artificial_stars,
-    "photometry": photometry,
-    "completeness": completeness,
-    "companions": companions,
-}

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,11 @@ from dioscuri.evaluation.image_merits import (
     UNKNOWN,
     Sample,
     rankable,
+    read_merits,
     samples_of,
 )
 from dioscuri.learn import metrics
-from dioscuri.plots.style import ACCENT, FAINT, MAP, PAGE, SINGLE, empty, figure, fraction_axis
+from dioscuri.plots.style import ACCENT, FAINT, MAP, PAGE, SINGLE, File, empty, figure, fraction_axis
 
 # Okabe & Ito again, and a marker each; the optimum is a line above which nothing can lie.
 METHODS: dict[str, dict[str, Any]] = {
@@ -73,9 +73,10 @@ def title(case: str) -> str:
     return case.replace("_", " ")
 
 
-def accuracy_along(merits: pd.DataFrame, axis: str, out: str | os.PathLike, settings: Any = None) -> None:
+def accuracy_along(out: File, merits: File, axis: str, settings: Any = None) -> None:
     """Accuracy (Figs. 6 and 7), and below it TPR and FPR, along one axis of the test grid: a column per case."""
-    rows = merits[(merits["axis"] == axis) & (~merits["method"].isin([ASSUMED, UNKNOWN]))]
+    table = read_merits(merits)
+    rows = table[(table["axis"] == axis) & (~table["method"].isin([ASSUMED, UNKNOWN]))]
     cases = list(dict.fromkeys(rows["case"]))
     with figure(out, max(4.6, 3.4 * len(cases) + 1.9), 5.2, settings) as drawing:
         if not cases:
@@ -117,13 +118,10 @@ def _handles(methods: Sequence[str], paper: bool = False) -> list[Line2D]:
 
 
 def roc_and_confusion(
-    score_files: Sequence[str | os.PathLike],
-    optimum_files: Sequence[str | os.PathLike],
-    out: str | os.PathLike,
-    settings: Any = None,
+    out: File, test_scores: Sequence[File], test_optima: Sequence[File], settings: Any = None
 ) -> None:
     """ROC of every method, and the confusion matrix of the first network (Figs. 4 and 10): a column per case."""
-    tests = [sample for sample in samples_of(score_files, optimum_files) if sample.axis == TEST and sample.members]
+    tests = [sample for sample in samples_of(test_scores, test_optima) if sample.axis == TEST and sample.members]
     with figure(out, max(4.6, 2.2 * len(tests)), 4.9, settings) as drawing:
         panels = drawing.subplots(2, len(tests), squeeze=False, gridspec_kw={"height_ratios": [1.25, 1]})
         for (above, below), sample in zip(panels.T, tests):
@@ -176,9 +174,10 @@ def _confusion(axes: Axes, sample: Sample, network: str) -> None:
 FEWEST = 5  # pairs; a bin with fewer is left white
 
 
-def recall_map(recall: pd.DataFrame, out: str | os.PathLike, settings: Any = None) -> None:
+def recall_map(out: File, recall: File, settings: Any = None) -> None:
     """Share of the test pairs found over separation and flux ratio: a row per case with unequal pairs."""
-    cases, methods = list(dict.fromkeys(recall["case"])), list(dict.fromkeys(recall["method"]))
+    table = read_merits(recall)
+    cases, methods = list(dict.fromkeys(table["case"])), list(dict.fromkeys(table["method"]))
     methods.sort(key=lambda method: method == OPTIMUM)  # the optimum last
     with figure(out, 2.6 * max(len(methods), 2) + 1.4, 2.5 * max(len(cases), 1) + 0.6, settings) as drawing:
         panels = drawing.subplots(max(len(cases), 1), max(len(methods), 1), sharex=True, sharey=True, squeeze=False)
@@ -187,7 +186,7 @@ def recall_map(recall: pd.DataFrame, out: str | os.PathLike, settings: Any = Non
             return
         for row, case in zip(panels, cases):
             for axes, method in zip(row, methods):
-                image = _recall_panel(axes, recall[(recall["case"] == case) & (recall["method"] == method)])
+                image = _recall_panel(axes, table[(table["case"] == case) & (table["method"] == method)])
                 axes.set_title(f"{title(case)}\n{label(method)}", fontsize=8)
             row[0].set_ylabel("flux ratio $F_2/F_1$")
         for axes in panels[-1]:
@@ -216,18 +215,19 @@ def _recall_panel(axes: Axes, bins: pd.DataFrame) -> Any:
 CASE_COLOURS = ("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#E69F00")
 
 
-def psf_mismatch(merits: pd.DataFrame, out: str | os.PathLike, settings: Any = None) -> None:
+def psf_mismatch(out: File, merits: File, settings: Any = None) -> None:
     """FPR and accuracy where the PSF is not the one assumed: a colour per case, a marker per network.
 
     The test sample, whose PSF is the nominal one, stands at zero on both axes.
     """
-    shown = [axis for axis in ("jitter", "wfe") if (merits["axis"] == axis).any()]
+    table = read_merits(merits)
+    shown = [axis for axis in ("jitter", "wfe") if (table["axis"] == axis).any()]
     with figure(out, PAGE, 5.0, settings) as drawing:
         panels = drawing.subplots(2, max(len(shown), 1), sharex="col", sharey="row", squeeze=False)
         if not shown:
             empty(panels[0][0], "no case was tested with other PSFs")
             return
-        rows = merits[merits["axis"].isin(shown) & (merits["method"] != GLRT)]
+        rows = table[table["axis"].isin(shown) & (table["method"] != GLRT)]
         colour = dict(zip(dict.fromkeys(rows["case"]), CASE_COLOURS))
         # The likelihood ratios know nothing of a training: the first case that has each is enough.
         first = rows.drop_duplicates("method").set_index("method")["case"]
@@ -235,7 +235,7 @@ def psf_mismatch(merits: pd.DataFrame, out: str | os.PathLike, settings: Any = N
             for (case, method), points in rows[rows["axis"] == axis].groupby(["case", "method"], sort=False):
                 if method in CLASSICAL and case != first[method]:
                     continue
-                points = _with_nominal(points, merits, str(case), str(method))
+                points = _with_nominal(points, table, str(case), str(method))
                 for axes, name in ((above, "fpr"), (below, "accuracy")):
                     _mismatch_line(axes, points, name, str(method), colour[case])
             above.axhline(0.05, color=FAINT, lw=0.8, zorder=0)
@@ -264,14 +264,14 @@ def _mismatch_line(axes: Axes, points: pd.DataFrame, name: str, method: str, col
     axes.errorbar(points["cell"], y, None if method in CLASSICAL else errors, **style)
 
 
-def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathLike, settings: Any = None) -> None:
-    """Training and validation loss per epoch: a panel per case, a colour per network, a dot at the model kept."""
+def learning_curves(out: File, histories: Sequence[File], settings: Any = None) -> None:
+    """Training and validation loss per epoch: a panel per case, a colour per network, a dot at the model kept.
+
+    `histories`: history.csv of each model, beside its model.json.
+    """
     models = [
-        (
-            json.loads((Path(folder) / "model.json").read_text(encoding="utf-8"))["context"],
-            _history(Path(folder) / "history.csv"),
-        )
-        for folder in model_dirs
+        (json.loads(Path(path).with_name("model.json").read_text(encoding="utf-8"))["context"], _history(path))
+        for path in histories
     ]
     cases = list(dict.fromkeys(model["case"] for model, _ in models))
     with figure(out, max(4.6, 2.1 * len(cases) + 1.6), 3.2, settings) as drawing:
@@ -298,7 +298,7 @@ def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathL
         drawing.legend(handles=handles, loc="outside right center")
 
 
-def _history(path: Path) -> dict[str, np.ndarray]:
+def _history(path: File) -> dict[str, np.ndarray]:
     with open(path, encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}

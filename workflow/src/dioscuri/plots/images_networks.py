@@ -1,6 +1,5 @@
 """Figure of the image networks: layers, what leaves each of them, and one MBConv block (Wu et al. 2023, Fig. 3)."""
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from textwrap import fill
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from dioscuri.learn.images.backbones import SIZE, Backbone, Compact, build
 from dioscuri.plots.images_models import label
-from dioscuri.plots.style import ACCENT, FAINT, PAGE, figure
+from dioscuri.plots.style import ACCENT, FAINT, PAGE, File, figure
 from dioscuri.stamps.channels import RENDERINGS
 
 IMAGES, VECTORS = FAINT, ACCENT
@@ -33,7 +32,7 @@ class Stage:
     n_weights: int
 
 
-def architectures(networks: Mapping[str, Mapping[str, Any]], out: str | os.PathLike, settings: Any = None) -> None:
+def architectures(out: File, networks: Mapping[str, Mapping[str, Any]], settings: Any = None) -> None:
     """Draw every network of `networks` (name → its settings, as in the configuration) as a row of boxes.
 
     Boxes are as high as the logarithm of their images' sides; vectors are coloured.

@@ -1,6 +1,6 @@
 """Figures of stamps: the PSF and what is made with it, which pixels a network goes by, and chance alignments."""
 
-import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 
 from dioscuri.catalogs.published_images import CHANCE_ALIGNMENTS, CHANCE_RADIUS
 from dioscuri.plots.images_models import PAPER, label
-from dioscuri.plots.style import ACCENT, COLUMN, FAINT, MAP, PAGE, SINGLE, figure
+from dioscuri.plots.style import ACCENT, COLUMN, FAINT, MAP, PAGE, SINGLE, File, figure
 from dioscuri.psf.effective import Psf
 from dioscuri.stamps.channels import make_channels
 from dioscuri.stamps.mocks import COLUMNS, SIZE, Noise, Renderer, make_stamps
@@ -49,18 +49,16 @@ def example_sources(seps: tuple[float, ...] = EXAMPLE_SEPS, flux: float = EXAMPL
     return {name: columns[name] for name in COLUMNS}
 
 
-def psf_and_stamps(
-    psf_path: str | os.PathLike, out: str | os.PathLike, *, noise: Noise, seed: int, settings: Any = None
-) -> None:
+def psf_and_stamps(out: File, psf: File, *, noise: Mapping[str, Any], seed: int, settings: Any = None) -> None:
     """The PSF and its profile, a single star and pairs (Figs. 2 and 9), and what the fit of one star leaves of each."""
-    psf = Psf.load(psf_path).member(0)
-    sources, renderer = example_sources(), Renderer(psf)
-    stamps = make_stamps(sources, renderer, noise, seed)
-    fits = fit_single(stamps, noise.variance, renderer)
+    nominal, level = Psf.load(psf).member(0), Noise(**noise)
+    sources, renderer = example_sources(), Renderer(nominal)
+    stamps = make_stamps(sources, renderer, level, seed)
+    fits = fit_single(stamps, level.variance, renderer)
     with figure(out, PAGE, 4.6, settings) as drawing:
         above, below = drawing.subplots(2, 1 + len(stamps))
-        _psf_panel(above[0], psf)
-        _profile_panel(below[0], psf)
+        _psf_panel(above[0], nominal)
+        _profile_panel(below[0], nominal)
         brightest = float(stamps.max())
         for k, sep in enumerate(EXAMPLE_SEPS):
             shown = np.maximum(stamps[k], 1.0)
@@ -104,24 +102,16 @@ def _profile_panel(axes: Axes, psf: Psf) -> None:
     axes.set_title(f"{100 * psf.enclosed(SIZE):.1f} % in the stamp")
 
 
-def occlusion(
-    model: str | os.PathLike,
-    psf_path: str | os.PathLike,
-    out: str | os.PathLike,
-    *,
-    noise: Noise,
-    seed: int,
-    settings: Any = None,
-) -> None:
+def occlusion(out: File, model: File, psf: File, *, noise: Mapping[str, Any], seed: int, settings: Any = None) -> None:
     """A pair one pixel apart, and how much the probability falls where pixels are hidden (Fig. 5)."""
     from dioscuri.learn.images.backbones import Compact
     from dioscuri.learn.images.inference import Classifier
     from dioscuri.learn.images.occlusion import attribution
 
-    sources, renderer = example_sources((OCCLUDED_SEP,)), Renderer(Psf.load(psf_path))
-    stamps = make_stamps(sources, renderer, noise, seed)
+    sources, renderer, level = example_sources((OCCLUDED_SEP,)), Renderer(Psf.load(psf)), Noise(**noise)
+    stamps = make_stamps(sources, renderer, level, seed)
     classifier = Classifier.load(model)
-    channels = make_channels(stamps, classifier.rendering, variance=noise.variance, renderer=renderer)
+    channels = make_channels(stamps, classifier.rendering, variance=level.variance, renderer=renderer)
     net = classifier.networks[0]
     window = 3 if isinstance(net, Compact) else round(3 * net.upscale / SIZE)
     importance = attribution(net, channels, window, max(1, window // 3))[0]
@@ -145,9 +135,9 @@ def occlusion(
         drawing.colorbar(map_, ax=right, label="fall of p where hidden", shrink=0.8)
 
 
-def chance_alignments(chance_csv: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:
+def chance_alignments(out: File, chance: File, settings: Any = None) -> None:
     """Share of chance alignments against density (Fig. 1), with the closed form and the paper's two numbers."""
-    table = pd.read_csv(chance_csv, comment="#")
+    table = pd.read_csv(chance, comment="#")
     with figure(out, COLUMN, 3.6, settings) as drawing:
         axes = drawing.subplots()
         axes.plot(table["density"], table["expected"], color=FAINT, lw=2, label="closed form", zorder=1)

@@ -1,7 +1,6 @@
 """Figures of the LAMOST MRS catalogue: probability against S/N, the simulated night, the candidates."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.lines import Line2D
 
-from dioscuri.arms import Arm
+from dioscuri.arms import Arm, arms_of
 from dioscuri.catalogs.scores import PERCENTILES
 from dioscuri.catalogs.tables import SUFFIX, probability_column, read_catalog
 from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
@@ -23,6 +22,7 @@ from dioscuri.plots.style import (
     FAINT,
     MAP,
     PAGE,
+    File,
     empty,
     figure,
     fraction_axis,
@@ -34,8 +34,8 @@ FEW = 2000  # spectra; below, each one is also drawn as a dot
 
 
 def probability_vs_snr(
-    catalog_path: str | os.PathLike,
-    out: str | os.PathLike,
+    out: File,
+    catalog: File,
     *,
     arm: str,
     penalties: Sequence[float],
@@ -43,9 +43,9 @@ def probability_vs_snr(
     settings: Any = None,
 ) -> None:
     """Distribution of p_q against S/N (Fig. 7), normalised in each S/N bin: columns Λ, rows percentiles q."""
-    catalog = read_catalog(catalog_path)
-    snr = np.asarray(catalog[f"snr_{SUFFIX[arm]}"], float)
-    scored = np.asarray(catalog[f"specflag_{SUFFIX[arm]}"], bool) & (snr > 0)
+    table = read_catalog(catalog)
+    snr = np.asarray(table[f"snr_{SUFFIX[arm]}"], float)
+    scored = np.asarray(table[f"specflag_{SUFFIX[arm]}"], bool) & (snr > 0)
     few = scored.sum() < FEW
     edges = np.geomspace(5, 200, 9 if few else 31), np.linspace(0, 1, 11 if few else 41)
     with figure(out, min(PAGE, 2.6 * len(penalties) + 1.6), 1.9 * len(percentiles) + 0.8, settings) as drawing:
@@ -53,7 +53,7 @@ def probability_vs_snr(
         image = None
         for row, percentile in zip(panels, percentiles):
             for axes, penalty in zip(row, penalties):
-                values = np.asarray(catalog[probability_column(arm, penalty)], float)
+                values = np.asarray(table[probability_column(arm, penalty)], float)
                 p = values[scored, PERCENTILES.index(percentile)]
                 if not len(p):
                     empty(axes, f"no scored {arm} spectra")
@@ -85,17 +85,14 @@ def probability_vs_snr(
 
 
 def night_recall(
-    catalog_path: str | os.PathLike,
-    truth_csv: str | os.PathLike,
-    out: str | os.PathLike,
-    *,
-    arms: Sequence[str],
-    penalty: float = 16,
-    settings: Any = None,
+    out: File, catalog: File, night: File, *, arms: Iterable[str], penalty: float = 16, settings: Any = None
 ) -> None:
-    """The simulated night against its truth: p50 of each exposure over |Δv|; recall in bins of Δv and S/N."""
-    catalog = read_catalog(catalog_path)
-    known = [known_scores(catalog, truth_csv, arm, penalty) for arm in arms]
+    """The simulated night against its truth: p50 of each exposure over |Δv|; recall in bins of Δv and S/N.
+
+    `night`: the folder of its files, with truth.csv.
+    """
+    table = read_catalog(catalog)
+    known = [known_scores(table, Path(night) / "truth.csv", arm, penalty) for arm in arms]
     with figure(out, PAGE, 3.5, settings) as drawing:
         left, middle, right = drawing.subplots(1, 3, width_ratios=(1.25, 1, 1))
         for scores in known:
@@ -159,9 +156,7 @@ class Candidate:
     ccf: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def draw_candidates(
-    candidates: Sequence[Candidate], arms: Sequence[Arm], out: str | os.PathLike, settings: Any = None
-) -> None:
+def draw_candidates(out: File, candidates: Sequence[Candidate], arms: Sequence[Arm], settings: Any = None) -> None:
     """Spectra of SB2 candidates and their cross-correlation functions (Fig. 12), a row each."""
     with figure(out, PAGE, max(2.2, 1.35 * len(candidates) + 0.8), settings) as drawing:
         if not candidates:
@@ -192,11 +187,11 @@ def draw_candidates(
 
 
 def candidates(
-    candidates_fits: str | os.PathLike,
-    shards: Sequence[str | os.PathLike],
-    library_path: str | os.PathLike,
-    arms: Sequence[Arm],
-    out: str | os.PathLike,
+    out: File,
+    candidates: File,
+    shards: Sequence[File],
+    library: File,
+    arms: Mapping[str, Mapping],
     *,
     n_shown: int = 6,
     penalty: float = 16,
@@ -206,14 +201,16 @@ def candidates(
 
     Best: the highest product of p0 over the arms, then of S/N. `shards`: the observed shards that hold them.
     """
-    table = read_catalog(candidates_fits, "CANDIDATES")
-    draw_candidates(_best_candidates(table, shards, library_path, arms, n_shown, penalty), arms, out, settings)
+    table, spectrograph = read_catalog(candidates, "CANDIDATES"), arms_of(arms)
+    draw_candidates(
+        out, _best_candidates(table, shards, library, spectrograph, n_shown, penalty), spectrograph, settings
+    )
 
 
 def _best_candidates(
     table: Any,
-    shards: Sequence[str | os.PathLike],
-    library_path: str | os.PathLike,
+    shards: Sequence[File],
+    library_path: File,
     arms: Sequence[Arm],
     n_shown: int,
     penalty: float,
@@ -254,7 +251,7 @@ def _identity(row: Mapping[str, Any]) -> tuple[str, int, float, float]:
 
 
 def _spectra_of(
-    wanted: Mapping[tuple, Any], shards: Sequence[str | os.PathLike], arms: Sequence[Arm]
+    wanted: Mapping[tuple, Any], shards: Sequence[File], arms: Sequence[Arm]
 ) -> dict[tuple, dict[str, np.ndarray]]:
     """Normalised flux of the wanted exposures (see `_identity`), by arm."""
     spectra: dict[tuple, dict[str, np.ndarray]] = {key: {} for key in wanted}

@@ -1,16 +1,15 @@
 """Figures of the LAMOST MRS mocks: one pair of spectra, and the stars of the training sample."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.lines import Line2D
 
-from dioscuri.arms import Arm
+from dioscuri.arms import Arm, arms_of
 from dioscuri.io import MOCK_SCHEMA, open_shard, read_mock_labels
 from dioscuri.libraries.grid import SpectralLibrary
-from dioscuri.plots.style import ACCENT, BINARY, FAINT, MAP, PAGE, SINGLE, figure
+from dioscuri.plots.style import ACCENT, BINARY, FAINT, MAP, PAGE, SINGLE, File, figure
 from dioscuri.stars.tracks import TrackGrid
 from dioscuri.synthesis.kinematics import Kinematics
 
@@ -25,13 +24,7 @@ EXAMPLE = {
 EXAMPLE_SNR = 50.0  # at least
 
 
-def mock_pair(
-    shard: str | os.PathLike,
-    library_path: str | os.PathLike,
-    arms: Sequence[Arm],
-    out: str | os.PathLike,
-    settings: Any = None,
-) -> None:
+def mock_pair(out: File, shard: File, library: File, arms: Mapping[str, Mapping], settings: Any = None) -> None:
     """A binary and its own primary (Fig. 2): noise-free fluxes above, normalised mocks below.
 
     Drawn is the pair of the mock shard that is most like the paper's example, in every arm of the shard.
@@ -40,15 +33,15 @@ def mock_pair(
     pair = example_pair(labels)
     row = {name: float(values[pair]) for name, values in labels.items()}
     with open_shard(shard, MOCK_SCHEMA) as stream:
-        shown = [arm for arm in arms if arm.name in stream]
+        shown = [arm for arm in arms_of(arms) if arm.name in stream]
         spectra = {
             arm.name: [stream[f"{arm.name}/{kind}"][pair] + 1.0 for kind in ("single", "binary")] for arm in shown
         }
-    library = SpectralLibrary.load(library_path)
+    models = SpectralLibrary.load(library)
     with figure(out, PAGE, 5.4, settings) as drawing:
         panels = drawing.subplots(2, len(shown), sharex="col", squeeze=False)
         for column, arm in zip(panels.T, shown):
-            primary, secondary = component_fluxes(row, library, arm)
+            primary, secondary = component_fluxes(row, models, arm)
             scale = np.median(primary + secondary)
             column[0].plot(arm.wave, (primary + secondary) / scale, color=BINARY, lw=0.8)
             column[0].plot(arm.wave, primary / scale, color=SINGLE, lw=0.8)
@@ -98,16 +91,11 @@ def _title(row: Mapping[str, float]) -> str:
 
 
 def hr_diagram(
-    shards: Sequence[str | os.PathLike],
-    out: str | os.PathLike,
-    *,
-    tracks_path: str | os.PathLike | None = None,
-    n_pairs: int = 2000,
-    settings: Any = None,
+    out: File, shards: Sequence[File], *, tracks: File | None = None, n_pairs: int = 2000, settings: Any = None
 ) -> None:
     """Teff and logg of primaries and secondaries of the training sample (Fig. 1); colour: L₂/L₁.
 
-    Drawn are the first `n_pairs` pairs, over solar isochrones where `tracks_path` is given.
+    Drawn are the first `n_pairs` pairs, over solar isochrones where `tracks` is given.
     """
     labels: dict[str, np.ndarray] = {}
     for path in shards:
@@ -120,8 +108,8 @@ def hr_diagram(
     with figure(out, PAGE, 4.2, settings) as drawing:
         panels = drawing.subplots(1, 2, sharex=True, sharey=True)
         for axes, k, name in zip(panels, (1, 2), ("primary", "secondary")):
-            if tracks_path is not None:
-                _isochrones(axes, TrackGrid.load(tracks_path))
+            if tracks is not None:
+                _isochrones(axes, TrackGrid.load(tracks))
             points = axes.scatter(
                 labels[f"teff{k}"],
                 labels[f"logg{k}"],
@@ -137,7 +125,7 @@ def hr_diagram(
         panels[0].set(xlim=(max(8200.0, labels["teff1"].max() + 100), min(3800.0, labels["teff2"].min() - 100)))
         panels[0].set(ylim=(5.3, min(0.8, labels["logg1"].min() - 0.2)))
         drawing.colorbar(points, ax=panels, label="log$_{10}$ L$_2$/L$_1$", extend="both", pad=0.01)
-        if tracks_path is not None:
+        if tracks is not None:
             panels[1].legend(loc="upper left")
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from dioscuri.plots.style import (
     FAINT,
     PAGE,
     SINGLE,
+    File,
     empty,
     figure,
     fraction_axis,
@@ -33,11 +33,14 @@ from dioscuri.plots.style import (
 DODGE = {"blue": 0.97, "red": 1.03}  # arms stand side by side on the axis of Λ, so that both are seen
 
 
-def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathLike, settings: Any = None) -> None:
-    """Training and validation loss per epoch: a panel per arm, a colour per Λ, a dot at the model kept."""
+def learning_curves(out: File, histories: Sequence[File], settings: Any = None) -> None:
+    """Training and validation loss per epoch: a panel per arm, a colour per Λ, a dot at the model kept.
+
+    `histories`: history.csv of each model, beside its model.json.
+    """
     models = [
-        (json.loads((Path(d) / "model.json").read_text(encoding="utf-8")), _history(Path(d) / "history.csv"))
-        for d in model_dirs
+        (json.loads(Path(path).with_name("model.json").read_text(encoding="utf-8")), _history(path))
+        for path in histories
     ]
     arms = sorted({model["arm"] for model, _ in models})
     colour = shades([model["penalty"] for model, _ in models])
@@ -67,9 +70,9 @@ def learning_curves(model_dirs: Sequence[str | os.PathLike], out: str | os.PathL
         drawing.legend(handles=handles, loc="outside right center")
 
 
-def rates_vs_penalty(rates_csv: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:
+def rates_vs_penalty(out: File, rates: File, settings: Any = None) -> None:
     """TPR and FPR against Λ (Fig. 4) with 68 % binomial errors, beside Table 3 and the double-peaked CCF."""
-    table = read_rates(rates_csv)
+    table = read_rates(rates)
     with figure(out, PAGE, 3.8, settings) as drawing:
         for axes, name in zip(drawing.subplots(1, 2), ("tpr", "fpr")):
             for arm in dict.fromkeys(table["arm"]):
@@ -127,22 +130,16 @@ DETECTABILITY = {
 }
 
 
-def detectability(
-    score_files: Sequence[str | os.PathLike],
-    out: str | os.PathLike,
-    *,
-    penalty: float = 16,
-    settings: Any = None,
-) -> None:
+def detectability(out: File, scores: Sequence[File], *, penalty: float = 16, settings: Any = None) -> None:
     """TPR on the test binaries against one label at a time (Fig. 6), mean over seeds; grey: the sample."""
     found: dict[str, list[np.ndarray]] = {}
     labels: dict[str, np.ndarray] = {}
-    for arm, penalties in by_arm_and_penalty(score_files).items():
+    for arm, penalties in by_arm_and_penalty(scores).items():
         for path in penalties.get(float(penalty), []):
-            _, scores = read_test_scores(path)
-            binary = scores["y"] == 1
-            found.setdefault(arm, []).append(scores["p"][binary] > 0.5)
-            labels = {name: scores[name][binary] for name in DETECTABILITY}
+            _, table = read_test_scores(path)
+            binary = table["y"] == 1
+            found.setdefault(arm, []).append(table["p"][binary] > 0.5)
+            labels = {name: table[name][binary] for name in DETECTABILITY}
             labels["dv"] = np.abs(labels["dv"])
     with figure(out, PAGE, 5.2, settings) as drawing:
         for axes, (name, (label, edges)) in zip(drawing.subplots(2, 3).flat, DETECTABILITY.items()):
@@ -166,9 +163,9 @@ def detectability(
 FEWEST = 10.0  # sum of weights; a bin of the reliability curve with less says nothing
 
 
-def reliability(calibration_json: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:
+def reliability(out: File, calibration: File, settings: Any = None) -> None:
     """Share of binaries against predicted probability; negatives count Λ times: the diagonal is perfect."""
-    arms = json.loads(Path(calibration_json).read_text(encoding="utf-8"))["arms"]
+    arms = json.loads(Path(calibration).read_text(encoding="utf-8"))["arms"]
     with figure(out, PAGE if len(arms) > 1 else COLUMN, 4.0, settings) as drawing:
         for axes, (arm, content) in zip(drawing.subplots(1, len(arms), squeeze=False)[0], arms.items()):
             axes.plot([0, 1], [0, 1], color=FAINT, lw=1)
@@ -183,9 +180,9 @@ def reliability(calibration_json: str | os.PathLike, out: str | os.PathLike, set
         drawing.legend(handles=handles, loc="outside right center")
 
 
-def penalty_shift(calibration_json: str | os.PathLike, out: str | os.PathLike, settings: Any = None) -> None:
+def penalty_shift(out: File, calibration: File, settings: Any = None) -> None:
     """How far each trained Λ moves the logits from the lowest one, median and 1σ of spectra; line: −ln Λ."""
-    arms = json.loads(Path(calibration_json).read_text(encoding="utf-8"))["arms"]
+    arms = json.loads(Path(calibration).read_text(encoding="utf-8"))["arms"]
     with figure(out, COLUMN, 3.6, settings) as drawing:
         axes = drawing.subplots()
         penalties = sorted({entry["penalty"] for content in arms.values() for entry in content["shift"]["to"]})
@@ -224,9 +221,7 @@ class TwinCurve:
     p84: np.ndarray
 
 
-def twin_binaries(
-    curves: Sequence[TwinCurve], out: str | os.PathLike, *, penalty: float = 16, settings: Any = None
-) -> None:
+def twin_binaries(out: File, curves: Sequence[TwinCurve], *, penalty: float = 16, settings: Any = None) -> None:
     """Probability of twin binaries against Δv (Fig. 5): a row per arm, a column per star, bands 16–84 %."""
     names = list(dict.fromkeys(curve.name for curve in curves))
     arms = list(dict.fromkeys(curve.arm for curve in curves))
@@ -249,7 +244,7 @@ def twin_binaries(
         drawing.legend(handles=handles, loc="outside right center")
 
 
-def _history(path: Path) -> Mapping[str, np.ndarray]:
+def _history(path: File) -> Mapping[str, np.ndarray]:
     with open(path, encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}

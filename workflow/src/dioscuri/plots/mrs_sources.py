@@ -1,15 +1,14 @@
 """Figures of what MRS mocks are made from: our spectra beside other libraries and stars, and the paper's example."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dioscuri.arms import Arm
+from dioscuri.arms import Arm, arms_of
 from dioscuri.mocks.pairs import one_spectrum
-from dioscuri.plots.style import ACCENT, BINARY, FAINT, PAGE, SINGLE, figure
+from dioscuri.plots.style import ACCENT, BINARY, FAINT, PAGE, SINGLE, File, figure
 from dioscuri.spectra.continuum import fit_continuum
 from dioscuri.stars.tracks import TrackGrid, describe_star
 
@@ -33,7 +32,7 @@ class Comparison:
         return float(np.std(self.ours - self.theirs))
 
 
-def cross_library(comparisons: Sequence[Comparison], out: str | os.PathLike, settings: Any = None) -> None:
+def cross_library(out: File, comparisons: Sequence[Comparison], settings: Any = None) -> None:
     """The embedded synthesizer beside other libraries and stars: a row per star, a column per arm."""
     names = list(dict.fromkeys(one.name for one in comparisons))
     arms = list(dict.fromkeys(one.arm for one in comparisons))
@@ -56,20 +55,20 @@ def cross_library(comparisons: Sequence[Comparison], out: str | os.PathLike, set
 
 
 def papers_pair(
-    tracks: TrackGrid, arms: Sequence[Arm], out: str | os.PathLike, settings: Any = None
+    out: File, tracks: File, arms: Mapping[str, Mapping], settings: Any = None
 ) -> dict[str, dict[str, float]]:
     """The binary of the paper's Fig. 2 (1 and 0.9 M☉, solar, 5 Gyr, Δv = 100 km/s), synthesized without noise.
 
     Relative fluxes F R² above, over their continua below. Returns the two stars, as the tracks describe them.
     """
-    example = FIGURE_2
+    example, grid, spectrograph = FIGURE_2, TrackGrid.load(tracks), arms_of(arms)
     stars = {
-        name: describe_star(tracks, mass, example["feh"], age_gyr=example["age_gyr"])
+        name: describe_star(grid, mass, example["feh"], age_gyr=example["age_gyr"])
         for name, mass in (("primary", example["m1"]), ("secondary", example["q"] * example["m1"]))
     }
     with figure(out, PAGE, 5.0, settings) as drawing:
-        panels = drawing.subplots(2, len(arms), sharex="col", sharey="row", squeeze=False)
-        for column, arm in zip(panels.T, arms):
+        panels = drawing.subplots(2, len(spectrograph), sharex="col", sharey="row", squeeze=False)
+        for column, arm in zip(panels.T, spectrograph):
             primary = _seen(stars["primary"], 0.0, arm)
             secondary = _seen(stars["secondary"], example["dv"], arm)
             both = primary + secondary

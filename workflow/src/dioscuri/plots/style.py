@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib import colormaps, rc_context
@@ -17,6 +17,8 @@ from matplotlib.figure import Figure
 from dioscuri.io import atomic
 from dioscuri.job import provenance
 from dioscuri.learn.metrics import binomial_interval
+
+File: TypeAlias = str | os.PathLike  # where a figure goes, or what it is drawn from
 
 COLUMN, PAGE = 5.0, 9.0  # inches: width of a one-panel and of a full-page figure
 DPI = 150
