@@ -25,7 +25,7 @@ ROOMS = {
     "stamps": LEAVES | {"psf", "learn"},
     "cluster": LEAVES | {"stars", "psf", "stamps", "learn"},
     "analogues": LEAVES | {"learn"},
-    "catalogs": LEAVES | {"learn"},
+    "catalogs": LEAVES | {"stars", "learn"},
     "evaluation": LEAVES | {"libraries", "spectra", "learn", "catalogs"},
 }
 ROOMS["plots"] = LEAVES | set(ROOMS) - {"plots"}
