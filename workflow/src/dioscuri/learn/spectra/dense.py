@@ -80,7 +80,7 @@ def train_dense(
     Returns the network of the epoch with the least validation loss, its logit calibrated there, and the history.
     """
     torch.manual_seed(seed)
-    generator = _generator(seed)
+    generator = generator_of(seed)
     random = np.random.default_rng(seed)
     x, snrg = (torch.tensor(values, dtype=torch.float32) for values in (sample.x, sample.snrg))
     y = np.asarray(sample.y, bool)
@@ -94,7 +94,7 @@ def train_dense(
     net.scale.copy_(x.std(0) + 0.01)
     # Validation spectra are seen eight times, each time with other noise: a steadier loss.
     rows = np.repeat(np.flatnonzero(held), 8)
-    seen = Noise(systematics, _generator(seed + 99))(x[rows], snrg[rows])
+    seen = Noise(systematics, generator_of(seed + 99))(x[rows], snrg[rows])
     target = torch.tensor(y[rows], dtype=torch.float32)
     larger, smaller = (negative, positive) if len(negative) > len(positive) else (positive, negative)
     steps = 2 * len(larger) // settings.batch
@@ -127,7 +127,8 @@ def train_dense(
     return net.eval(), history
 
 
-def _generator(seed: int) -> torch.Generator:
+def generator_of(seed: int) -> torch.Generator:
+    """Torch's random numbers from a seed."""
     generator = torch.Generator()
     generator.manual_seed(seed)
     return generator

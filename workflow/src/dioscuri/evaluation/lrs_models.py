@@ -1,0 +1,97 @@
+"""Makes, keeps and reads the models of LRS: components, fits and networks, in one folder."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dioscuri.io import write_json
+from dioscuri.learn.spectra.dense import DenseSettings, Noise, Sample, generator_of, load_dense, save_dense, train_dense
+from dioscuri.spectra import lrs_frame
+from dioscuri.spectra.compressed import Components, fit_components
+from dioscuri.spectra.pair_fit import PairFitter, make_fitter
+
+COMPONENTS, FITTER, RANGE = "components.h5", "pair_fit.h5", "range.json"
+# Classes of the training by truth: what the HR diagram calls intermediate holds these mass ratios, and singles are
+# singles; fainter companions and near twins belong to neither (Jing et al. 2025, §2.1: high ratios are not trained).
+INTERMEDIATE = (0.6, 0.93)
+CHI2_QUANTILE = 0.99
+
+
+def make_models(stars: Mapping[str, np.ndarray], flux: np.ndarray, width: float, folder: str | os.PathLike) -> None:
+    """Components and fits of noise-free mocks: `stars` columns (N,), `flux` (N, L) normalised − 1, into `folder`."""
+    folder = Path(folder)
+    spectra = flux.astype(np.float32)
+    components = fit_components(spectra, width)
+    projected = components.project(spectra)
+    fitter = make_fitter(projected, stars, components.systematics)
+    components.save(folder / COMPONENTS)
+    fitter.save(folder / FITTER)
+    single = stars["q"] == 0
+    seen = observed(projected[single], stars["snrg"][single], components, seed=1)
+    prior = np.stack([stars["teff1"], stars["logg1"], stars["feh"]], axis=1)[single]
+    fits = fitter.fit(seen, stars["snrg"][single], prior, np.array([350.0, 0.12, 0.35]))
+    chi2 = np.minimum(fits.chi2_single, fits.chi2_pair)
+    teff = np.percentile(stars["teff1"], [0.5, 99.5])
+    write_json(folder / RANGE, {"teff": teff.tolist(), "chi2_max": float(np.quantile(chi2, CHI2_QUANTILE))})
+
+
+def observed(x: np.ndarray, snrg: np.ndarray, components: Components, seed: int) -> np.ndarray:
+    """Components (S, K) as a night would show them."""
+    import torch  # here: reading a model needs it, listing files does not
+
+    noise = Noise(components.systematics, generator_of(seed))
+    return noise(torch.tensor(x), torch.tensor(np.asarray(snrg), dtype=torch.float32)).numpy()
+
+
+def true_classes(q: np.ndarray) -> np.ndarray:
+    """1 intermediate, 0 single, −1 neither, (N,), by the true mass ratio (0: single)."""
+    return np.select([q == 0, (q > INTERMEDIATE[0]) & (q < INTERMEDIATE[1])], [0, 1], -1)
+
+
+def train_networks(
+    stars: Mapping[str, np.ndarray],
+    flux: np.ndarray,
+    classes: np.ndarray,
+    components: Components,
+    seed: int,
+    path: str | os.PathLike,
+    settings: DenseSettings = DenseSettings(),
+) -> list[dict[str, float]]:
+    """Train one dense network on noise-free spectra of `classes` 0 and 1 and write it; returns the history."""
+    used = classes >= 0
+    x = components.project(flux[used].astype(np.float32))
+    sample = Sample(x, classes[used] == 1, stars["snrg"][used], stars["system_id"][used])
+    net, history = train_dense(sample, components.systematics, seed, settings)
+    info: dict[str, Any] = asdict(settings) | {"seed": seed, "n_binaries": int(sample.y.sum()), "history": history}
+    save_dense(path, [net], [info | {"n_singles": int((~sample.y).sum())}])
+    return history
+
+
+def load_folder(folder: str | os.PathLike) -> tuple[Components, PairFitter, dict[str, Any]]:
+    """Components, fits and range of a folder made by `make_models`."""
+    folder = Path(folder)
+    missing = [name for name in (COMPONENTS, FITTER, RANGE) if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder}: no {', '.join(missing)}; make the models of lamost_lrs there (`make release`)")
+    limits = json.loads((folder / RANGE).read_text(encoding="utf-8"))
+    return Components.load(folder / COMPONENTS), PairFitter.load(folder / FITTER), limits
+
+
+def pack(models: Sequence[str | os.PathLike], path: str | os.PathLike) -> None:
+    """All seeds in one file."""
+    nets, infos = [], []
+    for model in models:
+        found, header = load_dense(model)
+        nets += found
+        infos += header["models"]
+    save_dense(path, nets, infos)
+
+
+def pixels_of(low: float, high: float) -> np.ndarray:
+    """Pixels (L,) of the usual ones between two wavelengths [Å]: for tests of what a result rests on."""
+    return lrs_frame.kept() & (low <= lrs_frame.WAVE) & (high >= lrs_frame.WAVE)
