@@ -18,6 +18,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/lamost_mrs/names.smk"
 include: "workflow/rules/images/names.smk"
 include: "workflow/rules/cluster/names.smk"
+include: "workflow/rules/lamost_lrs/names.smk"
 
 
 pathvars:
@@ -25,6 +26,7 @@ pathvars:
     logs=f"results/{settings.preset}/logs",
     benchmarks=f"results/{settings.preset}/benchmarks",
     library=f"resources/library/{library_digest()}",
+    lrs_library=f"resources/library/{lrs_library_digest()}",
 
 
 report: "workflow/report/workflow.rst"
@@ -37,6 +39,8 @@ include: "workflow/rules/lamost_mrs/evaluate.smk"
 include: "workflow/rules/lamost_mrs/ingest.smk"
 include: "workflow/rules/lamost_mrs/infer.smk"
 include: "workflow/rules/lamost_mrs/catalog.smk"
+include: "workflow/rules/lamost_lrs/mocks.smk"
+include: "workflow/rules/lamost_lrs/train.smk"
 include: "workflow/rules/images/stamps.smk"
 include: "workflow/rules/cluster/photometry.smk"
 include: "workflow/rules/protostar/names.smk"
@@ -87,6 +91,12 @@ rule lamost_mrs:
         TARGETS["lamost_mrs"]["all"],
 
 
+rule lamost_lrs:
+    """LAMOST LRS (Jing et al. 2025): catalogue, figures and checks."""
+    input:
+        TARGETS["lamost_lrs"]["all"],
+
+
 rule mocks:
     """All mock observations."""
     input:
@@ -115,6 +125,7 @@ rule release:
     """Train and pack the models that `dioscuri predict` uses (with config/release.yaml), and test them."""
     input:
         rules.pack_spectra.output,
+        rules.pack_lrs.output,
         expand(rules.pack_images.output, survey=["csst", "hst"]),
         expand(rules.summarise_images.output, survey=["csst", "hst"]),
         surveys_of("all"),

@@ -102,8 +102,8 @@ def test_all_mistakes_are_told_at_once_a_line_each(mistakes):
             "max must lie a whole number (two or more) of steps above min",
         ),
         (
-            {"surveys": ["lamost_lrs"]},
-            "surveys ['lamost_lrs'] are not built yet; accepted: csst, hst, lamost_mrs, protostar",
+            {"lamost_lrs": {"training": "hrd", "spectra": ["a.fits"]}},
+            "training: hrd needs `catalogue`, a table with photometry and parallaxes of `spectra`",
         ),
         (
             {"surveys": ["lamost_mr"]},

@@ -54,3 +54,29 @@ rule pack_images:
         runtime=15,
     script:
         "../scripts/pack_images.py"
+
+
+rule pack_lrs:
+    """Pack what `dioscuri predict --survey lamost_lrs` needs; calibrations on real stars stay as they are."""
+    input:
+        networks=lrs_networks(),
+        parts=[*rules.make_lrs_models.output, *rules.make_lrs_templates.output],
+        code=code("evaluation.lrs_models"),
+    output:
+        networks=f"{RELEASED}/lamost_lrs/dense.safetensors",
+        parts=expand(
+            f"{RELEASED}/lamost_lrs/{{name}}",
+            name=["components.h5", "pair_fit.h5", "range.json", "templates.h5"],
+        ),
+    log:
+        "<logs>/pack_lrs.log",
+    benchmark:
+        "<benchmarks>/pack_lrs.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    script:
+        "../scripts/lamost_lrs/pack_models.py"

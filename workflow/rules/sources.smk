@@ -52,3 +52,25 @@ rule build_library:
         seed=settings.seed,
     script:
         "../scripts/build_library.py"
+
+
+use rule build_library as build_lrs_library with:
+    input:
+        code=code("libraries.sources"),
+        lines=(
+            [lrs.library.linelist]
+            if lrs.library.linelist
+            else sorted(map(str, PACKAGE.glob("synthesis/data/*")))
+        ),
+        files=[*lrs.library.files, *filter(None, [lrs.library.wave_file])],
+    output:
+        "<lrs_library>/variant{variant}.h5",
+    log:
+        "<logs>/build_lrs_library/variant{variant}.log",
+    benchmark:
+        "<benchmarks>/build_lrs_library/variant{variant}.tsv"
+    params:
+        library=lrs.library.model_dump(exclude={"variants", *AXES}),
+        axes={name: nodes(getattr(lrs.library, name)) for name in AXES},
+        arms=arm_facts("lamost_lrs"),
+        seed=settings.seed,

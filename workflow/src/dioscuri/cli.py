@@ -99,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_predict(verb: argparse.ArgumentParser) -> None:
     """Options of `predict`: those of one survey are refused by the others, and default to what its module says."""
     verb.add_argument("files", nargs="+", metavar="FILE", help="FITS files, globs or folders")
-    verb.add_argument("--survey", required=True, help="whose files these are: csst, hst, lamost_mrs, protostar")
+    verb.add_argument("--survey", required=True, help="csst, hst, lamost_mrs, lamost_lrs or protostar")
     verb.add_argument("-o", "--output", type=Path, help="table to write: .csv, .fits or .parquet")
     verb.add_argument("--plot", type=Path, help="figure to write: .png or .pdf")
     verb.set_defaults(run=_predict)
@@ -110,6 +110,10 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
     mrs.add_argument("--draws", type=int, help="Monte-Carlo noise draws (default 20)")
     mrs.add_argument("--coadds", action="store_true", default=None, help="score co-added spectra too")
     mrs.add_argument("--models", type=Path, help="folder of models (default: the released ones)")
+
+    lrs = verb.add_argument_group("lamost_lrs (with --models; --catalogue TABLE: labels by obsid or file)")
+    lrs.add_argument("--snrg-min", type=float, help="S/N in g at or below which spectra are refused (default 20)")
+    lrs.add_argument("--calibration", type=Path, help="calibration on real stars of your own, made by the workflow")
 
     images = verb.add_argument_group("csst and hst (with --models, too)")
     images.add_argument(

@@ -60,7 +60,7 @@ def train_networks(
     components: Components,
     seed: int,
     path: str | os.PathLike,
-    settings: DenseSettings = DenseSettings(),
+    settings: DenseSettings,
 ) -> list[dict[str, float]]:
     """Train one dense network on noise-free spectra of `classes` 0 and 1 and write it; returns the history."""
     used = classes >= 0

@@ -92,7 +92,8 @@ def measure(
     model, covered = library_spectra(library, teff, logg, feh, width)
     if covered.sum() < FEWEST_STARS:
         raise ValueError(
-            f"calibration of '{release}': {int(covered.sum())} stars within the library, accepted: {FEWEST_STARS} or more"
+            f"calibration of '{release}': {int(covered.sum())} stars within the library, accepted: {FEWEST_STARS} or "
+            "more"
         )
     seen = np.isfinite(sigma[covered])
     residual = np.where(seen, flux[covered] - model[covered], 0.0).astype(float)
@@ -109,8 +110,8 @@ def measure(
     scatter = (weight * left**2).sum(0) / np.maximum(weight.sum(0), 1e-9)
     inverse = np.linalg.inv(np.einsum("st,sl,su->ltu", terms, weight, terms) + 1e-6 * np.eye(terms.shape[1]))
     errors = np.sqrt(scatter[:, None] * np.einsum("ltt->lt", inverse)).T
-    ends = (tuple(np.percentile(values, [1, 99])) for values in (teff, feh))
-    return Calibration(release, solution.T, errors, int(covered.sum()), *ends, float(width))
+    ends = [(float(np.percentile(values, 1)), float(np.percentile(values, 99))) for values in (teff, feh)]
+    return Calibration(release, solution.T, errors, int(covered.sum()), ends[0], ends[1], float(width))
 
 
 def save(path: str | os.PathLike, calibrations: Mapping[str, Calibration], provenance: Mapping[str, Any]) -> None:
@@ -133,7 +134,7 @@ def load(path: str | os.PathLike) -> dict[str, Calibration]:
         for group in stream.values():
             attributes = group.attrs
             ends = [(float(attributes[name][0]), float(attributes[name][1])) for name in ("teff", "feh")]
-            arrays = [group[name][:].astype(float) for name in ("coefficients", "errors")]
+            value, error = (group[name][:].astype(float) for name in ("coefficients", "errors"))
             release, n, width = str(attributes["release"]), int(attributes["n_stars"]), float(attributes["width"])
-            found[release] = Calibration(release, *arrays, n, *ends, width)
+            found[release] = Calibration(release, value, error, n, ends[0], ends[1], width)
     return found

@@ -1,4 +1,4 @@
-"""Mock LRS of the field: systems that the library can serve, normalised at rest without noise, and what was left out."""
+"""Mock LRS of the field: systems that the library can serve, normalised at rest, without noise."""
 
 import json
 import logging

@@ -16,9 +16,9 @@ import pandas as pd
 from dioscuri import door
 from dioscuri.io import atomic
 
-SURVEYS = ("csst", "hst", "lamost_mrs", "protostar")
+SURVEYS = ("csst", "hst", "lamost_mrs", "lamost_lrs", "protostar")
 LONGEST = 60  # rows that people read
-FILES = ("psf",)  # options that name one file
+FILES = ("psf", "calibration")  # options that name one file
 FOLDERS = ("models",)
 
 

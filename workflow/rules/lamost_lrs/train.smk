@@ -1,0 +1,81 @@
+# Components, fits of one and two stars, and networks.
+
+
+rule make_lrs_models:
+    """Components and polynomial fits of the training mocks, and the range in which they hold."""
+    input:
+        mocks="<results>/lamost_lrs/mocks/train.h5",
+        code=code("evaluation.lrs_models", "mocks.lrs_mocks"),
+    output:
+        components="<results>/lamost_lrs/models/components.h5",
+        fitter="<results>/lamost_lrs/models/pair_fit.h5",
+        range="<results>/lamost_lrs/models/range.json",
+    log:
+        "<logs>/make_lrs_models.log",
+    benchmark:
+        "<benchmarks>/make_lrs_models.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=60,
+    params:
+        width=lrs.smoothing,
+    script:
+        "../../scripts/lamost_lrs/make_models.py"
+
+
+rule train_lrs_dense:
+    """Train the dense network on components: one seed."""
+    input:
+        mocks="<results>/lamost_lrs/mocks/train.h5",
+        components="<results>/lamost_lrs/models/components.h5",
+        code=code("evaluation.lrs_models", "mocks.lrs_mocks"),
+    output:
+        "<results>/lamost_lrs/dense/seed{seed}/model.safetensors",
+    log:
+        "<logs>/train_lrs_dense/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/train_lrs_dense/seed{seed}.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        runtime=60,
+    params:
+        epochs=lrs.epochs,
+    script:
+        "../../scripts/lamost_lrs/train_dense.py"
+
+
+rule make_lrs_templates:
+    """Velocity templates of the mocks' own library."""
+    input:
+        library="<lrs_library>/variant0.h5",
+        code=code("lamost.lrs_reduction"),
+    output:
+        "<results>/lamost_lrs/models/templates.h5",
+    log:
+        "<logs>/make_lrs_templates.log",
+    benchmark:
+        "<benchmarks>/make_lrs_templates.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        width=lrs.smoothing,
+    script:
+        "../../scripts/lamost_lrs/make_templates.py"
+
+
+TARGETS["lamost_lrs"]["models"] = [
+    lrs_networks(),
+    rules.make_lrs_models.output,
+    rules.make_lrs_templates.output,
+]
+TARGETS["lamost_lrs"]["all"] = TARGETS["lamost_lrs"]["models"]

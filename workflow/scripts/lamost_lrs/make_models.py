@@ -1,0 +1,16 @@
+"""Components and fits of low-resolution mocks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dioscuri.evaluation.lrs_models import make_models
+from dioscuri.job import logged, use_threads
+from dioscuri.mocks.lrs_mocks import read_mocks
+
+if TYPE_CHECKING:
+    from snakemake.iocontainers import snakemake
+
+with logged(snakemake.log[0]):
+    use_threads(snakemake.threads)
+    stars, flux = read_mocks(snakemake.input.mocks)
+    make_models(stars, flux, snakemake.params.width, Path(snakemake.output.range).parent)
