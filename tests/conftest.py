@@ -28,7 +28,7 @@ def real_data() -> Path:
 def repository_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The workflow and its package in a folder of its own, which a test may edit and fill."""
     copy = tmp_path_factory.mktemp("dioscuri")
-    for name in ("Snakefile", "config", "envs", "profiles", "benchmarks", "workflow", "tests/presets"):
+    for name in ("Snakefile", "config", "envs", "profiles", "benchmarks", "models", "workflow", "tests/presets"):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, copy / name)
         else:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FIRST = {"seeds": [1], "spectra": ["observed/*.fits"], "arms": ["blue"]}
+FIRST = {"models": "trained", "seeds": [1], "spectra": ["observed/*.fits"], "arms": ["blue"]}
 EVALUATION = ["summarise_spectra", "plot_mrs_models", "check_spectra", "judge_checks"]
 CATALOGUE = ["build_catalog", "select_candidates", "plot_mrs_catalog"]
 

@@ -10,8 +10,8 @@ from dioscuri.arms import C_KMS, air_to_vacuum
 from dioscuri.learn.spectra.inference import Ensemble, load_released
 from dioscuri.paths import models_folder
 from dioscuri.predict import predict
-from dioscuri.release import load_templates
 from dioscuri.spectra.continuum import fit_continuum
+from dioscuri.spectra.templates import load_templates
 from dioscuri.spectra.velocity import VelocityMeter
 from dioscuri.synthesis.kinematics import Kinematics
 

@@ -6,12 +6,13 @@ import pytest
 import torch
 from astropy.io import fits
 
-from dioscuri import predict, release
+from dioscuri import predict
 from dioscuri.arms import Arm
 from dioscuri.cli import main
 from dioscuri.learn.spectra.inference import save_released
 from dioscuri.learn.spectra.networks import build
 from dioscuri.predict import lamost_mrs
+from dioscuri.spectra.templates import load_templates, save_templates
 from dioscuri.spectra.velocity import Templates
 
 ARMS = {"blue": Arm("blue", 5000, 5300, 3347, 7500), "red": Arm("red", 6350, 6750, 3509, 7500)}
@@ -33,7 +34,7 @@ def models(tmp_path_factory):
         info = {"arm": name, "network": NETWORK, "penalty": 16.0, "seed": 1, "grid": grid, "version": "0"}
         info |= {"schema": "dioscuri/model/1", "training": {}}
         save_released(folder / f"{name}.safetensors", [(build(NETWORK, arm.n_pixels).eval(), info)])
-    release.save_templates(folder / "templates.h5", templates, {})
+    save_templates(folder / "templates.h5", templates, {})
     return folder.parent
 
 
@@ -46,7 +47,7 @@ def files(tmp_path):
 
 
 def test_templates_come_back_as_they_went(models):
-    (arm, templates) = release.load_templates(models / "lamost_mrs" / "templates.h5", ["blue"])["blue"]
+    (arm, templates) = load_templates(models / "lamost_mrs" / "templates.h5", ["blue"])["blue"]
     assert arm == ARMS["blue"]
     assert templates.teff.tolist() == [5800.0]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dioscuri.config import ConfigError, load_config
 from dioscuri.io import digest
-from dioscuri.paths import format_number, parse_number, shard_names
+from dioscuri.paths import format_number, models_folder, parse_number, shard_names
 
 ROOT = workflow.basedir  # one checkout may serve many folders: snakemake -s <checkout>/Snakefile
 
@@ -35,6 +35,11 @@ def checked_settings():
 
 settings = checked_settings()
 mrs = settings.lamost_mrs
+
+
+def released(*parts):
+    """A file of the released models."""
+    return str(from_here(models_folder().joinpath(*parts)))
 
 
 def code(*modules):

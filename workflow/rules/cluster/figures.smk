@@ -103,4 +103,5 @@ if CLUSTER:
         TARGETS["hst"][stage] += [
             rules.plot_cluster.output,
             rules.plot_simulated_cluster.output if FIELD else [],
+            "<results>/hst/tables/cluster_checks.json",
         ]

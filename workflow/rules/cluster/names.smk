@@ -35,7 +35,9 @@ def psf_file(wildcards):
 
 
 def search_models():
-    """The networks that search the cluster: the headline case's, all seeds."""
+    """The networks that search the cluster: the released ones, or those of the headline case, all seeds."""
+    if settings.hst.released:
+        return [released("hst", "compact.safetensors")]
     return expand(
         "<results>/hst/{case}/{network}/seed{seed}/model.ckpt",
         case=settings.hst.headline,

@@ -110,9 +110,14 @@ for survey in IMAGES:
 
 
 for survey in IMAGES:
-    TARGETS[survey]["figures"] = [
-        expand([*rules.plot_image_mocks.output, *rules.plot_image_models.output], survey=survey),
-        expand("<results>/{survey}/figures/{name}.png", survey=survey, name=merits_figures(survey)),
-        f"<results>/{survey}/checks.judged",
-    ]
+    # Released networks have been checked where they were released.
+    TARGETS[survey]["figures"] = (
+        []
+        if IMAGES[survey].released
+        else [
+            expand([*rules.plot_image_mocks.output, *rules.plot_image_models.output], survey=survey),
+            expand("<results>/{survey}/figures/{name}.png", survey=survey, name=merits_figures(survey)),
+            f"<results>/{survey}/checks.judged",
+        ]
+    )
     TARGETS[survey]["all"] = TARGETS[survey]["catalogs"] + TARGETS[survey]["figures"]

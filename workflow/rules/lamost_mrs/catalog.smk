@@ -26,6 +26,7 @@ rule build_catalog:
     params:
         arms=mrs.arms,
         penalties=mrs.inference.penalties,
+        models=[scoring_models(arm) for arm in mrs.arms] if mrs.released else "trained in this run",
         source_radius=mrs.catalog.source_radius,
         table=mrs.table.model_dump(),
         zero_points=mrs.catalog.model_dump(include={"zero_point", "zero_point_error"}),

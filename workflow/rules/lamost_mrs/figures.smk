@@ -70,7 +70,7 @@ rule plot_mrs_catalog:
         catalog="<results>/lamost_mrs/catalogs/mrs.parquet",
         candidates="<results>/lamost_mrs/catalogs/candidates.fits",
         shards=observed("<results>/lamost_mrs/ingest/shard{shard}.h5"),
-        library="<library>/variant0.h5",
+        templates=TEMPLATES,
         night=NIGHT,
         code=code("plots.mrs_catalog"),
     output:
@@ -140,10 +140,14 @@ rule check_spectra:
         "../../scripts/lamost_mrs/check_spectra.py"
 
 
-TARGETS["lamost_mrs"]["figures"] = [
+OF_THE_MODELS = [
     rules.plot_mrs_mocks.output,
     rules.plot_mrs_models.output,
-    rules.plot_mrs_catalog.output,
     "<results>/lamost_mrs/checks.judged",
+]
+# Released models have been checked where they were released.
+TARGETS["lamost_mrs"]["figures"] = [
+    rules.plot_mrs_catalog.output,
+    [] if mrs.released else OF_THE_MODELS,
 ]
 TARGETS["lamost_mrs"]["all"] = TARGETS["lamost_mrs"]["catalogs"] + TARGETS["lamost_mrs"]["figures"]

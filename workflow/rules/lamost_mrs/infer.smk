@@ -5,7 +5,7 @@ rule infer_shard:
     """Score one shard in one arm: every Λ, seed and noise draw (eqs. 8 and 9)."""
     input:
         shard="<results>/lamost_mrs/ingest/shard{shard}.h5",
-        models=lambda wildcards: models([wildcards.arm], mrs.inference.penalties),
+        models=lambda wildcards: scoring_models(wildcards.arm),
         code=code("catalogs.scores"),
     output:
         "<results>/lamost_mrs/{arm}/inference/shard{shard}.parquet",

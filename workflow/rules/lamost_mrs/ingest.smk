@@ -48,7 +48,7 @@ checkpoint plan_shards:
     params:
         spectra=mrs.spectra,
         files_per_shard=mrs.ingest.files_per_shard,
-        folders=folders_seen,
+        folders=lambda wildcards: folders_seen(mrs.spectra),
     script:
         "../../scripts/lamost_mrs/plan_shards.py"
 
@@ -60,7 +60,7 @@ rule ingest_shard:
         plan=ancient("<results>/lamost_mrs/ingest/plan.json"),
         manifest=ancient("<results>/lamost_mrs/ingest/manifest.json"),
         night=NIGHT,
-        library="<library>/variant0.h5",
+        templates=TEMPLATES,
         code=code("lamost.ingest", "lamost.surveys", "spectra.velocity"),
     output:
         shard="<results>/lamost_mrs/ingest/shard{shard}.h5",

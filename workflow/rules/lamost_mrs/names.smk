@@ -62,10 +62,23 @@ def models(arms=mrs.arms, penalties=mrs.penalties, file="model.ckpt"):
     )
 
 
-def folders_seen(wildcards):
-    """Fingerprint of the folders that hold the spectra: it changes when files come or go."""
+def scoring_models(arm):
+    """What scores the observations of an arm: the released networks, or those of this run."""
+    return (
+        [released("lamost_mrs", f"{arm}.safetensors")]
+        if mrs.released
+        else models([arm], mrs.inference.penalties)
+    )
+
+
+# Velocities are measured with the spectra that the networks were trained on.
+TEMPLATES = released("lamost_mrs", "templates.h5") if mrs.released else "<library>/variant0.h5"
+
+
+def folders_seen(patterns):
+    """Fingerprint of the folders that hold the observations: it changes when files come or go."""
     folders = set()
-    for pattern in mrs.spectra:
+    for pattern in patterns:
         found = places(pattern)
         folders.update(filter(os.path.isdir, found))
         if found == [os.path.expanduser(pattern)]:  # a folder is read to the bottom
@@ -86,8 +99,17 @@ def observed(pattern):
     )
 
 
-if nowhere := [pattern for pattern in mrs.spectra if not places(pattern)]:
-    lines = [f"lamost_mrs.spectra: {pattern}: no such file or folder" for pattern in nowhere]
+GIVEN = {
+    "lamost_mrs.spectra": mrs.spectra,
+    "csst.stamps": settings.csst.stamps,
+    "hst.stamps": settings.hst.stamps,
+}
+if nowhere := [
+    f"{key}: {name}: no such file or folder"
+    for key, names in GIVEN.items()
+    for name in names
+    if not places(name)
+]:
     raise WorkflowError(
-        "\n  ".join(["spectra that are not there:", *lines, f"paths are relative to {os.getcwd()}"])
+        "\n  ".join(["observations that are not there:", *nowhere, f"paths are relative to {os.getcwd()}"])
     )

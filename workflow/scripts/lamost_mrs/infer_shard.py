@@ -1,6 +1,5 @@
 """Scores one shard of observations in one arm."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dioscuri.catalogs.scores import score_shard
@@ -13,7 +12,7 @@ with logged(snakemake.log[0]):
     score_shard(
         snakemake.input.shard,
         snakemake.wildcards.arm,
-        [Path(path).parent for path in snakemake.input.models],
+        snakemake.input.models,
         snakemake.output[0],
         **snakemake.params.inference,
         seed=snakemake.params.seed,

@@ -8,17 +8,16 @@ from dioscuri.job import logged, provenance, use_threads
 from dioscuri.lamost.ingest import Limits, ingest_files, write
 from dioscuri.lamost.inputs import read_manifest
 from dioscuri.lamost.surveys import SURVEYS
-from dioscuri.libraries.grid import SpectralLibrary
-from dioscuri.spectra.velocity import Templates, VelocityMeter
+from dioscuri.spectra.templates import velocity_meters
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     use_threads(snakemake.threads)
-    params, library = snakemake.params, SpectralLibrary.load(snakemake.input.library)
+    params = snakemake.params
     arms = [Arm(name, **facts) for name, facts in params.arms.items()]
-    meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
+    meters = velocity_meters(snakemake.input.templates, arms)
     limits = Limits(params.snr_min, npixbad_max=params.npixbad_max)
     files = read_manifest(Path(snakemake.input.manifest))[int(snakemake.wildcards.shard)]
     ingested = ingest_files(files, SURVEYS[params.survey], arms, meters, limits=limits, coadds=params.coadds)

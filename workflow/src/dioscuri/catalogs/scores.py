@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ def score_column(penalty: float, percentile: int) -> str:
 def score_shard(
     shard: str | os.PathLike,
     arm: str,
-    model_dirs: Sequence[str | os.PathLike],
+    models: Sequence[str | os.PathLike],
     out: str | os.PathLike,
     *,
     penalties: Sequence[float],
@@ -41,17 +42,30 @@ def score_shard(
 ) -> None:
     """Score one arm of an observed shard with all models of each penalty (eq. 9) and write its score table.
 
+    `models`: model.ckpt files, or a released .safetensors file, whose logits are shifted to the penalties it lacks.
     Rows in the order of the shard: key, source_id, obsid, exposure, file, arm, and for each Λ five float32 columns
     pb_pct_<Λ>_p0 … p100. A masked arm has NaN. `draws` noise realisations per spectrum, keyed by observation.
     """
-    from dioscuri.learn.spectra.inference import Ensemble, load_model
+    from dioscuri.learn.calibration import nearest_penalty
+    from dioscuri.learn.spectra.inference import Ensemble, load_models
 
     use_threads(threads)
-    models = [load_model(folder, arm) for folder in model_dirs]
+    ensemble = Ensemble(load_models(models, arm))
+    released = [path for path in models if Path(path).suffix == ".safetensors"]
+    shift_from = nearest_penalty(ensemble.penalties, np.median(penalties)) if released else None
+    for path in released:
+        log.info("released models %s: trained at Λ = %s, others by a shift of the logit", path, ensemble.penalties)
     exposures = read_exposures(shard)
     flux, sigma = read_spectra(shard, arm)
-    percentiles = Ensemble(models).percentiles(
-        flux, sigma, exposures["key"], ARM_INDEX[arm], n_draws=draws, seed=seed, penalties=penalties
+    percentiles = ensemble.percentiles(
+        flux,
+        sigma,
+        exposures["key"],
+        ARM_INDEX[arm],
+        n_draws=draws,
+        seed=seed,
+        penalties=penalties,
+        shift_from=shift_from,
     )
     write_scores(out, exposures, arm, percentiles, settings)
     log.info("%s: %d exposures scored in the %s arm", out, len(flux), arm)

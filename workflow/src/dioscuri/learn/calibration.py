@@ -1,5 +1,6 @@
 """Whether a probability means what it says, and how a penalty moves it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,11 @@ def reliability(p: np.ndarray, y: np.ndarray, penalty: float = 1.0, n_bins: int 
     filled = total > 0
     error = np.sum(total[filled] * np.abs(predicted - observed)[filled]) / total.sum()
     return Reliability(edges, predicted, observed, total, float(error))
+
+
+def nearest_penalty(trained: Sequence[float], wanted: float) -> float:
+    """The trained Λ closest to the wanted one in ratio: whose logits are to be shifted."""
+    return min(trained, key=lambda value: abs(np.log(value / wanted)))
 
 
 def shift_logit(logit: np.ndarray, from_penalty: float, to_penalty: float) -> np.ndarray:

@@ -14,7 +14,6 @@ from dioscuri.catalogs.scores import PERCENTILES
 from dioscuri.catalogs.tables import SUFFIX, probability_column, read_catalog
 from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
 from dioscuri.io import read_exposures, read_spectra
-from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.plots.style import (
     ACCENT,
     ARM_COLOUR,
@@ -28,7 +27,7 @@ from dioscuri.plots.style import (
     fraction_axis,
     recall_points,
 )
-from dioscuri.spectra.velocity import Templates, VelocityMeter
+from dioscuri.spectra.templates import velocity_meters
 
 FEW = 2000  # spectra; below, each one is also drawn as a dot
 
@@ -190,7 +189,7 @@ def candidates(
     out: File,
     candidates: File,
     shards: Sequence[File],
-    library: File,
+    templates: File,
     arms: Mapping[str, Mapping],
     *,
     n_shown: int = 6,
@@ -203,14 +202,14 @@ def candidates(
     """
     table, spectrograph = read_catalog(candidates, "CANDIDATES"), arms_of(arms)
     draw_candidates(
-        out, _best_candidates(table, shards, library, spectrograph, n_shown, penalty), spectrograph, settings
+        out, _best_candidates(table, shards, templates, spectrograph, n_shown, penalty), spectrograph, settings
     )
 
 
 def _best_candidates(
     table: Any,
     shards: Sequence[File],
-    library_path: File,
+    templates: File,
     arms: Sequence[Arm],
     n_shown: int,
     penalty: float,
@@ -227,8 +226,7 @@ def _best_candidates(
         return []
     wanted = {_identity(row): row for row in chosen}
     spectra = _spectra_of(wanted, shards, arms)
-    library = SpectralLibrary.load(library_path)
-    meters = {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
+    meters = velocity_meters(templates, arms)
     found = []
     for key, row in wanted.items():
         curves, velocity = {}, np.empty(0)

@@ -109,8 +109,9 @@ def _cell(name: str, value: Any, digits: dict[str, int]) -> str:
     return door.printable(Path(value).name if name == "file" else str(value))
 
 
-def write(table: pd.DataFrame, path: Path, information: dict) -> None:
+def write(table: pd.DataFrame, path: str | Path, information: dict) -> None:
     """Write the table as CSV, FITS or Parquet, by suffix; whole or not at all, whatever its texts are."""
+    path = Path(path)
     text = [name for name in table if table[name].dtype == object]
     table = table.assign(**{name: table[name].fillna("").astype(str).map(door.printable) for name in text})
     with atomic(path) as temporary:
@@ -135,6 +136,6 @@ def _write_fits(table: pd.DataFrame, path: Path, information: dict) -> None:
     output.write(path, format="fits", overwrite=True)
 
 
-def plot(table: pd.DataFrame, path: Path, information: dict) -> None:
+def plot(table: pd.DataFrame, path: str | Path, information: dict) -> None:
     """Draw what was found, in the way of its survey."""
-    module_of(information["survey"]).plot(table, path, information)
+    module_of(information["survey"]).plot(table, Path(path), information)

@@ -38,7 +38,7 @@ def predict(
     psf_oversampling: int | None = None,
     noise: float | None = None,
     background: float = 0.0,
-    models: Path | None = None,
+    models: Path | Sequence[str] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every stamp with p and log_bf of being two stars; separations of those that may be.
 
@@ -91,7 +91,7 @@ def predict(
     information = {
         "survey": "csst",
         "extension": "UNRESOLVED_PAIRS",
-        "header": {"NOISE": noise, "BACKGRND": background},
+        "header": {"NOISE": noise, "BACKGRND": background, "NETWORKS": network_caption(classifier)},
         "software": f"dioscuri {dioscuri.__version__}",
         "networks": network_caption(classifier),
     }

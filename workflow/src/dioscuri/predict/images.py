@@ -1,5 +1,6 @@
 """What predictions on images share: which networks, which PSF, and the words for what could not be scored."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,17 @@ OK, LIKELIHOOD = "ok", "ok: likelihood only"
 PAIR_ABOVE = 0.0  # ln of the Bayes factor from which separation, angle and flux ratio are given
 
 
-def find_networks(survey: str, folder: Path | None) -> "Classifier | None":
+def find_networks(survey: str, folder: Path | Sequence[str] | None) -> "Classifier | None":
     """The networks of a survey: released ones, or those of a results folder; None where there are none.
 
     `folder` (None: the released models) has <survey>/compact.safetensors, or is the results folder of a run, whose
-    cases with hidden positions and unequal pairs go first. Given and without networks it is a ValueError.
+    cases with hidden positions and unequal pairs go first; or it is a list of the files. Given and without networks
+    it is a ValueError.
     """
     from dioscuri.learn.images.inference import Classifier
 
+    if folder is not None and not isinstance(folder, Path):
+        return Classifier.load(list(folder))
     root = folder or models_folder()
     released = root / survey / RELEASED
     if released.is_file():

@@ -44,8 +44,9 @@ def predict(
     """
     from dioscuri.lamost.ingest import Limits, ingest_files
     from dioscuri.lamost.mrs import MRS
+    from dioscuri.learn.calibration import nearest_penalty
     from dioscuri.learn.spectra.inference import Ensemble, load_released
-    from dioscuri.release import load_templates
+    from dioscuri.spectra.templates import load_templates
     from dioscuri.spectra.velocity import VelocityMeter
 
     penalty, draws = door.positive(penalty, "--penalty"), door.counted(draws, "--draws")
@@ -55,7 +56,7 @@ def predict(
         raise ValueError(f"--arm: found {', '.join(strange)}; accepted: {', '.join(SUFFIX)}")
     templates = load_templates(folder / "templates.h5", chosen)
     ensembles = {name: Ensemble(load_released(folder / f"{name}.safetensors", arm=name)) for name in chosen}
-    trained = {name: _nearest(ensemble.penalties, penalty) for name, ensemble in ensembles.items()}
+    trained = {name: nearest_penalty(ensemble.penalties, penalty) for name, ensemble in ensembles.items()}
     meters = {name: VelocityMeter(template, arm) for name, (arm, template) in templates.items()}
     limits = Limits()
     ingested = ingest_files(
@@ -90,11 +91,6 @@ def predict(
         "models": str(folder),
     }
     return table, information
-
-
-def _nearest(trained: Sequence[float], penalty: float) -> float:
-    """The trained Λ closest to `penalty` in ratio."""
-    return min(trained, key=lambda value: abs(np.log(value / penalty)))
 
 
 def _scored(exposures: Mapping[str, Any], arm: str, percentiles: np.ndarray, snr_min: float) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """What all blocks of settings share: strictness, and the kinds of numbers."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,6 +8,7 @@ Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+Models = Literal["released", "trained"] | None  # None: released ones for observations of the user's own
 
 
 class Settings(BaseModel):

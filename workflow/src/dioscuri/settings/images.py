@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dioscuri.settings.base import Count, Fraction, Positive, PositiveFloat, Settings
+from dioscuri.settings.base import Count, Fraction, Models, Positive, PositiveFloat, Settings
 from dioscuri.settings.star_cluster import Cluster
 
 Axis = Literal["snr", "sep", "jitter", "wfe"]
@@ -143,6 +143,14 @@ class Alignment(Settings):
 class Images(Settings):
     """One camera: what csst and hst share."""
 
+    models: Models = Field(
+        None,
+        description="released: score with models/; trained: train first; null: released for your own stamps or frames",
+    )
+    stamps: list[str] = Field(
+        default_factory=list,
+        description="csst: files, globs or folders of stamps of your own that are scored (hst: cluster.frames)",
+    )
     psf: PsfSource
     banks: dict[Name, Bank] = Field(description="banks of PSFs by name")
     noise: Noise
@@ -158,6 +166,12 @@ class Images(Settings):
     grids: dict[Axis, Grid] = Field(description="test grids by axis")
     alignment: Alignment
     cluster: Cluster | None = Field(None, description="frames of a star cluster that are searched (hst)")
+
+    @property
+    def released(self) -> bool:
+        """Whether the released networks score, so that nothing needs to be trained."""
+        observed = bool(self.stamps or (self.cluster and self.cluster.frames))
+        return self.models == "released" or (self.models is None and observed)
 
     @model_validator(mode="after")
     def _references_exist(self) -> "Images":
@@ -179,6 +193,8 @@ class Images(Settings):
             values = getattr(self, key)
             if len(set(values)) != len(values):
                 mistakes.append(f"{key} repeats a value: {values}")
+        if self.stamps and self.cluster:
+            mistakes.append("stamps are scored by csst; hst takes cluster.frames")
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from dioscuri.settings.base import Count, Fraction, Positive, PositiveFloat, Settings
+from dioscuri.settings.base import Count, Fraction, Models, Positive, PositiveFloat, Settings
 
 ArmName = Literal["blue", "red"]
 
@@ -203,6 +203,10 @@ class LamostMrs(Settings):
         description="files, globs or folders of LAMOST MRS FITS; empty: a simulated night",
     )
     table: StarTable = Field(default_factory=StarTable, description="a user's table of the observed stars")
+    models: Models = Field(
+        None,
+        description="released: score with models/; trained: train first; null: released where spectra are given",
+    )
     arms: Annotated[list[ArmName], Field(min_length=1)] = Field(description="arms to train and score")
     population: Population
     mocks: Mocks
@@ -216,12 +220,17 @@ class LamostMrs(Settings):
     night: Night
     catalog: MrsCatalog
 
+    @property
+    def released(self) -> bool:
+        """Whether the released models score, so that nothing needs to be trained."""
+        return self.models == "released" or (self.models is None and bool(self.spectra))
+
     @model_validator(mode="after")
     def _references_exist(self) -> "LamostMrs":
         if self.network not in self.networks:
             raise ValueError(f"network '{self.network}' is not one of networks: {', '.join(self.networks)}")
         untrained = [p for p in self.inference.penalties if p not in self.penalties]
-        if untrained:
+        if untrained and not self.released:
             raise ValueError(f"inference.penalties {untrained} are not among penalties {self.penalties}")
         for name in ("arms", "penalties", "seeds"):
             values = getattr(self, name)

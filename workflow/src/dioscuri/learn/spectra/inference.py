@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,14 @@ def load_model(path: str | PathLike, arm: str | None = None) -> Model:
     state, info = read_checkpoint(path, MODEL_SCHEMA)
     _check_arm(path, info, arm)
     return _network(state, info), info
+
+
+def load_models(paths: Sequence[str | PathLike], arm: str | None = None) -> list[Model]:
+    """The networks of `model.ckpt` files (or their folders) and of released .safetensors files."""
+    models: list[Model] = []
+    for path in paths:
+        models += load_released(path, arm) if Path(path).suffix == ".safetensors" else [load_model(path, arm)]
+    return models
 
 
 def save_released(path: str | PathLike, models: Sequence[Model], dtype: torch.dtype = torch.float16) -> None:

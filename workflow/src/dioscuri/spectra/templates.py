@@ -1,0 +1,65 @@
+"""Velocity templates: in the small file that is released with the networks, or made of a library."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dioscuri.arms import Arm
+from dioscuri.io import atomic, open_shard
+from dioscuri.libraries.grid import SpectralLibrary
+from dioscuri.spectra.velocity import Templates, VelocityMeter
+
+TEMPLATE_SCHEMA = "dioscuri/templates/1"
+
+
+def velocity_meters(path: str | os.PathLike, arms: Sequence[Arm]) -> dict[str, VelocityMeter]:
+    """A meter for each arm: with the templates of a released file, or those of a library, as `path` holds them."""
+    with h5py.File(path, "r") as stream:
+        released = stream.attrs.get("schema") == TEMPLATE_SCHEMA
+    if released:
+        stored = load_templates(path, [arm.name for arm in arms])
+        strange = [arm.name for arm in arms if stored[arm.name][0] != arm]
+        if strange:
+            raise ValueError(f"{path}: templates of another grid in {', '.join(strange)} (instruments in surveys.yaml)")
+        return {arm.name: VelocityMeter(stored[arm.name][1], arm) for arm in arms}
+    library = SpectralLibrary.load(Path(path))
+    return {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
+
+
+def save_templates(
+    path: str | os.PathLike, templates: Mapping[str, tuple[Arm, Templates]], provenance: Mapping
+) -> None:
+    """Write velocity templates of every arm, with the arm's grid, into one HDF5 file."""
+    with atomic(path) as temporary, h5py.File(temporary, "w") as stream:
+        stream.attrs["schema"] = TEMPLATE_SCHEMA
+        stream.attrs["provenance"] = json.dumps(provenance)
+        for name, (arm, template) in templates.items():
+            group = stream.create_group(name)
+            for key in ("wave_min", "wave_max", "n_pixels", "resolution"):
+                group.attrs[key] = getattr(arm, key)
+            group["wave"] = template.wave
+            group["flux"] = np.asarray(template.flux, np.float32)
+            group["teff"] = template.teff
+
+
+def load_templates(path: str | os.PathLike, arms: Sequence[str]) -> dict[str, tuple[Arm, Templates]]:
+    """Velocity templates of `arms` with their grids; an arm that the file lacks is an error that names both."""
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no velocity templates there; give --models a folder made by `make release`")
+    with open_shard(path, TEMPLATE_SCHEMA) as stream:
+        unknown = [name for name in arms if name not in stream]
+        if unknown:
+            raise ValueError(f"{path}: no templates of arm {', '.join(unknown)}; it has {', '.join(stream)}")
+        found = {}
+        for name in arms:
+            group = stream[name]
+            facts = {key: group.attrs[key].item() for key in ("wave_min", "wave_max", "n_pixels", "resolution")}
+            found[name] = (
+                Arm(name, **facts),
+                Templates(group["wave"][:], group["flux"][:], group["teff"][:]),
+            )
+    return found
