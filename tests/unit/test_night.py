@@ -4,9 +4,11 @@ import csv
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from dioscuri.arms import Arm
+from dioscuri.catalogs.user_table import read_stars
 from dioscuri.door import expand_inputs
 from dioscuri.flags import Refusal
 from dioscuri.lamost.files import COADD
@@ -14,7 +16,8 @@ from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.ingest import ingest_files
 from dioscuri.lamost.mrs import MRS
 from dioscuri.lamost.mrs_files import read_mrs
-from dioscuri.lamost.night import System, draw_system, simulate_night
+from dioscuri.lamost.night import simulate_night
+from dioscuri.lamost.simulated_stars import IMPOSTORS, Star, System, draw_system
 from dioscuri.lamost.telescope import DETECTORS, observe
 from dioscuri.libraries.build import assemble
 from dioscuri.libraries.grid import SpectralLibrary, log_grid, window_of
@@ -159,6 +162,38 @@ def test_a_library_without_dwarfs_is_an_error(library):
         draw_system("single", np.random.default_rng(0), cool, (10, 20))
     system = draw_system("sb2", np.random.default_rng(0), library, (10, 20))
     assert isinstance(system, System) and len(system.stars) == 2 and 10 <= system.snr <= 20
+
+
+def test_several_nights_of_a_survey(library, tmp_path):
+    """One star keeps its orbit over files, nights and designations; a user's table of it can be read."""
+    truth = simulate_night(
+        tmp_path, library, ARMS, 7, n_sb2=4, n_single=0, n_exposures=1, n_nights=3, n_impostors=1, snr=(20, 60)
+    )
+    table = pd.read_csv(truth, converters={"kind": str})
+    assert set(table["kind"]) == {"sb2", *IMPOSTORS, "empty", "nan", "truncated", "foreign"}
+    binaries = table[(table["kind"] == "sb2") & ~table["file"].str.contains("again")]
+    visits = binaries.groupby("object")["obsid"].nunique()
+    assert sorted(visits) == [1, 1, 2, 3]
+    one = table[table["object"] == visits.idxmax()]
+    assert one["period"].nunique() == one["q"].nunique() == 1 and one["v1"].nunique() >= 3
+    names = {read_mrs(tmp_path / file).designation for file in table[table["object"] == "sb20"]["file"].unique()}
+    again = table[table["file"].str.contains("again")]
+    assert len(again) == 2 and set(again["object"]) == {"sb20"} and len(names) == 1
+    stars = read_stars(tmp_path / "stars.csv")
+    assert len(stars) == 4 + len(IMPOSTORS) and stars["g"].between(5, 18).all()
+    assert (stars["bp_rp"].max() > 2.3) and (stars["parallax"].max() > 3)
+
+
+def test_eclipses_come_when_the_stars_are_in_line():
+    """Edge-on, equal stars of 1 R☉: the primary is hidden at bjd0, the secondary half a turn later."""
+    stars = (Star(6000, 4.4, 0, 0, 1.0, 10, amplitude=90.0), Star(6000, 4.4, 0, 0, 1.0, 10, amplitude=-90.0))
+    pair = System(stars, 1.0, 5.0, 50.0, 4.0, 0.0, 0.7, 2_458_820.3, np.pi / 2, 2.0)
+    assert pair.eclipsing
+    first, second = pair.light(pair.bjd0), pair.light(pair.bjd0 + 2.0)
+    assert first[0] < 0.01 < 0.99 < first[1] and second[1] < 0.01 < 0.99 < second[0]
+    assert pair.light(pair.bjd0 + 1.0).tolist() == [1.0, 1.0]
+    assert pair.velocities(pair.bjd0) == pytest.approx((5.0, 5.0))
+    assert pair.velocities(pair.bjd0 + 0.1)[0] < 5.0, "after its eclipse the primary approaches"
 
 
 def test_truncated_file_is_truncated(night):

@@ -12,6 +12,7 @@ import pytest
 from astropy.table import Table
 
 from dioscuri.flags import Quality, Refusal
+from dioscuri.lamost.simulated_stars import IMPOSTORS
 from dioscuri.learn.metrics import auc
 
 pytestmark = pytest.mark.workflow
@@ -71,7 +72,7 @@ def test_every_exposure_is_in_the_catalogue_or_among_the_refused(demo, truth, sc
     assert len(keys(scored)) == len(scored)
     assert keys(scored).isdisjoint(keys(refused))
     assert keys(scored) | keys(refused) == keys(truth)
-    assert set(scored["kind"]) == {"sb2", "single"}
+    assert set(scored["kind"]) == {"sb2", "single", *IMPOSTORS}
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -94,6 +95,15 @@ def test_catalogue_is_table_4_with_units(catalog):
             assert np.all(np.diff(percentiles[scored], axis=1) >= 0)
             assert percentiles[scored].min() >= 0 and percentiles[scored].max() <= 1
             np.testing.assert_array_equal(scored, catalog[f"specflag_{arm}"])
+
+
+def test_one_star_is_one_source_over_nights_and_designations(demo, catalog, truth):
+    table = pd.DataFrame({name: np.asarray(catalog[name]).astype(str) for name in ("file", "source_id", "designation")})
+    objects = table.merge(truth[["file", "object"]].drop_duplicates(), on="file").groupby("object")
+    assert (objects["source_id"].nunique() == 1).all()
+    assert (objects["designation"].nunique() > 1).any()
+    refused = pd.read_parquet(demo / "ingest/rejected.parquet")
+    assert (refused["reason"] == Refusal.DUPLICATE).sum() >= 1
 
 
 def test_more_penalty_means_fewer_binaries(catalog):

@@ -7,6 +7,7 @@ rule build_catalog:
         shards=observed("<results>/lamost_mrs/ingest/shard{shard}.h5"),
         scores=observed("<results>/lamost_mrs/{arm}/inference/shard{shard}.parquet"),
         table=mrs.table.path or [],
+        night=NIGHT,  # with a table of its stars, where none is given
         code=code("catalogs.tables"),
     output:
         fits="<results>/lamost_mrs/catalogs/mrs.fits",
@@ -28,7 +29,7 @@ rule build_catalog:
         penalties=mrs.inference.penalties,
         models=[scoring_models(arm) for arm in mrs.arms] if mrs.released else "trained in this run",
         source_radius=mrs.catalog.source_radius,
-        table=mrs.table.model_dump(),
+        table=star_table,
         zero_points=mrs.catalog.model_dump(include={"zero_point", "zero_point_error"}),
     script:
         "../../scripts/lamost_mrs/build_catalog.py"

@@ -10,6 +10,13 @@ NIGHT = "<results>/lamost_mrs/night" if SIMULATED else []
 # The probability that candidates and figures go by: the paper's Λ = 16, or the nearest that was released.
 HEADLINE_PENALTY = min(mrs.inference.penalties, key=lambda penalty: abs(penalty - 16))
 
+
+def star_table(wildcards, input):
+    """Settings of the user's table of stars; the simulated survey brings its own."""
+    path = mrs.table.path or (f"{input.night}/stars.csv" if SIMULATED else None)
+    return mrs.table.model_dump() | {"path": path}
+
+
 TARGETS = {"csst": {}, "hst": {}, "lamost_mrs": {}}  # survey → stage → files; each stage's rules add theirs
 
 

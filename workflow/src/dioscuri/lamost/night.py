@@ -1,7 +1,7 @@
-"""A simulated night of LAMOST MRS files: known SB2s and single stars as the telescope would deliver them, and
-wrecks.
- The stars are simple (main-sequence scaling relations, circular orbits, synchronous rotation): what the night
-tests is the way from files to probabilities, with a truth table beside it, not the priors of the mocks.
+"""Simulated nights of LAMOST MRS files: known stars as the telescope would deliver them, a truth, and wrecks.
+
+Beside the files lie truth.csv, a row per exposure, and stars.csv, what a user may know of the stars (see
+`catalogs.user_table`): photometry, parallaxes, and the periods of those that eclipse.
 """
 
 import csv
@@ -19,56 +19,24 @@ from dioscuri.arms import C_KMS, Arm
 from dioscuri.lamost.dates import BEIJING_TIME
 from dioscuri.lamost.files import COADD, Exposure, ObservedFile
 from dioscuri.lamost.mrs_writer import LAYOUTS, LETTERS, write_mrs_file
+from dioscuri.lamost.simulated_stars import IMPOSTORS, System, draw_system, emission, photometry, weights
 from dioscuri.lamost.telescope import DETECTORS, coadd, observe
 from dioscuri.libraries.grid import SpectralLibrary, log_grid
 from dioscuri.synthesis.kinematics import Kinematics
 
 log = logging.getLogger(__name__)
 
-TRUTH = "truth.csv"
+TRUTH, STARS = "truth.csv", "stars.csv"
 LMJD = 58820  # an evening already counts as the next day
 FIRST_LMJM = (LMJD - 1) * 1440 + 20 * 60  # the night begins at 20 h local time
 NIGHTFALL = FIRST_LMJM / 1440 - BEIJING_TIME  # the same, UTC MJD
+MJD_TO_JD = 2_400_000.5  # the barycentre moves these dates by less than nine minutes, which is left out
 CADENCE, EXPTIME = 1404.0, 1200.0  # s; 1200 s exposures follow each other after 23.4 minutes
 HELIO_RV = -11.2  # km/s, applied to the wavelengths of every file
 PLATE, PLANID, FIBERS = 9999, "SIMULATED01", 250
 HIGHEST_SPEED = 400.0  # km/s; |rv| + vsini + line spread of the stars drawn here stay below
-CHANCES = 200  # draws of a star before the library is called too small
-
-
-@dataclass(frozen=True)
-class Star:
-    """A main-sequence star: labels [K, dex], radius [R☉], vsini [km/s]."""
-
-    teff: float
-    logg: float
-    feh: float
-    afe: float
-    radius: float
-    vsini: float
-
-    @property
-    def labels(self) -> tuple[float, float, float, float]:
-        return self.teff, self.logg, self.feh, self.afe
-
-
-@dataclass(frozen=True)
-class System:
-    """One or two stars: γ [km/s], S/N in blue; semi-amplitudes [km/s], period [d] and phase of the orbit."""
-
-    stars: tuple[Star, ...]
-    q: float
-    gamma: float
-    snr: float
-    amplitudes: tuple[float, float] = (0.0, 0.0)
-    period: float = 1.0
-    phase: float = 0.0
-
-    def velocities(self, mjd: float) -> tuple[float, ...]:
-        """Radial velocities [km/s] of the stars at a date [MJD]; `phase` is that at the night's beginning."""
-        swing = math.sin(2 * math.pi * ((mjd - NIGHTFALL) / self.period + self.phase))
-        signed = (self.gamma + self.amplitudes[0] * swing, self.gamma - self.amplitudes[1] * swing)
-        return signed[: len(self.stars)]
+SEASONS = ((0, 30), (340, 400))  # days after the first night in which the others fall
+DESIGNATION_OFFSET = 0.3 / 3600  # deg; input catalogues of different nights name one star differently
 
 
 @dataclass(frozen=True)
@@ -78,7 +46,8 @@ class Truth:
     file: str
     obsid: int
     exposure: int
-    kind: str  # sb2, single, empty, nan, truncated, foreign
+    kind: str  # sb2, single, one of simulated_stars.IMPOSTORS, empty, nan, truncated, foreign
+    object: str = ""  # the same for all nights of a star
     layout: str = ""
     teff1: float = math.nan
     teff2: float = math.nan
@@ -94,6 +63,12 @@ class Truth:
     dv: float = math.nan
     snr_blue: float = math.nan
     snr_red: float = math.nan
+    period: float = math.nan
+    ecc: float = math.nan
+    k1: float = math.nan
+    k2: float = math.nan
+    bjd0: float = math.nan
+    eclipsing: bool = False
 
 
 def simulate_night(
@@ -105,69 +80,95 @@ def simulate_night(
     n_sb2: int,
     n_single: int,
     n_exposures: int = 3,
+    n_nights: int = 1,
+    n_impostors: int = 0,
     snr: tuple[float, float] = (8.0, 100.0),
 ) -> Path:
-    """Write a night of `n_sb2` binaries and `n_single` stars, an empty, a NaN-ridden, a truncated and a
-    foreign file.
+    """Write nights with `n_sb2` binaries, `n_single` stars, `n_impostors` of each kind that is mistaken for binaries,
+    an empty, a NaN-ridden, a truncated and a foreign file.
 
-    Layouts and compression alternate from file to file. S/N of the blue arm is log-uniform in `snr`. Returns
-    the truth table, `truth.csv` in `folder`. Object k of a seed is the same whatever the numbers asked for
-    are.
+    A star is observed in 1 to `n_nights` nights of two seasons, `n_exposures` each, a file per night. Layouts and
+    compression alternate from file to file; where there are several nights, every third star has another designation
+    in its later ones, and the first file lies there twice, as two releases hold it. S/N of the blue arm is
+    log-uniform in `snr`. Returns the truth table, `truth.csv` in `folder`. Object k of a seed is the same whatever
+    the numbers asked for are.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     models = {arm.name: _ArmModel(library, arm) for arm in arms}
+    nights = _nights(seed, n_nights)
+    kinds = ["sb2"] * n_sb2 + ["single"] * n_single
+    numbers = [*range(n_sb2), *(10_000 + k for k in range(n_single))]
+    for first, kind in enumerate(IMPOSTORS, start=3):
+        kinds += [kind] * n_impostors
+        numbers += [10_000 * first + k for k in range(n_impostors)]
+    kinds += ["empty", "nan", "truncated"]
+    numbers += [20_000, 20_001, 20_002]
     rows: list[Truth] = []
-    kinds = ["sb2"] * n_sb2 + ["single"] * n_single + ["empty", "nan", "truncated"]
-    numbers = [*range(n_sb2), *(10_000 + k for k in range(n_single)), 20_000, 20_001, 20_002]
+    known: list[dict] = []
     for fiber, (kind, number) in enumerate(zip(kinds, numbers, strict=True)):
         rng = np.random.default_rng([seed, number])
-        rows += _write_object(folder, kind, fiber, rng, models, n_exposures, snr)
+        system = draw_system(kind, rng, library, snr)
+        if kind == "empty":
+            system = replace(system, snr=0.0)
+        place = 290.0 + rng.uniform(-2, 2), 43.0 + rng.uniform(-2, 2)
+        wreck = kind in ("empty", "nan", "truncated")
+        visits = nights[:1] if wreck else nights[: 1 + (number % max(len(nights), 1))]
+        for night in visits:
+            rows += _write_object(folder, kind, fiber, night, place, system, rng, models, n_exposures)
+        if not wreck:
+            known.append(_known_of(kind, place, system, rng))
     rows.append(_write_foreign(folder))
-    truth = folder / TRUTH
-    with io.atomic(truth) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
+    if n_nights > 1:
+        rows += _write_again(folder, rows)
+    _write_csv(folder / STARS, known)
+    _write_csv(folder / TRUTH, [{f.name: getattr(row, f.name) for f in fields(Truth)} for row in rows])
+    log.info("%s: %d stars in %d nights, %d rows of truth", folder, len(known), len(nights), len(rows))
+    return folder / TRUTH
+
+
+def _nights(seed: int, n: int) -> list[int]:
+    """Days after the first night, ascending; the first is 0."""
+    rng = np.random.default_rng([seed, 20_003])
+    spans = [SEASONS[k % len(SEASONS)] for k in range(1, n)]
+    days = sorted({int(rng.integers(*span)) for span in spans} - {0})
+    return [0, *days]
+
+
+def _known_of(kind: str, place: tuple[float, float], system: System, rng: np.random.Generator) -> dict:
+    """A row of stars.csv; periods where the star eclipses, and of every binary in `orbital_period`, as a list of
+    spectroscopic binaries has them."""
+    eclipses = system.eclipsing
+    return {
+        "ra": round(place[0], 6),
+        "dec": round(place[1], 6),
+        **photometry(system, rng),
+        "period": system.period if eclipses else math.nan,
+        "bjd0": system.bjd0 if eclipses else math.nan,
+        "sb2_period": system.period if kind == "sb2" else math.nan,
+    }
+
+
+def _write_again(folder: Path, rows: Sequence[Truth]) -> list[Truth]:
+    """The first file once more under another name, as another release holds it."""
+    first = rows[0].file
+    again = first.replace(".fits", "-again.fits")
+    with io.atomic(folder / again) as temporary:
+        temporary.write_bytes((folder / first).read_bytes())
+    return [replace(row, file=again) for row in rows if row.file == first]
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping]) -> None:
+    with io.atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(names := [f.name for f in fields(Truth)])
+        writer.writerow(rows[0])
         for row in rows:
-            values = (getattr(row, name) for name in names)
-            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in values])
-    log.info("%s: %d files, %d rows of truth", folder, len(kinds) + 1, len(rows))
-    return truth
+            # Dates need their decimals: 1e-6 d.
+            writer.writerow([f"{v:.13g}" if isinstance(v, float) and v > 1e6 else _short(v) for v in row.values()])
 
 
-# --- stars and orbits ---------------------------------------------------------------------------------------
-
-
-def draw_system(kind: str, rng: np.random.Generator, library: SpectralLibrary, snr: tuple[float, float]) -> System:
-    """A binary or single star whose spectra the library holds; at most 200 attempts.
-
-    Dwarfs: R ∝ M^0.9, Teff = 5772 K · M^0.55. Binaries: 0.8–1.4 M☉ primary, q ∈ (0.7, 1), circular orbit of
-    1.5 to 20 days seen at a random inclination, rotation synchronous. Singles rotate at 2 to 40 km/s. γ ~
-    N(0, 30²) km/s.
-    """
-    for _ in range(CHANCES):
-        mass, q, feh = rng.uniform(0.8, 1.4), rng.uniform(0.7, 1.0), rng.uniform(-0.4, 0.2)
-        period = 1.5 * (20 / 1.5) ** rng.uniform()
-        sin_i = math.sqrt(1 - rng.uniform() ** 2)
-        gamma, phase = float(np.clip(rng.normal(0, 30), -90, 90)), rng.uniform()
-        level = snr[0] * (snr[1] / snr[0]) ** rng.uniform()
-        vsini = rng.uniform(2, 40)
-        if kind == "sb2":
-            stars = tuple(_dwarf(m, feh, 50.6 * m**0.9 / period * sin_i) for m in (mass, q * mass))
-            total = 212.9 * (mass * (1 + q) / period) ** (1 / 3) * sin_i
-            amplitudes = total * q / (1 + q), total / (1 + q)
-            system = System(stars, q, gamma, level, amplitudes, period, phase)
-        else:
-            system = System((_dwarf(mass, feh, vsini),), math.nan, gamma, level)
-        if library.covered(np.array([star.labels for star in system.stars])).all():
-            return system
-    needed = "dwarfs of 4200–7000 K with [Fe/H] from −0.4 to 0.2 and [α/Fe] = 0"
-    raise ValueError(f"the simulated night needs {needed}; the library spans {library.limits}")
-
-
-def _dwarf(mass: float, feh: float, vsini: float) -> Star:
-    radius = mass**0.9
-    return Star(5772 * mass**0.55, 4.438 + math.log10(mass / radius**2), feh, 0.0, radius, vsini)
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 # --- spectra -----------------------------------------------------------------------------------------
@@ -183,15 +184,18 @@ class _ArmModel:
         self.wave = log_grid(grid[0] * (1 + reach), grid[-1] * (1 - reach), 2.0)[:-1]
         self.kinematics = Kinematics(grid, self.wave, library.resolution)
 
-    def spectrum(self, system: System, velocities: Sequence[float], wave: np.ndarray) -> np.ndarray:
-        """Flux of all stars on native pixels (4136,), in units of its median, seen through the blaze."""
+    def spectrum(self, system: System, bjd: float, wave: np.ndarray) -> np.ndarray:
+        """Flux of all stars on native pixels (4136,) at a date, in units of its median, seen through the blaze."""
         flux = self.library.flux(self.arm.name, np.array([star.labels for star in system.stars]))
         vsini = np.array([star.vsini for star in system.stars])
-        moved = self.kinematics(flux, vsini, np.array(velocities), self.arm.resolution).double().numpy()
-        total = np.array([star.radius**2 for star in system.stars]) @ moved
+        moved = self.kinematics(flux, vsini, np.array(system.velocities(bjd)), self.arm.resolution).double().numpy()
+        total = weights(system.stars, system.light(bjd)) @ moved
         # Beyond the library's window, which no grid reaches, the star is continuum.
         left, right = np.percentile(total[:200], 90), np.percentile(total[-200:], 90)
-        counts = np.interp(wave, self.wave, total, left=left, right=right) * self.detector.throughput()
+        counts = np.interp(wave, self.wave, total, left=left, right=right)
+        if system.nebular:
+            counts += np.median(counts) * emission(wave, system.nebular, 0.5 * system.gamma, self.arm.resolution)
+        counts *= self.detector.throughput()
         return counts / np.median(counts)
 
 
@@ -202,25 +206,23 @@ def _write_object(
     folder: Path,
     kind: str,
     fiber: int,
+    night: int,
+    place: tuple[float, float],
+    system: System,
     rng: np.random.Generator,
     models: Mapping[str, _ArmModel],
     n_exposures: int,
-    snr: tuple[float, float],
 ) -> list[Truth]:
-    """Observe one object, write its file, and return what is true of its exposures."""
-    library = next(iter(models.values())).library
-    system = draw_system(kind, rng, library, snr)
-    if kind == "empty":
-        system = replace(system, snr=0.0)
-    layout = LAYOUTS[fiber % 2]
-    exposures = _expose(system, rng, models, n_exposures)
+    """Observe one object in one night, write its file, and return what is true of its exposures."""
+    layout = LAYOUTS[(fiber + night) % 2]
+    exposures = _expose(system, night, rng, models, n_exposures)
     if kind == "nan":
         exposures = [_riddled(exposure, rng) for exposure in exposures]
     spid, fiberid = 1 + fiber // FIBERS, 1 + fiber % FIBERS
-    obsid = PLATE * 100_000 + spid * 1000 + fiberid
-    ra, dec = 290.0 + rng.uniform(-2, 2), 43.0 + rng.uniform(-2, 2)
+    obsid = (PLATE + night) * 100_000 + spid * 1000 + fiberid
+    ra, dec = place[0], place[1] + (DESIGNATION_OFFSET if night and fiber % 3 == 0 else 0.0)
     packed = layout == "loglam" or kind == "truncated"
-    path = folder / f"med-{LMJD}-{PLANID}_sp{spid:02d}-{fiberid:03d}.fits{'.gz' if packed else ''}"
+    path = folder / f"med-{LMJD + night}-{PLANID}_sp{spid:02d}-{fiberid:03d}.fits{'.gz' if packed else ''}"
     file = ObservedFile(
         path=path,
         obsid=obsid,
@@ -232,7 +234,7 @@ def _write_object(
         planid=PLANID,
         spid=spid,
         fiberid=fiberid,
-        lmjd=LMJD,
+        lmjd=LMJD + night,
         fiber_type="Obj",
         object_type="Star",
         data_version="simulated DR7" if layout == "loglam" else "simulated DR9",
@@ -246,13 +248,23 @@ def _write_object(
         content = path.read_bytes()
         with io.atomic(path) as temporary:
             temporary.write_bytes(content[: int(0.6 * len(content))])
-        return [Truth(path.name, obsid, 0, kind, layout)]
+        return [Truth(path.name, obsid, 0, kind, object=f"{kind}{fiber}", layout=layout)]
     dates = {exposure.lmjm: exposure.mjd_mid for exposure in exposures}
-    return [_truth(path, obsid, lmjm, kind, layout, system, dates[lmjm], n_exposures) for lmjm in sorted(dates)]
+    return [
+        replace(
+            _truth(system, lmjm, dates[lmjm], n_exposures),
+            file=path.name,
+            obsid=obsid,
+            kind=kind,
+            object=f"{kind}{fiber}",
+            layout=layout,
+        )
+        for lmjm in sorted(dates)
+    ]
 
 
 def _expose(
-    system: System, rng: np.random.Generator, models: Mapping[str, _ArmModel], n_exposures: int
+    system: System, night: int, rng: np.random.Generator, models: Mapping[str, _ArmModel], n_exposures: int
 ) -> list[Exposure]:
     """All single exposures of both arms, and the co-adds."""
     exposures = []
@@ -260,8 +272,8 @@ def _expose(
         wave = model.detector.pixels(HELIO_RV)
         singles, unhit = [], []
         for k in range(n_exposures):
-            lmjm, mjd_mid = exposure_times(k)
-            counts = model.spectrum(system, system.velocities(mjd_mid), wave)
+            lmjm, mjd_mid = exposure_times(k, night)
+            counts = model.spectrum(system, MJD_TO_JD + mjd_mid, wave)
             flux, ivar, mask, without_rays = observe(counts, model.detector, system.snr * model.detector.snr, rng)
             # LAMOST's own S/N: the median over all pixels, 0 where it is negative
             level = max(0.0, float(np.median(flux * np.sqrt(ivar))))
@@ -272,9 +284,9 @@ def _expose(
     return exposures
 
 
-def exposure_times(k: int) -> tuple[int, float]:
-    """LMJM of exposure `k` of the night and UTC MJD of its middle."""
-    begin = NIGHTFALL + k * CADENCE / 86400
+def exposure_times(k: int, night: int = 0) -> tuple[int, float]:
+    """LMJM of exposure `k` of a night and UTC MJD of its middle."""
+    begin = NIGHTFALL + night + k * CADENCE / 86400
     return int((begin + BEIJING_TIME) * 1440 + 1e-6), begin + 0.5 * EXPTIME / 86400
 
 
@@ -285,18 +297,17 @@ def _riddled(exposure: Exposure, rng: np.random.Generator) -> Exposure:
     return replace(exposure, flux=flux)
 
 
-def _truth(
-    path: Path, obsid: int, lmjm: int, kind: str, layout: str, system: System, mjd: float, n_exposures: int
-) -> Truth:
-    velocities = system.velocities(mjd)
+def _truth(system: System, lmjm: int, mjd: float, n_exposures: int) -> Truth:
+    """What is true of an exposure, but for the names of its file."""
+    velocities = system.velocities(MJD_TO_JD + mjd)
     snr = system.snr * (math.sqrt(n_exposures) if lmjm == COADD else 1.0)
     first, second = system.stars[0], system.stars[1] if len(system.stars) > 1 else None
+    orbit = math.isfinite(system.period)
     return Truth(
-        file=path.name,
-        obsid=obsid,
+        file="",
+        obsid=0,
         exposure=lmjm,
-        kind=kind,
-        layout=layout,
+        kind="",
         teff1=first.teff,
         teff2=second.teff if second else math.nan,
         logg1=first.logg,
@@ -311,6 +322,12 @@ def _truth(
         dv=abs(velocities[0] - velocities[1]) if second else 0.0,
         snr_blue=snr,
         snr_red=snr * DETECTORS["red"].snr,
+        period=system.period,
+        ecc=system.ecc if orbit else math.nan,
+        k1=first.amplitude if orbit else math.nan,
+        k2=-second.amplitude if orbit and second else math.nan,
+        bjd0=system.bjd0 if orbit else math.nan,
+        eclipsing=system.eclipsing,
     )
 
 

@@ -167,7 +167,11 @@ class Night(Settings):
 
     n_sb2: Count = Field(description="double-lined systems")
     n_single: Count = Field(description="single stars")
-    n_exposures: Positive = Field(3, description="exposures per system")
+    n_exposures: Positive = Field(3, description="exposures per night and system")
+    n_nights: Positive = Field(1, description="nights; a system is observed in one to all of them")
+    n_impostors: Count = Field(
+        0, description="of each kind that is mistaken for binaries: cool giants, fast rotators …"
+    )
 
 
 class StarTable(Settings):
