@@ -15,7 +15,6 @@ from dioscuri.learn.images.augmentation import Augmentation
 from dioscuri.learn.images.backbones import build
 from dioscuri.learn.images.inference import Classifier
 from dioscuri.learn.images.training import train
-from dioscuri.learn.lightning_quirks import declare_missing_operators
 from dioscuri.psf.effective import OPTICS, optical_psf
 from dioscuri.stamps.epochs import FreshStamps, Observer
 from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps
@@ -106,7 +105,6 @@ def _published_scores(net: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def _transform() -> Callable[[torch.Tensor], torch.Tensor]:
     """The five augmentations of §2.3 as torchvision transforms of one image."""
-    declare_missing_operators()
     from torchvision.transforms import v2
 
     return v2.Compose(

@@ -12,7 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-LEAVES = {"arms", "config", "door", "flags", "io", "job", "machine", "paths", "settings", "transfer"}
+LEAVES = {"arms", "config", "door", "extras", "flags", "io", "job", "machine", "paths", "settings"}
+LEAVES |= {"torchvision_quirk", "transfer"}
 ROOMS = {
     "stars": LEAVES,
     "synthesis": LEAVES,
@@ -32,7 +33,7 @@ ROOMS["plots"] = LEAVES | set(ROOMS) - {"plots"}
 DOORS = {"cli", "predict", "release"}  # what users call: these may use every room
 # A bare GPU machine has numpy, scipy, numba, h5py, torch and Lightning (with what that needs), none of these.
 ABSENT = ["astropy", "fitsio", "isochrones", "pandas", "photutils", "pyarrow", "pydantic", "safetensors"]
-ABSENT += ["astroquery", "captum", "galsim", "sklearn", "snakemake", "tables", "timm"]
+ABSENT += ["galsim", "snakemake", "tables", "timm"]
 BARE = ["stars.tracks", "stars.population"]
 BARE += ["arms", "libraries.grid", "synthesis.kinematics", "spectra.continuum", "mocks.pairs"]
 
@@ -138,3 +139,10 @@ def test_pins_install_on_the_oldest_python_that_is_promised(root):
             asked[pin.name] = SpecifierSet(metadata(pin.name).get("Requires-Python") or "")
     assert len(asked) > 100
     assert [name for name, python in asked.items() if not python.contains(oldest)] == []
+
+
+@pytest.mark.parametrize("library", ["timm", "pytorch_lightning", "torchvision"])
+def test_libraries_around_torchvision_can_be_imported_in_any_order(root, library):
+    """Beside a CPU-only torch they cannot without `import dioscuri`; after it they can, wherever that is."""
+    done = python(f"import dioscuri, torch, {library}", root)
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -5,6 +5,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import dioscuri
 from dioscuri.config import ConfigError, load_config
 from dioscuri.io import digest
 from dioscuri.paths import format_number, models_folder, parse_number, shard_names
@@ -19,6 +20,8 @@ def from_here(path):
 
 
 PACKAGE = from_here(f"{ROOT}/workflow/src/dioscuri")
+if not PACKAGE.is_dir():  # another workflow uses this one as a module: the installed package
+    PACKAGE = Path(dioscuri.__file__).parent
 # Leaves that every module uses: a new setting or another log line is no reason to make everything again.
 LEAVES = {"__init__", "base", "config", "door", "flags", "io", "job", "machine", "paths"}
 

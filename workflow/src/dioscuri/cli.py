@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import dioscuri
-from dioscuri import door
+from dioscuri import door, extras
 
 EXIT_NOTHING_READ = 1
 EXIT_USAGE = 2
@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"dioscuri {options.verb}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except ModuleNotFoundError as error:
+        print(f"dioscuri {options.verb}: {extras.remedy(error)}", file=sys.stderr)
+        return EXIT_USAGE
     except (ValueError, OSError) as error:
         print(f"dioscuri {options.verb}: {door.printable_lines(str(error))}", file=sys.stderr)
         return EXIT_USAGE
@@ -231,9 +234,9 @@ def _download_mast(options: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     from dioscuri.config import load_config
-    from dioscuri.paths import REPOSITORY
+    from dioscuri.paths import shipped
 
-    base = [REPOSITORY / "config" / name for name in ("config.yaml", "surveys.yaml")]
+    base = [shipped("config") / name for name in ("config.yaml", "surveys.yaml")]
     config = load_config([*base, *options.files])
     print(f"settings are right: preset '{config.preset}', surveys {', '.join(config.surveys)}")
     return 0

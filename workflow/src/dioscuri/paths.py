@@ -1,10 +1,11 @@
-"""Names: numbers in paths and back, and where the repository keeps its released models."""
+"""Names: numbers in paths and back, and where the released models and the settings lie."""
 
 import os
 import re
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[3]
+PACKAGE = Path(__file__).resolve().parent
+REPOSITORY = PACKAGE.parents[2]
 
 
 def format_number(value: float) -> str:
@@ -30,6 +31,12 @@ def shard_names(total: int, size: int) -> list[str]:
     return [f"{index:04d}" for index in range(-(-total // size))]
 
 
+def shipped(name: str) -> Path:
+    """The folder `config` or `models`: in the package where a wheel was installed, else in the checkout."""
+    inside = PACKAGE / "shipped" / name
+    return inside if inside.is_dir() else REPOSITORY / name
+
+
 def models_folder() -> Path:
-    """Where the released models lie: $DIOSCURI_MODELS, or models/ of the checkout that this package comes from."""
-    return Path(os.environ.get("DIOSCURI_MODELS", REPOSITORY / "models"))
+    """Where the released models lie: $DIOSCURI_MODELS, or those that came with this package."""
+    return Path(os.environ.get("DIOSCURI_MODELS", shipped("models")))

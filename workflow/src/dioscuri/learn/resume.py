@@ -14,16 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from dioscuri.io import atomic, write_json
-from dioscuri.learn.lightning_quirks import declare_missing_operators
-
-declare_missing_operators()
-
-import pytorch_lightning as pl  # noqa: E402  (torchvision has to be mended first)
-from pytorch_lightning.callbacks import TQDMProgressBar  # noqa: E402
-from pytorch_lightning.plugins.environments import LightningEnvironment  # noqa: E402
 
 WALLTIME_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 

@@ -16,8 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dioscuri.learn.lightning_quirks import declare_missing_operators
-
 # The paper's networks (§2.4.1) and the models of timm that stand for them, with weights from ImageNet-1k alone.
 TIMM_MODELS = {
     "densenet121": "densenet121.tv_in1k",
@@ -192,7 +190,6 @@ def _checked(images: Tensor, channels: tuple[int, ...]) -> Tensor:
 
 
 def _timm_model(name: str, weights: str) -> tuple[Any, dict[str, Any]]:
-    declare_missing_operators()
     import timm
 
     model_name = TIMM_MODELS[name]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
@@ -17,13 +18,9 @@ from dioscuri import __version__
 from dioscuri.io import atomic, digest, write_json
 from dioscuri.learn.features.triplets import Head, Recipe, draw_triplets, scored_columns, triplet_loss
 from dioscuri.learn.features.triplets import recipe as named_recipe
-from dioscuri.learn.lightning_quirks import declare_missing_operators, quiet_lightning
+from dioscuri.learn.lightning_quirks import quiet_lightning
 from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.resume import Keeper, Recorded, fit, reproducible, resolved_accelerator, save, saved_state
-
-declare_missing_operators()
-
-import pytorch_lightning as pl  # noqa: E402  (torchvision has to be mended first)
 
 HEAD_SCHEMA = "dioscuri/head/1"
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_ordered", "validation_loss", "validation_ordered", "seconds")

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from dioscuri.learn.images.augmentation import enlarged
-from dioscuri.learn.lightning_quirks import declare_missing_operators
 
 SIZE = 14  # pixels a side of a stamp
 N_CLASSES = 2  # single star, binary
@@ -90,7 +89,6 @@ class Backbone(nn.Module):
         weights: str = "none",
     ):
         super().__init__()
-        declare_missing_operators()
         import timm
 
         if upscale < SIZE:
