@@ -11,6 +11,8 @@ from dioscuri.io import digest
 from dioscuri.paths import format_number, models_folder, parse_number, shard_names
 
 ROOT = workflow.basedir  # one checkout may serve many folders: snakemake -s <checkout>/Snakefile
+if not os.path.exists(f"{ROOT}/config/config.yaml"):  # used as a module: snakedeploy copied config/ to where one works
+    ROOT = "."
 
 
 def from_here(path):
@@ -20,7 +22,7 @@ def from_here(path):
 
 
 PACKAGE = from_here(f"{ROOT}/workflow/src/dioscuri")
-if not PACKAGE.is_dir():  # another workflow uses this one as a module: the installed package
+if not PACKAGE.is_dir():  # a module comes without the package: the installed one
     PACKAGE = Path(dioscuri.__file__).parent
 # Leaves that every module uses: a new setting or another log line is no reason to make everything again.
 LEAVES = {"__init__", "base", "config", "door", "flags", "io", "job", "machine", "paths"}
