@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from dioscuri.catalogs.tables import assemble, catalog_columns, read_catalog, write_parquet
+from dioscuri.catalogs.files import read_catalog, table_of, write_parquet
+from dioscuri.catalogs.tables import assemble, catalog_columns
 from dioscuri.evaluation.mrs_checks import ChecksFailed, at_least, at_most, auc_error, judge, write_checks
 from dioscuri.evaluation.mrs_rates import LABELS, summarise, write_test_scores
 from dioscuri.evaluation.mrs_recall import known_scores, read_truth
@@ -49,7 +50,7 @@ def night(tmp_path, products):
     p = p50[:, None] + np.array([-0.05, -0.02, 0.0, 0.02, 0.05])
     scores = {"blue": {"key": columns["key"], "file": columns["file"], "pb_pct_16": p}}
     table, _ = assemble(columns, scores, [16], {}, {})
-    write_parquet(catalog_columns([16]), table, tmp_path / "catalog.parquet")
+    write_parquet(tmp_path / "catalog.parquet", table_of(catalog_columns([16]), table))
     lines = ["file,obsid,exposure,kind,dv"]
     for k, exposure in zip(source, columns["exposure"]):
         kind, dv = ("sb2", (20, -80, 150, 150)[k]) if k < 4 else ("single", "nan")

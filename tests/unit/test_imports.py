@@ -24,7 +24,7 @@ ROOMS = {
     "learn": {"flags", "io", "job", "paths"},
     "psf": LEAVES | {"stars"},
     "stamps": LEAVES | {"psf", "learn"},
-    "cluster": LEAVES | {"stars", "psf", "stamps", "learn"},
+    "cluster": LEAVES | {"stars", "psf", "stamps", "learn", "catalogs"},
     "analogues": LEAVES | {"learn"},
     "catalogs": LEAVES | {"stars", "learn"},
     "evaluation": LEAVES | {"libraries", "spectra", "learn", "catalogs"},

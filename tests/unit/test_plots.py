@@ -11,7 +11,8 @@ from matplotlib.image import imread
 
 from dioscuri.arms import Arm
 from dioscuri.catalogs.candidates import select_candidates
-from dioscuri.catalogs.tables import assemble, catalog_columns, read_catalog, write_fits
+from dioscuri.catalogs.files import read_catalog, table_of, write_fits
+from dioscuri.catalogs.tables import assemble, catalog_columns
 from dioscuri.evaluation.mrs_rates import LABELS, summarise, write_test_scores
 from dioscuri.io import mock_shard
 from dioscuri.libraries.build import assemble as assemble_library
@@ -94,7 +95,7 @@ def night(tmp_path_factory, products):
         for arm in ("blue", "red")
     }
     table, _ = assemble(columns, scores, PENALTIES, {}, {})
-    write_fits([("SB2_PROBABILITY", catalog_columns(PENALTIES), table)], folder / "catalog.fits")
+    write_fits(folder / "catalog.fits", {"SB2_PROBABILITY": table_of(catalog_columns(PENALTIES), table)})
     lines = ["file,exposure,kind,dv"]
     for k, exposure in zip(source, columns["exposure"]):
         lines.append(f"med-{k:03d}.fits.gz,{exposure},{'sb2' if k < 3 else 'single'},{120 if k < 3 else 'nan'}")

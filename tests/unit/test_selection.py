@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dioscuri.catalogs.candidates import cut, select_candidates, summarise_sources
-from dioscuri.catalogs.tables import assemble, catalog_columns, read_catalog, write_parquet
+from dioscuri.catalogs.files import read_catalog, table_of, write_parquet
+from dioscuri.catalogs.tables import assemble, catalog_columns
 from dioscuri.flags import Quality
 
 ARMS = ("blue", "red")
@@ -27,7 +28,7 @@ def catalog_path(tmp_path, products):
     scores["red"]["pb_pct_16"][1, 0] = 0.5  # p0 must exceed one half
     scores["red"]["pb_pct_16"][~columns["specflag_R"]] = np.nan
     table, _ = assemble(columns, scores, [16], dict.fromkeys(ARMS, 0.0), dict.fromkeys(ARMS, 0.0))
-    write_parquet(catalog_columns([16]), table, tmp_path / "catalog.parquet")
+    write_parquet(tmp_path / "catalog.parquet", table_of(catalog_columns([16]), table))
     return tmp_path / "catalog.parquet"
 
 

@@ -4,16 +4,11 @@ import fitsio
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
+from dioscuri.catalogs.files import read_catalog
 from dioscuri.catalogs.scores import write_scores
-from dioscuri.catalogs.tables import (
-    assemble,
-    catalog_columns,
-    make_catalog,
-    paper_columns,
-    probability_column,
-    read_catalog,
-)
+from dioscuri.catalogs.tables import assemble, catalog_columns, make_catalog, paper_columns, probability_column
 
 # Table 4 of Zhang et al. 2022: label, FITS format, unit. Rows 19 and 21 are spelled like 13 and 15; obsid is J there,
 # and no longer fits.
@@ -94,6 +89,13 @@ def test_fits_has_valid_checksums_comments_and_flag_bits(files):
         assert "2 MISSING_ARM" in str(header["COMMENT"])
         assert '"settings": {"a": 1}' in " ".join(hdus[0].header["HISTORY"])
         assert hdus[0].header["SOFTWARE"].startswith("dioscuri")
+
+
+def test_astropy_shows_units_and_meanings_without_our_help(files):
+    table = Table.read(files[0])
+    for column in catalog_columns(PENALTIES):
+        assert str(table[column.name].unit or "") == column.unit
+        assert table[column.name].description == column.description
 
 
 def test_an_independent_reader_sees_the_same_numbers(files):

@@ -6,8 +6,9 @@ import pytest
 from astropy import units as u
 from astropy.table import Table
 
+from dioscuri.catalogs.files import read_catalog
 from dioscuri.catalogs.stars import add_photometry, describe, nearby
-from dioscuri.catalogs.tables import make_catalog, read_catalog
+from dioscuri.catalogs.tables import make_catalog
 from dioscuri.catalogs.user_table import read_stars
 
 GAIA = 2_100_000_000_000_000_001

@@ -8,17 +8,9 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 
+from dioscuri.catalogs.files import NULL, Column, read_catalog, table_of, write_fits
 from dioscuri.catalogs.published_mrs import CANDIDATES
-from dioscuri.catalogs.tables import (
-    NULL,
-    SUFFIX,
-    Column,
-    catalog_columns,
-    probability_column,
-    read_catalog,
-    write_fits,
-)
-from dioscuri.door import ascii_text
+from dioscuri.catalogs.tables import SUFFIX, catalog_columns, probability_column
 from dioscuri.flags import Quality
 from dioscuri.io import write_json
 from dioscuri.job import provenance
@@ -69,14 +61,9 @@ def select_candidates(
     sources = summarise_sources(catalog, chosen, penalty)
     candidates = {name: _plain(catalog[name][chosen]) for name in catalog.colnames}
     columns = catalog_columns(_penalties(catalog))
-    extensions = [("CANDIDATES", columns, candidates), ("SOURCES", SOURCE_COLUMNS, sources)]
+    tables = {"CANDIDATES": table_of(columns, candidates), "SOURCES": table_of(SOURCE_COLUMNS, sources)}
     remarks = [f"{row['spectra']} spectra of {row['sources']} sources: {row['description']}" for row in counts]
-    write_fits(
-        extensions,
-        candidates_fits,
-        settings,
-        [ascii_text(remark) for remark in remarks],
-    )
+    write_fits(candidates_fits, tables, settings, remarks)
     write_json(counts_json, {"cuts": counts, "provenance": provenance(settings)})
     for row in counts:
         log.info("%7d spectra %7d sources  %s", row["spectra"], row["sources"], row["description"])

@@ -1,54 +1,23 @@
-"""The binary-probability catalogue: its columns (Table 4 of Zhang et al. 2022), as FITS and Parquet files."""
+"""The binary-probability catalogue: its columns (Table 4 of Zhang et al. 2022), joined from shards and scores."""
 
-import json
 import logging
 import os
-import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from astropy.io import fits
-from astropy.table import MaskedColumn, Table
 
+from dioscuri.catalogs.files import Column, fill, table_of, write_fits, write_parquet
 from dioscuri.catalogs.scores import read_scores
 from dioscuri.catalogs.sources import RADIUS, duplicates, group, name_sources, write_duplicates
 from dioscuri.catalogs.stars import describe
-from dioscuri.door import ascii_text
 from dioscuri.flags import Quality
-from dioscuri.io import atomic, read_exposures
-from dioscuri.job import provenance
+from dioscuri.io import read_exposures
 from dioscuri.paths import format_number
 
 log = logging.getLogger(__name__)
 
 SUFFIX = {"blue": "B", "red": "R"}  # arm → ending of its columns
-NULL = -9999  # TNULL of integer columns, as LAMOST itself writes unknown integers
-NUMPY_TYPE = {"J": np.int32, "K": np.int64, "I": np.int16, "D": np.float64, "E": np.float32, "L": np.bool_}
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: FITS format letter (with a repeat count before it), FITS unit and meaning (ASCII)."""
-
-    name: str
-    format: str
-    unit: str
-    description: str
-
-    @property
-    def code(self) -> str:
-        """The format letter without its repeat count."""
-        return self.format[-1]
-
-    @property
-    def width(self) -> int:
-        """Numbers per row."""
-        return int(self.format[:-1] or 1)
 
 
 def probability_column(arm: str, penalty: float) -> str:
@@ -168,12 +137,13 @@ def make_catalog(
     colour = described.set_index("source_id")["bprp0"].reindex(catalog["source_id"]).to_numpy(np.float32)
     catalog["bprp0"] = np.where(np.isfinite(colour), colour, catalog["bprp0"])
     columns = catalog_columns(penalties)
-    write_fits([("SB2_PROBABILITY", columns, catalog)], fits_path, settings)
-    write_parquet(columns, catalog, parquet_path, settings)
+    spectra = table_of(columns, catalog)
+    write_fits(fits_path, {"SB2_PROBABILITY": spectra}, settings)
+    write_parquet(parquet_path, spectra, settings)
     if stars_path is not None:
-        values = {c.name: _fill(c, described[c.name].to_numpy(), len(described)) for c in STAR_COLUMNS}
+        values = {c.name: fill(c, described[c.name].to_numpy(), len(described)) for c in STAR_COLUMNS}
         values["gaia_id"] = np.ma.masked_equal(values["gaia_id"], 0)
-        write_parquet(STAR_COLUMNS, values, stars_path, settings)
+        write_parquet(stars_path, table_of(STAR_COLUMNS, values), settings)
     if duplicates_path is not None:
         write_duplicates(again, duplicates_path)
     n_sources = len(np.unique(catalog["source_id"]))
@@ -218,7 +188,7 @@ def assemble(
         known[f"npixbad_{end}"] = np.ma.MaskedArray(known[f"npixbad_{end}"], mask=~np.isfinite(velocity))
     order = np.lexsort((np.asarray(known["file"]).astype(str), exposure, exposure < 0, known["obsid"]))
     columns = catalog_columns(penalties)
-    return {c.name: _fill(c, known.get(c.name), len(exposure))[order] for c in columns}, again
+    return {c.name: fill(c, known.get(c.name), len(exposure))[order] for c in columns}, again
 
 
 def _check_rows(exposures: Mapping[str, np.ndarray], scores: Mapping[str, np.ndarray], arm: str) -> None:
@@ -234,145 +204,7 @@ def _check_rows(exposures: Mapping[str, np.ndarray], scores: Mapping[str, np.nda
         raise ValueError(f"the score tables of the {arm} arm are not those of the shards, in the shards' order")
 
 
-def _fill(column: Column, values: Any, size: int) -> np.ndarray:
-    """Values in the column's type; unknown ones become NaN, a masked integer, False or an empty string."""
-    if column.code == "A":
-        return np.full(size, "") if values is None else np.asarray(values).astype(str)
-    kind = NUMPY_TYPE[column.code]
-    shape = (size, column.width) if column.width > 1 else (size,)
-    if column.code in "DE":
-        return np.full(shape, np.nan, kind) if values is None else np.asarray(values, kind).reshape(shape)
-    if column.code == "L":
-        return np.zeros(shape, kind) if values is None else np.asarray(values, kind)
-    if values is None:
-        return np.ma.MaskedArray(np.full(shape, NULL, kind), mask=True)
-    values = np.ma.MaskedArray(values)
-    unknown = np.ma.getmaskarray(values) | (values.data == NULL)
-    if np.issubdtype(values.dtype, np.floating):
-        unknown |= ~np.isfinite(values.data)
-    return np.ma.MaskedArray(np.where(unknown, NULL, values.data).astype(kind), mask=unknown)
-
-
 def _concatenate(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     if not parts:
         raise ValueError("no spectra shard was given: ingest some LAMOST files first")
     return {name: np.concatenate([np.asarray(part[name]) for part in parts]) for name in parts[0]}
-
-
-# --- files ------------------------------------------------------------------------------------------------
-
-Extension = tuple[str, Sequence[Column], Mapping[str, np.ndarray]]
-
-
-def write_fits(
-    extensions: Sequence[Extension],
-    path: str | os.PathLike,
-    settings: Any = None,
-    remarks: Sequence[str] = (),
-) -> None:
-    """Write tables as FITS extensions (name, columns, values): the same bytes for the same content, no dates.
-
-    Every column carries TUNIT and TCOMM; HISTORY holds the provenance, COMMENT the meaning of the flag bits.
-    """
-    origin = provenance(settings)
-    primary = fits.PrimaryHDU()
-    primary.header["SOFTWARE"] = (f"{origin['software']} {origin['version']}", "what wrote this file")
-    primary.header["CFGDIGST"] = (origin["settings_digest"], "fingerprint of the settings")
-    for line in textwrap.wrap(json.dumps(origin, sort_keys=True, default=str), 70, break_on_hyphens=False):
-        primary.header.add_history(line)
-    for remark in remarks:
-        primary.header.add_comment(remark)
-    units: list[fits.PrimaryHDU | fits.BinTableHDU] = [primary]
-    for name, columns, values in extensions:
-        table = fits.BinTableHDU.from_columns(
-            [_fits_column(column, values[column.name]) for column in columns], name=name
-        )
-        for number, column in enumerate(columns, start=1):
-            table.header.set(f"TCOMM{number}", column.description, after=f"TFORM{number}")
-        if any(column.name.startswith("flags_") for column in columns):
-            bits = "bits of flags_B and flags_R: " + ", ".join(f"{bit.value} {bit.name}" for bit in Quality)
-            for line in textwrap.wrap(bits, 70):
-                table.header.add_comment(line)
-        units.append(table)
-    for unit in units:
-        unit.add_checksum(when="HDU checksum")  # a fixed comment: astropy's own carries the time of day
-    with atomic(path) as temporary:
-        fits.HDUList(units).writeto(temporary, overwrite=True)
-
-
-def _fits_column(column: Column, values: np.ndarray) -> fits.Column:
-    integer = column.code in "IJK"
-    form = column.format
-    if column.code == "A":
-        values = np.array([ascii_text(text) for text in np.asarray(values, dtype=str)], dtype=bytes)
-        form = f"{max(values.dtype.itemsize, 1)}A"
-    elif integer:
-        values = np.ma.filled(values, NULL)
-    return fits.Column(column.name, form, unit=column.unit or None, null=NULL if integer else None, array=values)
-
-
-def write_parquet(
-    columns: Sequence[Column], values: Mapping[str, np.ndarray], path: str | os.PathLike, settings: Any = None
-) -> None:
-    """Write a table as Parquet: same names, unit and meaning on every field, vectors as fixed-size lists."""
-    fields, arrays = [], []
-    for column in columns:
-        array = _arrow(column, values[column.name])
-        described = {"unit": column.unit, "description": column.description}
-        fields.append(pa.field(column.name, array.type, metadata=described))
-        arrays.append(array)
-    metadata = {"provenance": json.dumps(provenance(settings), sort_keys=True, default=str)}
-    metadata["flags"] = json.dumps({bit.name: bit.value for bit in Quality})
-    with atomic(path) as temporary:
-        pq.write_table(pa.table(arrays, schema=pa.schema(fields, metadata=metadata)), temporary, compression="zstd")
-
-
-def _arrow(column: Column, values: np.ndarray) -> pa.Array:
-    if column.code == "A":
-        return pa.array(np.asarray(values, dtype=object), pa.string())
-    if column.width > 1:
-        return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(values).ravel()), column.width)
-    if isinstance(values, np.ma.MaskedArray):
-        return pa.array(values.data, mask=np.ma.getmaskarray(values))
-    return pa.array(values)
-
-
-def read_catalog(path: str | os.PathLike, extension: str | int = 1) -> Table:
-    """Read a catalogue (FITS or Parquet, by suffix) as an astropy Table with units and descriptions.
-
-    Unknown integers are masked, unknown numbers NaN, text is str, percentile columns are (S, 5).
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix == ".parquet":
-        return _read_parquet(path)
-    if suffix not in (".fits", ".fit", ".gz"):
-        raise ValueError(f"{path}: a catalogue is a .fits or .parquet file")
-    table = Table.read(path, hdu=extension, format="fits", mask_invalid=False, unit_parse_strict="silent")
-    table.convert_bytestring_to_unicode()
-    for number, name in enumerate(table.colnames, start=1):
-        table[name].description = table.meta.pop(f"TCOMM{number}", None)
-    return table
-
-
-def _read_parquet(path: str | os.PathLike) -> Table:
-    stored = pq.read_table(path)
-    table = Table()
-    for field in stored.schema:
-        array = stored[field.name].combine_chunks()
-        if isinstance(array, pa.ChunkedArray):
-            array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], field.type)
-        described = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
-        options = {"unit": described.get("unit") or None, "description": described.get("description")}
-        if pa.types.is_fixed_size_list(field.type):
-            table[field.name] = array.flatten().to_numpy(zero_copy_only=False).reshape(-1, field.type.list_size)
-        elif pa.types.is_string(field.type):
-            table[field.name] = np.asarray(array.to_pylist(), dtype=str)
-        elif pa.types.is_integer(field.type):
-            unknown = array.is_null().to_numpy(zero_copy_only=False)
-            table[field.name] = MaskedColumn(
-                array.fill_null(NULL).to_numpy(zero_copy_only=False), mask=unknown, fill_value=NULL
-            )
-        else:
-            table[field.name] = array.to_numpy(zero_copy_only=False)
-        table[field.name].unit, table[field.name].description = options["unit"], options["description"]
-    return table

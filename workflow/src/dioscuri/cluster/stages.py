@@ -1,6 +1,5 @@
 """The cluster line from frames to candidates and their statistics: each stage takes files and writes files."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,60 +10,18 @@ import pandas as pd
 
 from dioscuri.cluster import candidates, cmd, injection
 from dioscuri.cluster import statistics as cluster_statistics
+from dioscuri.cluster.catalogue import write_catalogue
 from dioscuri.cluster.exposure_psf import chip_psf, mean_psf
 from dioscuri.cluster.frames import read_flt
 from dioscuri.cluster.photometry import measure
 from dioscuri.cluster.photometry_checks import error_by_magnitude, photon_limit
 from dioscuri.cluster.spatial import projected_separation
 from dioscuri.io import atomic, write_json
-from dioscuri.job import provenance
 from dioscuri.psf.effective import Psf
 from dioscuri.stamps.mocks import Law
 
 Paths = Sequence[str | os.PathLike]
 MAG_EDGES = np.arange(-13.0, -5.9, 1.0)  # instrumental, of the table of photometric errors
-# Column → FITS unit and meaning; columns of filters (mag_<filter>) are described by what precedes the filter.
-COLUMNS = {
-    "star_id": ("", "number in this catalogue"),
-    "x": ("pix", "west of the reference exposure's centre"),
-    "y": ("pix", "north of it"),
-    "x_err": ("pix", ""),
-    "y_err": ("pix", ""),
-    "ra": ("deg", "J2000, as the reference exposure's WCS has it"),
-    "dec": ("deg", ""),
-    "n": ("", "exposures that show the star"),
-    "flags": ("", "bits of dioscuri.flags.SourceFlag"),
-    "mag_": ("mag", "instrumental, -2.5 log10(electrons)"),
-    "mag_err_": ("mag", ""),
-    "scatter_": ("mag", "standard deviation of the exposures"),
-    "n_": ("", "exposures in the filter"),
-    "chi2_": ("", "reduced chi2 of the photometry, median"),
-    "qfit_": ("", "sum of absolute residuals over flux, median"),
-    "region": ("", "of the colour-magnitude diagram: ms, binary or none"),
-    "n_scored": ("", "exposures in which the shape was scored"),
-    "flux": ("ct", "electrons, mean over the scored exposures"),
-    "p": ("", "mean probability of two stars, by the networks"),
-    "logit_p": ("", "mean logit of it"),
-    "log_bf": ("", "ln of the Bayes factor of two stars, summed over exposures"),
-    "glr": ("", "ln of the generalised likelihood ratio, summed"),
-    "log_bf_true": ("", "log_bf with the true PSF (simulated fields)"),
-    "chi2": ("", "reduced chi2 of one star, mean"),
-    "chi2_pair": ("", "reduced chi2 of the fitted pair, mean"),
-    "n_fitted": ("", "exposures in which a pair was fitted"),
-    "sep": ("arcsec", "separation of the fitted pair"),
-    "sep_err": ("arcsec", ""),
-    "sep_au": ("AU", "projected, at the cluster's distance"),
-    "sep_au_err": ("AU", ""),
-    "sky_angle": ("deg", "position angle of the fainter star, east of north"),
-    "sky_angle_err": ("deg", ""),
-    "flux_ratio": ("", "fainter to brighter star"),
-    "flux_ratio_err": ("", ""),
-    "agreement": ("", "probability of separation vectors that differ as much between exposures"),
-    "density": ("pix-2", "stars around"),
-    "chance_probability": ("", "of being a blend of two unrelated stars"),
-    "distance": ("arcsec", "from the cluster's centre"),
-    "is_candidate": ("", ""),
-}  # fmt: skip
 
 
 def average_psfs(out: str | os.PathLike, paths: Paths) -> None:
@@ -287,44 +244,6 @@ def compare_with_truth(
 
 
 # --- files --------------------------------------------------------------------------------------------------------
-
-
-def write_catalogue(outs: Mapping[str, str | os.PathLike], table: pd.DataFrame, settings: Any = None) -> None:
-    """Write a catalogue with units, meanings and provenance: as Parquet and FITS, by the suffixes in `outs`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from astropy.table import Table
-
-    about = provenance(settings)
-    if "parquet" in outs:
-        packed = pa.Table.from_pandas(table, preserve_index=False)
-        fields = [
-            field.with_metadata({"unit": _described(field.name)[0], "description": _described(field.name)[1]})
-            for field in packed.schema
-        ]
-        metadata = {**(packed.schema.metadata or {}), b"provenance": json.dumps(about, default=str).encode()}
-        with atomic(outs["parquet"]) as temporary:
-            pq.write_table(packed.cast(pa.schema(fields, metadata)), temporary)
-    if "fits" in outs:
-        output = Table.from_pandas(table)
-        for name in output.colnames:
-            unit, description = _described(name)
-            output[name].unit, output[name].description = unit or None, description
-        output.meta.update(
-            {"EXTNAME": Path(outs["fits"]).stem.upper(), "SOFTWARE": f"dioscuri {about['version']}",
-             "SETTINGS": about["settings_digest"]}
-        )  # fmt: skip
-        with atomic(outs["fits"]) as temporary:
-            output.write(temporary, format="fits", overwrite=True)
-
-
-def _described(name: str) -> tuple[str, str]:
-    """Unit and meaning of a column; those of a filter by what precedes its name."""
-    if name in COLUMNS:
-        return COLUMNS[name]
-    stem, _, band = name.rpartition("_")
-    unit, description = COLUMNS.get(f"{stem}_", ("", ""))
-    return unit, f"{description} ({band})".strip() if f"{stem}_" in COLUMNS else ""
 
 
 def _write(path: str | os.PathLike, table: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dioscuri.catalogs.tables import read_catalog
+from dioscuri.catalogs.files import read_catalog
 from dioscuri.evaluation.mrs_rates import read_rates
 from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
 from dioscuri.io import write_json

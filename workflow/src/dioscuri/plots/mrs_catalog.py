@@ -10,8 +10,9 @@ from matplotlib.colors import PowerNorm
 from matplotlib.lines import Line2D
 
 from dioscuri.arms import Arm, arms_of
+from dioscuri.catalogs.files import read_catalog
 from dioscuri.catalogs.scores import PERCENTILES
-from dioscuri.catalogs.tables import SUFFIX, probability_column, read_catalog
+from dioscuri.catalogs.tables import SUFFIX, probability_column
 from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
 from dioscuri.io import read_exposures, read_spectra
 from dioscuri.plots.style import (

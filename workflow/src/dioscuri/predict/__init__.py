@@ -114,26 +114,28 @@ def write(table: pd.DataFrame, path: str | Path, information: dict) -> None:
     path = Path(path)
     text = [name for name in table if table[name].dtype == object]
     table = table.assign(**{name: table[name].fillna("").astype(str).map(door.printable) for name in text})
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        _write_fits(table, path, information)
+        return
     with atomic(path) as temporary:
-        if path.suffix.lower() == ".csv":
+        if suffix == ".csv":
             table.to_csv(temporary, index=False, encoding="utf-8")
-        elif path.suffix.lower() == ".parquet":
-            table.to_parquet(temporary, index=False)
         else:
-            _write_fits(table, temporary, information)
+            table.to_parquet(temporary, index=False)
 
 
 def _write_fits(table: pd.DataFrame, path: Path, information: dict) -> None:
     from astropy.table import Table
 
-    output = Table()
+    from dioscuri.catalogs.files import write_fits
+
+    output = Table({name: table[name].to_numpy() for name in table})
     for name in table:
-        values = table[name]
-        output[name] = [door.ascii_text(text) for text in values] if values.dtype == object else values.to_numpy()
         output[name].unit = module_of(information["survey"]).UNITS.get(name)
-    output.meta.update({"EXTNAME": information["extension"], "SURVEY": information["survey"], **information["header"]})
-    output.meta["comments"] = ["FITS text is ASCII: others are written alike (x, ...) or by code"]
-    output.write(path, format="fits", overwrite=True)
+    about = {"SURVEY": information["survey"], **information["header"]}
+    output.meta.update(about, comments=["FITS text is ASCII: others are written alike (x, ...) or by code"])
+    write_fits(path, {information["extension"]: output}, about)
 
 
 def plot(table: pd.DataFrame, path: str | Path, information: dict) -> None:
