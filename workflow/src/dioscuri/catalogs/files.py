@@ -127,7 +127,10 @@ def write_parquet(path: str | os.PathLike, table: Table, settings: Any = None) -
     fields, arrays = [], []
     for column in table.itercols():
         array = _arrow(column)
-        described = {"unit": str(column.unit or ""), "description": column.description or ""}
+        described = {
+            "unit": column.unit.to_string("fits") if column.unit else "",
+            "description": column.description or "",
+        }
         fields.append(pa.field(column.name, array.type, metadata=described))
         arrays.append(array)
     metadata = {"provenance": json.dumps(provenance(settings), sort_keys=True, default=str)}
