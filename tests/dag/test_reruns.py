@@ -9,7 +9,7 @@ import pytest
 
 FIRST = {"models": "trained", "seeds": [1], "spectra": ["observed/*.fits"], "arms": ["blue"]}
 EVALUATION = ["summarise_spectra", "plot_mrs_models", "check_spectra", "judge_checks"]
-CATALOGUE = ["build_catalog", "select_candidates", "plot_mrs_catalog"]
+CATALOGUE = ["build_catalog", "list_rejected", "select_candidates", "plot_mrs_catalog"]
 
 
 @pytest.fixture(scope="module")

@@ -13,16 +13,7 @@ with logged(snakemake.log[0]):
     scores = {
         arm: [path for path in snakemake.input.scores if f"/{arm}/inference/" in path] for arm in settings["arms"]
     }
-    make_catalog(
-        snakemake.input.shards,
-        scores,
-        snakemake.output.fits,
-        snakemake.output.parquet,
-        penalties=settings["penalties"],
-        duplicates_path=snakemake.output.duplicates,
-        stars_path=snakemake.output.stars,
-        source_radius=settings["source_radius"],
-        table=settings["table"],
-        **settings["zero_points"],
-        settings=settings,
-    )
+    given = {name: settings[name] for name in ("penalties", "source_radius", "table")} | settings["zero_points"]
+    output = snakemake.output
+    files = {"duplicates_path": output.duplicates, "stars_path": output.stars}
+    make_catalog(snakemake.input.shards, scores, output.fits, output.parquet, **files, **given, settings=settings)
