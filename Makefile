@@ -10,6 +10,7 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= all
+CONSTRAINTS ?= envs/constraints.txt
 READY := .venv/.ready
 SNAKEMAKE_CONFIG := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/snakemake
 DEMO := snakemake --configfile config/demo.yaml --profile profiles/local --cores $(CORES)
@@ -22,9 +23,9 @@ help:
 	@sed -n '2,8s/^# *//p' Makefile
 
 # A looser request than torch==… may fetch another torch with gigabytes of CUDA libraries.
-$(READY): pyproject.toml envs/constraints.txt
+$(READY): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv .venv
-	pip install --quiet "$$(grep '^torch==' envs/constraints.txt)" -e '.[dev]' -c envs/constraints.txt
+	pip install --quiet "$$(grep '^torch==' $(CONSTRAINTS))" -e '.[dev]' -c $(CONSTRAINTS)
 	touch $@
 
 demo: $(READY)

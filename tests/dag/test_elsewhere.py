@@ -22,3 +22,24 @@ def test_a_run_in_another_folder(checkout, snakemake_in, read_plan, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "resources/tracks/embedded.npz").is_file()
     assert {path for path in checkout.rglob("*") if "__pycache__" not in path.parts} == before
+
+
+def test_a_workflow_that_uses_this_one_as_a_module(checkout, snakemake_in, read_plan, tmp_path):
+    """As `snakedeploy deploy-workflow` lays it out: the settings are copied, the rules come from elsewhere."""
+    shutil.copytree(checkout / "config", tmp_path / "config")
+    (tmp_path / "workflow").mkdir()
+    (tmp_path / "workflow/Snakefile").write_text(
+        f'configfile: "config/config.yaml"\n\n\nmodule dioscuri:\n    snakefile: {str(checkout / "Snakefile")!r}\n'
+        "    config: config\n\n\nuse rule * from dioscuri\n",
+        encoding="utf-8",
+    )
+    tracks = [
+        "--configfile",
+        "config/demo.yaml",
+        "--dry-run",
+        "--quiet",
+        "rules",
+        "--",
+        "resources/tracks/embedded.npz",
+    ]
+    assert read_plan(snakemake_in(checkout, *tracks, cwd=tmp_path)) == {"build_tracks": 1}

@@ -1,6 +1,7 @@
 """Imports run one way through the house, the bare-GPU path needs no more than it says, and pins install everywhere."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 LEAVES = {"arms", "config", "door", "extras", "flags", "io", "job", "machine", "paths", "settings"}
 LEAVES |= {"torchvision_quirk", "transfer"}
@@ -128,11 +130,27 @@ def test_importing_the_package_imports_nothing_heavy(root):
     assert heavy == set()
 
 
+def read_pins(path: Path) -> list[Requirement]:
+    return [Requirement(line) for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+
+
+def test_the_lock_with_cuda_differs_by_cuda_alone(root):
+    plain, cuda = (
+        {str(pin.specifier) + canonicalize_name(pin.name) for pin in read_pins(root / f"envs/{name}.txt")}
+        for name in ("constraints", "constraints-cuda")
+    )
+    assert plain <= cuda
+    assert not [pin for pin in plain if re.search("nvidia|cuda|triton", pin)]
+    extra = {pin for pin in cuda - plain if not re.search("nvidia|cuda|triton", pin)}
+    assert {re.sub(r"==[\d.]+", "", pin) for pin in extra} <= {"setuptools"}  # asked for by torch's CUDA build
+    assert any("nvidia-cudnn" in pin for pin in cuda)
+
+
 def test_pins_install_on_the_oldest_python_that_is_promised(root):
     """A package may ask for a later patch of Python than a distribution ships: Debian 12 has 3.11.2."""
     promised = tomllib.loads((root / "pyproject.toml").read_text())["project"]["requires-python"]
     oldest = promised.split(",")[0].removeprefix(">=") + ".0"
-    pins = [Requirement(line) for line in (root / "envs/constraints.txt").read_text().splitlines() if "==" in line]
+    pins = read_pins(root / "envs/constraints.txt")
     asked = {}
     for pin in pins:
         with suppress(PackageNotFoundError):  # for another platform
