@@ -14,6 +14,7 @@ CONSTRAINTS ?= envs/constraints.txt
 READY := .venv/.ready
 SNAKEMAKE_CONFIG := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/snakemake
 DEMO := snakemake --configfile config/demo.yaml --profile profiles/local --cores $(CORES)
+QUIETLY := python workflow/quietly.py
 TIMES := .pytest_cache/times
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -28,14 +29,13 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 	pip install --quiet "$$(grep '^torch==' $(CONSTRAINTS))" -e '.[dev]' -c $(CONSTRAINTS)
 	touch $@
 
+# What Snakemake says goes to a log; what was found is told at the end, even where something failed.
 demo: $(READY)
-	$(DEMO) demo
-	$(DEMO) --quiet all --report results/demo/report.zip -- demo
-	@echo
-	@echo "catalogues  results/demo/lamost_mrs/catalogs/mrs.fits and results/demo/hst/catalogs/candidates.fits (and others beside them)"
-	@echo "figures     results/demo/{csst,hst,lamost_mrs,protostar}/figures/"
-	@echo "checks      results/demo/{csst,hst,lamost_mrs,protostar}/checks.json"
-	@echo "report      results/demo/report.zip (unpack it and open report.html)"
+	@status=0; $(QUIETLY) results/demo/run.log -- $(DEMO) demo || status=$$?; \
+	if [ $$status -eq 0 ]; then $(DEMO) --quiet all --report results/demo/report.zip -- demo > results/demo/report.log 2>&1 || status=$$?; fi; \
+	echo; dioscuri summary results/demo; \
+	[ ! -f results/demo/report.zip ] || echo "report: results/demo/report.zip (unpack it and open report.html)"; \
+	exit $$status
 
 test: lint
 	mkdir -p $(TIMES)

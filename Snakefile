@@ -51,6 +51,7 @@ include: "workflow/rules/images/figures.smk"
 include: "workflow/rules/cluster/figures.smk"
 include: "workflow/rules/protostar/figures.smk"
 include: "workflow/rules/checks.smk"
+include: "workflow/rules/summary.smk"
 include: "workflow/rules/release.smk"
 include: "workflow/rules/bench.smk"
 
@@ -60,12 +61,14 @@ rule all:
     default_target: True
     input:
         surveys_of("all"),
+        "<results>/summary.html",
 
 
 rule demo:
     """What a newcomer wants to see: catalogue, figures and checks of every survey listed."""
     input:
         surveys_of("all"),
+        "<results>/summary.html",
 
 
 rule csst:

@@ -82,6 +82,6 @@ def test_every_entry_of_the_table_of_figures_is_a_function():
 def test_captions_exist_and_are_used(root):
     """Whatever is shown has a caption: report/<caption>.rst, by default of the name of the file."""
     text = "".join(path.read_text() for path in (root / "workflow/rules").rglob("*.smk"))
-    used = set(re.findall(r'"(\w+)"', text)) | set(re.findall(r"/(\w+)\.(?:png|json)", text)) | {"workflow"}
+    used = set(re.findall(r'"(\w+)"', text)) | set(re.findall(r"/(\w+)\.(?:png|json|html)", text)) | {"workflow"}
     captions = {path.stem for path in (root / "workflow/report").glob("*.rst")}
     assert captions <= used, captions - used

@@ -11,7 +11,9 @@ from dioscuri.io import digest
 from dioscuri.paths import format_number, models_folder, parse_number, shard_names
 
 ROOT = workflow.basedir  # one checkout may serve many folders: snakemake -s <checkout>/Snakefile
-if not os.path.exists(f"{ROOT}/config/config.yaml"):  # used as a module: snakedeploy copied config/ to where one works
+if not os.path.exists(
+    f"{ROOT}/config/config.yaml"
+):  # used as a module: snakedeploy copied config/ to where one works
     ROOT = "."
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from dioscuri.job import logged, provenance
 from dioscuri.lamost.lrs_reduction import VELOCITY_ARM, velocity_templates
 from dioscuri.libraries.grid import SpectralLibrary
-from dioscuri.release import save_templates
+from dioscuri.spectra.templates import save_templates
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -93,6 +93,10 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--checksums", type=Path, help="sha256 of the files, in sha256sum's format")
     verb.set_defaults(run=_download_mast)
 
+    verb = verbs.add_parser("summary", help="what a run of the workflow found, and which checks failed")
+    verb.add_argument("results", type=Path, help="results/<preset>")
+    verb.set_defaults(run=_summary)
+
     verb = verbs.add_parser("check-config", help="check settings: all mistakes at once")
     verb.add_argument("files", nargs="*", type=Path, help="YAML files laid over config/config.yaml")
     verb.set_defaults(run=_check_config)
@@ -229,6 +233,14 @@ def _download_mast(options: argparse.Namespace) -> int:
         checksums=options.checksums,
     )
     print(f"{len(paths)} exposures in {options.folder}, checksums in {options.folder / manifest}")
+    return 0
+
+
+def _summary(options: argparse.Namespace) -> int:
+    from dioscuri.evaluation.summary import as_text, summarise
+    from dioscuri.paths import REPOSITORY
+
+    print(as_text(summarise(options.results, REPOSITORY / "workflow" / "rules"), options.results))
     return 0
 
 

@@ -44,7 +44,7 @@ def predict(
     """
     from dioscuri.catalogs.lrs_table import match, read_catalogue
     from dioscuri.lamost.lrs_reduction import reduce_files, velocity_meter
-    from dioscuri.release import load_templates
+    from dioscuri.spectra.templates import load_templates
 
     snrg_min = door.at_least_zero(snrg_min, "--snrg-min")
     folder = (models or models_folder()) / "lamost_lrs"
