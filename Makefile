@@ -31,7 +31,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 
 # What Snakemake says goes to a log; what was found is told at the end, even where something failed.
 demo: $(READY)
-	@status=0; $(QUIETLY) results/demo/run.log -- $(DEMO) demo || status=$$?; \
+	@status=0; $(QUIETLY) results/demo/run.log -- $(DEMO) --quiet host -- demo || status=$$?; \
 	if [ $$status -eq 0 ]; then $(DEMO) --quiet all --report results/demo/report.zip -- demo > results/demo/report.log 2>&1 || status=$$?; fi; \
 	echo; dioscuri summary results/demo; \
 	[ ! -f results/demo/report.zip ] || echo "report: results/demo/report.zip (unpack it and open report.html)"; \
