@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from dioscuri.catalogs.epochs import Source, sources
+from dioscuri.catalogs.files import Column, fill, read_catalog, table_of, write_parquet
 from dioscuri.catalogs.orbits import fit_orbit
 from dioscuri.catalogs.source_classes import CLASSES, PRIOR, classify, unmoving
-from dioscuri.catalogs.tables import Column, read_catalog, write_parquet
 from dioscuri.catalogs.wilson import wilson
 
 log = logging.getLogger(__name__)
@@ -65,8 +65,8 @@ def describe_sources(
         stars = read_catalog(stars_path)
         known = {str(r["source_id"]): (float(r["period"]), float(r["bjd0"])) for r in stars if np.isfinite(r["bjd0"])}
     table = classified(catalog, known, prior, seed)
-    values = {c.name: _column(table, c) for c in CLASS_COLUMNS}
-    write_parquet(CLASS_COLUMNS, values, out, settings)
+    values = {c.name: fill(c, _plain(table[c.name], c), len(table)) for c in CLASS_COLUMNS}
+    write_parquet(out, table_of(CLASS_COLUMNS, values), settings)
     counts = ", ".join(f"{int((table['class'] == name).sum())} {name}" for name in CLASSES)
     log.info("%d sources: %s; %d orbits: %s", len(table), counts, int(table["period"].notna().sum()), out)
 
@@ -138,9 +138,5 @@ def _turned(epochs, rows: np.ndarray):
     return type(epochs)(epochs.bjd, v1, err1, v2, err2, epochs.vs, epochs.errs, epochs.light)
 
 
-def _column(table: pd.DataFrame, column: Column) -> np.ndarray:
-    values = table[column.name]
-    if column.code == "A":
-        return values.fillna("").to_numpy(dtype=str)
-    kinds = {"J": np.int32, "E": np.float32, "D": np.float64}
-    return values.to_numpy(dtype=kinds[column.code])
+def _plain(values: pd.Series, column: Column) -> np.ndarray:
+    return values.fillna("").to_numpy(dtype=str) if column.code == "A" else values.to_numpy(dtype=float)
