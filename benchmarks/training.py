@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from dioscuri.io import mock_shard
 from dioscuri.learn.spectra.networks import SpectrumCNN, multiply_adds
 from dioscuri.learn.spectra.training import train
+from dioscuri.shards import mock_shard
 from inference import plain_network
 
 N_PIXELS = 3347  # blue arm

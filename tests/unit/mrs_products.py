@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from dioscuri.flags import Quality
-from dioscuri.io import mock_shard, observation_key, write_json, write_spectra_shard
+from dioscuri.io import observation_key, write_json
 from dioscuri.learn.spectra.networks import build
+from dioscuri.shards import mock_shard, write_spectra_shard
 
 N_PIXELS = {"blue": 64, "red": 72}
 NETWORK = {"channels": [2], "kernels": [5], "strides": [2], "dense": [4], "dropout": 0.1}

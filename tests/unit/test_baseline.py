@@ -6,9 +6,9 @@ import pytest
 
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.evaluation.double_peak import score_pairs
-from dioscuri.io import mock_shard
 from dioscuri.libraries.build import assemble
 from dioscuri.libraries.grid import log_grid, window_of
+from dioscuri.shards import mock_shard
 
 ARM = Arm("blue", 5000.0, 5300.0, 1500, 7500.0)
 LINES = np.random.default_rng(4).uniform(4990, 5310, 80)  # Å

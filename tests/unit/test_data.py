@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from dioscuri.io import mock_shard
 from dioscuri.learn.spectra.data import Batches, PairedSpectra, epoch_order
+from dioscuri.shards import mock_shard
 
 N_PIXELS = 30
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dioscuri import io
+from dioscuri import io, shards
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.files import COADD, Exposure, ObservedFile
@@ -235,10 +235,10 @@ def test_flipped_bytes_stop_nothing(tmp_path):
 def test_nothing_usable_makes_an_empty_shard_with_all_columns(tmp_path):
     found = ingest_files([tmp_path / "gone.fits"], MRS, ARMS, METERS)
     write(found, tmp_path / "s.h5", tmp_path / "r.parquet", {})
-    columns = io.read_exposures(tmp_path / "s.h5")
+    columns = shards.read_exposures(tmp_path / "s.h5")
     expected = {*EXPOSURE_COLUMNS, *MRS.columns} | {f"{name}_{arm}" for name in ARM_COLUMNS for arm in "BR"}
     assert set(columns) == expected and all(len(values) == 0 for values in columns.values())
-    assert io.read_spectra(tmp_path / "s.h5", "red")[0].shape == (0, 3509)
+    assert shards.read_spectra(tmp_path / "s.h5", "red")[0].shape == (0, 3509)
 
 
 def test_same_bytes_whatever_the_order(tmp_path, monkeypatch):
@@ -251,7 +251,7 @@ def test_same_bytes_whatever_the_order(tmp_path, monkeypatch):
         write(ingest_files(order, MRS, ARMS, METERS), shard, rejected, {"version": "x"})
         contents.append((shard.read_bytes(), rejected.read_bytes()))
     assert contents[0] == contents[1]
-    table = io.read_exposures(tmp_path / "0.h5")
+    table = shards.read_exposures(tmp_path / "0.h5")
     assert table["obsid"].tolist() == sorted(table["obsid"].tolist())
 
 
@@ -260,10 +260,10 @@ def test_shard_and_rejected_table_on_disk(tmp_path):
     found = ingest_files([path], MRS, ARMS, METERS)
     write(found, tmp_path / "s.h5", tmp_path / "r.parquet", {"version": "0"})
     with h5py.File(tmp_path / "s.h5") as stream:
-        assert stream.attrs["schema"] == io.SPECTRA_SCHEMA
-    columns = io.read_exposures(tmp_path / "s.h5")
+        assert stream.attrs["schema"] == shards.SPECTRA_SCHEMA
+    columns = shards.read_exposures(tmp_path / "s.h5")
     assert columns["planid"].tolist() == ["P"] and columns["specflag_B"].dtype == bool
-    flux, _ = io.read_spectra(tmp_path / "s.h5", "blue")
+    flux, _ = shards.read_spectra(tmp_path / "s.h5", "blue")
     np.testing.assert_array_equal(flux, found.arms["blue"][0])
     rejected = pd.read_parquet(tmp_path / "r.parquet")
     assert tuple(rejected.columns) == REJECTED_COLUMNS

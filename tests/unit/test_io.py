@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dioscuri import io
+from dioscuri import io, shards
 
 PIXELS = {"blue": 5, "red": 7}
 
@@ -96,13 +96,13 @@ def _batch(first, size, rng):
 def test_mock_shard_gives_back_its_batches(tmp_path):
     rng, path = np.random.default_rng(1), tmp_path / "shard.h5"
     batches = [_batch(0, 3, rng), _batch(3, 4, rng)]
-    with io.mock_shard(path, 7, ("pair_id", "snr"), PIXELS, {"seed": 1}) as shard:
+    with shards.mock_shard(path, 7, ("pair_id", "snr"), PIXELS, {"seed": 1}) as shard:
         for labels, spectra in batches:
             shard.append(labels, spectra)
         assert not path.exists()
-    labels = io.read_mock_labels(path)
+    labels = shards.read_mock_labels(path)
     np.testing.assert_array_equal(labels["pair_id"], np.arange(7))
-    with io.open_shard(path, io.MOCK_SCHEMA) as stream:
+    with io.open_shard(path, shards.MOCK_SCHEMA) as stream:
         for arm in PIXELS:
             for position, kind in enumerate(("single", "binary")):
                 wanted = np.concatenate([spectra[arm][position] for _, spectra in batches])
@@ -115,7 +115,7 @@ def test_mock_shard_gives_back_its_batches(tmp_path):
 @pytest.mark.parametrize("n_pairs", [2, 4])
 def test_mock_shard_of_another_size_than_declared_does_not_appear(tmp_path, n_pairs):
     def write_three_pairs():
-        with io.mock_shard(tmp_path / "shard.h5", n_pairs, ("pair_id", "snr"), PIXELS, {}) as shard:
+        with shards.mock_shard(tmp_path / "shard.h5", n_pairs, ("pair_id", "snr"), PIXELS, {}) as shard:
             shard.append(*_batch(0, 3, np.random.default_rng(1)))
 
     with pytest.raises(ValueError, match="3"):
@@ -130,11 +130,11 @@ def test_observed_shard_gives_back_columns_masks_and_text(tmp_path):
         "obsid": np.array([1, 2]),
         "snr_B": [30.0, 4.0],
     }
-    io.write_spectra_shard(tmp_path / "shard.h5", exposures, {"blue": (flux, flux + 1)}, {"files": ["a.fits"]})
-    columns = io.read_exposures(tmp_path / "shard.h5")
+    shards.write_spectra_shard(tmp_path / "shard.h5", exposures, {"blue": (flux, flux + 1)}, {"files": ["a.fits"]})
+    columns = shards.read_exposures(tmp_path / "shard.h5")
     assert columns["source_id"].tolist() == ["J0634+1832", "η Car"]
     assert columns["obsid"].tolist() == [1, 2]
-    read, sigma = io.read_spectra(tmp_path / "shard.h5", "blue")
+    read, sigma = shards.read_spectra(tmp_path / "shard.h5", "blue")
     assert read.dtype == np.float16
     np.testing.assert_array_equal(np.isnan(read), np.isnan(flux))
     np.testing.assert_allclose(sigma[0], flux[0] + 1, rtol=2**-11)
@@ -142,13 +142,13 @@ def test_observed_shard_gives_back_columns_masks_and_text(tmp_path):
 
 def test_empty_observed_shard_is_a_shard(tmp_path):
     exposures = {"source_id": np.array([], object), "key": np.array([], np.int64)}
-    io.write_spectra_shard(tmp_path / "shard.h5", exposures, {"blue": (np.empty((0, 5)),) * 2}, {})
-    assert len(io.read_exposures(tmp_path / "shard.h5")["source_id"]) == 0
-    assert io.read_spectra(tmp_path / "shard.h5", "blue")[0].shape == (0, 5)
+    shards.write_spectra_shard(tmp_path / "shard.h5", exposures, {"blue": (np.empty((0, 5)),) * 2}, {})
+    assert len(shards.read_exposures(tmp_path / "shard.h5")["source_id"]) == 0
+    assert shards.read_spectra(tmp_path / "shard.h5", "blue")[0].shape == (0, 5)
 
 
 def test_shard_of_another_kind_is_named(tmp_path):
     with h5py.File(tmp_path / "old.h5", "w") as stream:
         stream.attrs["schema"] = "dioscuri/mocks/0"
     with pytest.raises(ValueError, match=r"old\.h5.*'dioscuri/mocks/1'.*'dioscuri/mocks/0'"):
-        io.read_mock_labels(tmp_path / "old.h5")
+        shards.read_mock_labels(tmp_path / "old.h5")

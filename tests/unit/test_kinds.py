@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from dioscuri import io
+from dioscuri import shards
 from dioscuri.evaluation.kinds import rates_by_kind
 from dioscuri.stars.contaminants import KINDS
 
@@ -13,8 +13,8 @@ from dioscuri.stars.contaminants import KINDS
 def write_shard(path, pair_id, kind=None):
     labels = {"pair_id": np.asarray(pair_id)} | ({} if kind is None else {"kind": np.asarray(kind, float)})
     record = {} if kind is None else {"kinds": KINDS}
-    with io.mock_shard(path, len(pair_id), tuple(labels), {"blue": 3}, record) as shard:
-        empty = np.zeros((len(pair_id), 3), io.FLUX_DTYPE)
+    with shards.mock_shard(path, len(pair_id), tuple(labels), {"blue": 3}, record) as shard:
+        empty = np.zeros((len(pair_id), 3), shards.FLUX_DTYPE)
         shard.append(labels, {"blue": (empty, empty)})
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dioscuri import io
+from dioscuri import io, shards
 from dioscuri.arms import Arm
 from dioscuri.libraries.build import (
     EMBEDDED_AXES,
@@ -129,7 +129,7 @@ def test_answers_bad_questions_well(library, tmp_path):
         library.flux("blue", np.zeros((2, 3)))
     with pytest.raises(ValueError, match="ascending"):
         SpectralLibrary({**AXES, "logg": np.array([5.0, 4.0])}, 2e4, {}, np.ones(1, bool), {})
-    io.write_spectra_shard(tmp_path / "x.h5", {}, {}, {})
+    shards.write_spectra_shard(tmp_path / "x.h5", {}, {}, {})
     with pytest.raises(ValueError, match="expected schema 'dioscuri/library/1'"):
         SpectralLibrary.load(tmp_path / "x.h5")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dioscuri import io
+from dioscuri import io, shards
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.libraries.build import assemble, node_labels
 from dioscuri.libraries.grid import SpectralLibrary, log_grid, window_of
@@ -210,7 +210,7 @@ def test_shards_and_logs_say_what_their_kinds_are(library, tmp_path, caplog):
     assert "survivors of each cut: candidates 40, on_tracks 20" in caplog.text
     assert "kinds of pairs: ordinary 2, cool_giant 2, sb1 2, triple 2, moonlight 0" in caplog.text
     assert io.read_provenance(path)["kinds"][1] == "cool_giant"
-    assert np.array_equal(io.read_mock_labels(path)["kind"], made["kind"])
+    assert np.array_equal(shards.read_mock_labels(path)["kind"], made["kind"])
 
 
 # --- the survey's ingredients -------------------------------------------------------------------------------
@@ -323,7 +323,7 @@ def test_shard_holds_all_pairs_labels_and_provenance(library, tmp_path):
         path, arms=[BLUE, RED], libraries=[library], population=pairs, recipe="paper", seed=9, batch=8
     )
     assert written == 20
-    labels = io.read_mock_labels(path)
+    labels = shards.read_mock_labels(path)
     assert np.array_equal(labels["pair_id"], pairs.columns["pair_id"])
     assert np.allclose(labels["teff2"], pairs.columns["teff2"])
     single, binary = collect(make_mocks(pairs.columns, [library], [RED], seed=9), "red")

@@ -14,11 +14,11 @@ from dioscuri.catalogs.candidates import select_candidates
 from dioscuri.catalogs.files import read_catalog, table_of, write_fits
 from dioscuri.catalogs.tables import assemble, catalog_columns
 from dioscuri.evaluation.mrs_rates import LABELS, summarise, write_test_scores
-from dioscuri.io import mock_shard
 from dioscuri.libraries.build import assemble as assemble_library
 from dioscuri.libraries.build import node_labels
 from dioscuri.libraries.grid import log_grid, window_of
 from dioscuri.plots import mrs_catalog, mrs_mocks, mrs_models, style
+from dioscuri.shards import mock_shard
 
 ARMS = [Arm("blue", 5000.0, 5300.0, 64, 1200.0), Arm("red", 6350.0, 6750.0, 72, 1200.0)]
 FACTS = {arm.name: {key: value for key, value in asdict(arm).items() if key != "name"} for arm in ARMS}

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from dioscuri.io import mock_shard
 from dioscuri.learn import metrics
 from dioscuri.learn.schedule import Schedule
 from dioscuri.learn.spectra import inference, training
+from dioscuri.shards import mock_shard
 
 N_PIXELS = 120
 NETWORK = {"channels": (4, 8), "kernels": (7, 5), "strides": (3, 2), "dense": (16,), "dropout": 0.2}

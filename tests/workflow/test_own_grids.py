@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from dioscuri.io import read_mock_labels, read_provenance
+from dioscuri.io import read_provenance
+from dioscuri.shards import read_mock_labels
 from dioscuri.stars import analytic
 from dioscuri.stars.tracks import LOG_TEFF, TrackGrid
 from dioscuri.synthesis.lines import read_linelist

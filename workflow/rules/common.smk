@@ -27,7 +27,7 @@ PACKAGE = from_here(f"{ROOT}/workflow/src/dioscuri")
 if not PACKAGE.is_dir():  # a module comes without the package: the installed one
     PACKAGE = Path(dioscuri.__file__).parent
 # Leaves that every module uses: a new setting or another log line is no reason to make everything again.
-LEAVES = {"__init__", "base", "config", "door", "flags", "io", "job", "machine", "paths"}
+LEAVES = {"__init__", "base", "config", "door", "flags", "io", "job", "machine", "paths", "shards"}
 
 
 def checked_settings():

@@ -1,21 +1,16 @@
-"""Files that appear whole or not at all, and the schemas of the HDF5 shards that stages hand to each other."""
+"""Files that appear whole or not at all, digests and keys, and HDF5 files that say what they are."""
 
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-
-MOCK_SCHEMA = "dioscuri/mocks/1"
-SPECTRA_SCHEMA = "dioscuri/spectra/1"
-# Fluxes are stored as float16 of (normalised flux − 1): rms rounding error 3.6e-5, far below any noise here.
-FLUX_DTYPE = np.float16
 
 
 @contextmanager
@@ -51,10 +46,11 @@ def _umask() -> int:
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write `content` as indented JSON, whole or not at all; numpy scalars and arrays become plain numbers."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=_plain) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(content, indent=2, default=plain) + "\n", encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """numpy values and paths as JSON has them, for `json.dumps(default=…)`."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
@@ -66,7 +62,7 @@ def _plain(value: Any) -> Any:
 
 def digest(content: Any) -> str:
     """A short, stable fingerprint of plain settings (12 hexadecimal digits), independent of key order."""
-    text = json.dumps(content, sort_keys=True, default=_plain)
+    text = json.dumps(content, sort_keys=True, default=plain)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -74,105 +70,6 @@ def observation_key(obsid: int | str, exposure: int | str) -> int:
     """A stable 63-bit key of one exposure, the counter of its noise draws: independent of files and shards."""
     raw = hashlib.blake2b(f"{obsid}/{exposure}".encode(), digest_size=8).digest()
     return int.from_bytes(raw, "little") >> 1
-
-
-# --- mock shards ------------------------------------------------------------------------------------------
-
-
-class MockShardWriter:
-    """Stream batches of pairs into a mock shard: `labels/<name>` (N,), `<arm>/single` and `<arm>/binary` (N, L).
-
-    Datasets are contiguous and uncompressed, so that training reads them at disk speed.
-    """
-
-    def __init__(
-        self,
-        stream: h5py.File,
-        n_pairs: int,
-        labels: tuple[str, ...],
-        arms: Mapping[str, int],
-        provenance: dict,
-    ):
-        self.stream, self.n_pairs, self.filled = stream, n_pairs, 0
-        stream.attrs["schema"] = MOCK_SCHEMA
-        stream.attrs["provenance"] = json.dumps(provenance, default=_plain)
-        for name in labels:
-            stream.create_dataset(f"labels/{name}", (n_pairs,), np.int64 if name == "pair_id" else np.float32)
-        for arm, n_pixels in arms.items():
-            for kind in ("single", "binary"):
-                stream.create_dataset(f"{arm}/{kind}", (n_pairs, n_pixels), FLUX_DTYPE)
-
-    def append(self, labels: Mapping[str, np.ndarray], spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-        """Append a batch: `labels[name]` (B,) and `spectra[arm] = (single, binary)`, each (B, L), flux − 1."""
-        size = len(labels["pair_id"])
-        rows = slice(self.filled, self.filled + size)
-        if rows.stop > self.n_pairs:
-            raise ValueError(f"shard declared for {self.n_pairs} pairs was given {rows.stop}")
-        for name in self.stream["labels"]:
-            self.stream[f"labels/{name}"][rows] = labels[name]
-        for arm, (single, binary) in spectra.items():
-            self.stream[f"{arm}/single"][rows] = single
-            self.stream[f"{arm}/binary"][rows] = binary
-        self.filled = rows.stop
-
-
-@contextmanager
-def mock_shard(
-    path: str | os.PathLike, n_pairs: int, labels: tuple[str, ...], arms: Mapping[str, int], provenance: dict
-) -> Iterator[MockShardWriter]:
-    """Write a mock shard of exactly `n_pairs` pairs; the file appears only when all have been appended."""
-    with atomic(path) as temporary:
-        with h5py.File(temporary, "w") as stream:
-            writer = MockShardWriter(stream, n_pairs, labels, arms, provenance)
-            yield writer
-            if writer.filled != n_pairs:
-                raise ValueError(f"{path}: {writer.filled} of {n_pairs} pairs were written")
-
-
-def read_mock_labels(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The labels of a mock shard, name → (N,)."""
-    with open_shard(path, MOCK_SCHEMA) as stream:
-        return {name: stream[f"labels/{name}"][:] for name in stream["labels"]}
-
-
-# --- shards of real or simulated observations ----------------------------------------------------------------
-
-
-def write_spectra_shard(
-    path: str | os.PathLike,
-    exposures: Mapping[str, np.ndarray],
-    arms: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    provenance: dict,
-) -> None:
-    """Write observed spectra: `exposures/<column>` (N,), `<arm>/flux`, `<arm>/sigma` (N, L), NaN rows where masked."""
-    with atomic(path) as temporary, h5py.File(temporary, "w") as stream:
-        stream.attrs["schema"] = SPECTRA_SCHEMA
-        stream.attrs["provenance"] = json.dumps(provenance, default=_plain)
-        for name, values in exposures.items():
-            values = np.asarray(values)
-            if values.dtype.kind in "OU":
-                stream.create_dataset(f"exposures/{name}", data=values.astype(object), dtype=h5py.string_dtype())
-            else:
-                stream.create_dataset(f"exposures/{name}", data=values)
-        for arm, (flux, sigma) in arms.items():
-            stream.create_dataset(f"{arm}/flux", data=np.asarray(flux, FLUX_DTYPE))
-            stream.create_dataset(f"{arm}/sigma", data=np.asarray(sigma, FLUX_DTYPE))
-
-
-def read_exposures(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The exposure columns of an observed shard, name → (N,); text as Python strings."""
-    with open_shard(path, SPECTRA_SCHEMA) as stream:
-        columns = {}
-        for name, dataset in stream["exposures"].items():
-            text = h5py.check_string_dtype(dataset.dtype) is not None
-            columns[name] = dataset.asstr()[:] if text else dataset[:]
-        return columns
-
-
-def read_spectra(path: str | os.PathLike, arm: str) -> tuple[np.ndarray, np.ndarray]:
-    """Normalised flux − 1 and its 1σ error of one arm, each (N, L) float16, NaN rows where the arm is masked."""
-    with open_shard(path, SPECTRA_SCHEMA) as stream:
-        return stream[f"{arm}/flux"][:], stream[f"{arm}/sigma"][:]
 
 
 def open_shard(path: str | os.PathLike, schema: str) -> h5py.File:

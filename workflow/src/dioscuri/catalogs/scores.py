@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dioscuri.io import atomic, read_exposures, read_spectra
+from dioscuri.io import atomic
 from dioscuri.job import provenance, use_threads
 from dioscuri.paths import format_number
+from dioscuri.shards import read_exposures, read_spectra
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from dioscuri.catalogs.scores import read_scores
 from dioscuri.catalogs.sources import RADIUS, duplicates, group, name_sources, write_duplicates
 from dioscuri.catalogs.stars import describe
 from dioscuri.flags import Quality
-from dioscuri.io import read_exposures
 from dioscuri.paths import format_number
+from dioscuri.shards import read_exposures
 
 log = logging.getLogger(__name__)
 

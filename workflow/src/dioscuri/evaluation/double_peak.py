@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from dioscuri.arms import Arm
-from dioscuri.io import MOCK_SCHEMA, atomic, open_shard
+from dioscuri.io import atomic, open_shard
 from dioscuri.job import provenance, use_threads
 from dioscuri.libraries.grid import SpectralLibrary
+from dioscuri.shards import MOCK_SCHEMA
 from dioscuri.spectra.velocity import Templates, VelocityMeter, double_peak
 
 log = logging.getLogger(__name__)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow.parquet as pq
 
-from dioscuri.io import read_mock_labels, read_provenance
+from dioscuri.io import read_provenance
 from dioscuri.learn.metrics import binomial_interval
+from dioscuri.shards import read_mock_labels
 
 
 def rates_by_kind(

@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from astropy.table import Table
 
 from dioscuri.catalogs.published_mrs import table_3
-from dioscuri.io import MOCK_SCHEMA, atomic, open_shard, write_json
+from dioscuri.io import atomic, open_shard, write_json
 from dioscuri.job import provenance, use_threads
 from dioscuri.learn import calibration, metrics
+from dioscuri.shards import MOCK_SCHEMA
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from dioscuri import io
+from dioscuri import io, shards
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.files import COADD, Exposure, ObservedFile
@@ -106,7 +106,7 @@ def write(ingested: Ingested, shard: str | Path, rejected: str | Path, provenanc
     """Write the shard (HDF5, see dioscuri.io) and the table of refusals (Parquet), whole or not at all."""
     import pandas as pd
 
-    io.write_spectra_shard(shard, ingested.exposures, ingested.arms, provenance)
+    shards.write_spectra_shard(shard, ingested.exposures, ingested.arms, provenance)
     table = pd.DataFrame(ingested.rejected, columns=list(REJECTED_COLUMNS))
     table = table.astype({name: "int64" if name == "exposure" else "str" for name in REJECTED_COLUMNS})
     with io.atomic(rejected) as temporary:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from scipy.ndimage import binary_dilation, median_filter, percentile_filter
 
-from dioscuri import io
+from dioscuri import shards
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.files import Exposure
@@ -199,5 +199,5 @@ def rest_frame(
     normalised[missing] = 1.0
     # What half precision cannot hold becomes infinite; the caller refuses it.
     with np.errstate(over="ignore"):
-        error = (sigma / level).astype(io.FLUX_DTYPE)
-        return (normalised - 1).astype(io.FLUX_DTYPE), error, np.logical_not(missing.any(axis=1))
+        error = (sigma / level).astype(shards.FLUX_DTYPE)
+        return (normalised - 1).astype(shards.FLUX_DTYPE), error, np.logical_not(missing.any(axis=1))

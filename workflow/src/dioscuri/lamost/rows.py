@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dioscuri import io
+from dioscuri import io, shards
 from dioscuri.arms import Arm
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.dates import barycentric_date
@@ -93,7 +93,7 @@ def refused_exposure(observation: Observation) -> dict:
 
 
 def stack(observations: Sequence[Observation], arm: Arm) -> tuple[np.ndarray, np.ndarray]:
-    flux, sigma = np.full((2, len(observations), arm.n_pixels), np.nan, io.FLUX_DTYPE)
+    flux, sigma = np.full((2, len(observations), arm.n_pixels), np.nan, shards.FLUX_DTYPE)
     for i, observation in enumerate(observations):
         result = observation.results[arm.name]
         if result.specflag:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from dioscuri import __version__, io
+from dioscuri import __version__, shards
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.mocks.augment import RECIPES, Recipe
@@ -123,7 +123,7 @@ def write_mock_shard(
         settings=settings,
         continuum=continuum,
     )
-    with io.mock_shard(path, n_pairs, tuple(columns), pixels, record) as shard:
+    with shards.mock_shard(path, n_pairs, tuple(columns), pixels, record) as shard:
         for made in batches:
             shard.append(made.labels, made.spectra)
     log.info("%s: %d pairs, recipe %s", path, n_pairs, recipe if isinstance(recipe, str) else "custom")

@@ -14,7 +14,6 @@ from dioscuri.catalogs.files import read_catalog
 from dioscuri.catalogs.scores import PERCENTILES
 from dioscuri.catalogs.tables import SUFFIX, probability_column
 from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
-from dioscuri.io import read_exposures, read_spectra
 from dioscuri.plots.style import (
     ACCENT,
     ARM_COLOUR,
@@ -28,6 +27,7 @@ from dioscuri.plots.style import (
     fraction_axis,
     recall_points,
 )
+from dioscuri.shards import read_exposures, read_spectra
 from dioscuri.spectra.templates import velocity_meters
 
 FEW = 2000  # spectra; below, each one is also drawn as a dot

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from dioscuri.arms import Arm, arms_of
-from dioscuri.io import MOCK_SCHEMA, open_shard, read_mock_labels
+from dioscuri.io import open_shard
 from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.plots.style import ACCENT, BINARY, FAINT, MAP, PAGE, SINGLE, File, figure
+from dioscuri.shards import MOCK_SCHEMA, read_mock_labels
 from dioscuri.stars.tracks import TrackGrid
 from dioscuri.synthesis.kinematics import Kinematics
 

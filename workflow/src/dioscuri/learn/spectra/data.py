@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dioscuri.io import FLUX_DTYPE, MOCK_SCHEMA, open_shard
+from dioscuri.io import open_shard
+from dioscuri.shards import FLUX_DTYPE, MOCK_SCHEMA
 
 KINDS = ("single", "binary")
 GIB = 1 << 30
