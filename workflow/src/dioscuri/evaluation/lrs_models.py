@@ -20,6 +20,7 @@ COMPONENTS, FITTER, RANGE = "components.h5", "pair_fit.h5", "range.json"
 # singles; fainter companions and near twins belong to neither (Jing et al. 2025, §2.1: high ratios are not trained).
 INTERMEDIATE = (0.6, 0.93)
 CHI2_QUANTILE = 0.99
+EVOLVED_QUANTILE = 0.02
 
 
 def make_models(stars: Mapping[str, np.ndarray], flux: np.ndarray, width: float, folder: str | os.PathLike) -> None:
@@ -37,7 +38,16 @@ def make_models(stars: Mapping[str, np.ndarray], flux: np.ndarray, width: float,
     fits = fitter.fit(seen, stars["snrg"][single], prior, np.array([350.0, 0.12, 0.35]))
     chi2 = np.minimum(fits.chi2_single, fits.chi2_pair)
     teff = np.percentile(stars["teff1"], [0.5, 99.5])
-    write_json(folder / RANGE, {"teff": teff.tolist(), "chi2_max": float(np.quantile(chi2, CHI2_QUANTILE))})
+    # Dwarfs have a gravity for their temperature: a giant's fit ends below that of nearly all mocks.
+    edges = np.arange(np.floor(teff[0] / 200) * 200, teff[1] + 200, 200.0)
+    bins = np.digitize(stars["teff1"], edges)
+    evolved = [
+        [low + 100.0, float(np.quantile(stars["logg1"][bins == number], EVOLVED_QUANTILE))]
+        for number, low in enumerate(edges, start=1)
+        if (bins == number).sum() > 20
+    ]
+    limits = {"teff": teff.tolist(), "chi2_max": float(np.quantile(chi2, CHI2_QUANTILE)), "evolved": evolved}
+    write_json(folder / RANGE, limits)
 
 
 def observed(x: np.ndarray, snrg: np.ndarray, components: Components, seed: int) -> np.ndarray:

@@ -1,63 +1,62 @@
-"""What real single stars differ by from the library: the mean residual, measured per data release and taken off.
+"""Measures what real stars of a data release differ by from the library."""
 
-The signal of a second star is half a percent of the flux and the library is wrong by one to five: without this step
-most real stars are 'binaries'. The mean star is declared single by it, so the share of binaries found after it proves
-nothing; composites of real stars, repeats and mass ratios do.
-"""
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import h5py
 import numpy as np
+import pandas as pd
 
-from dioscuri import io
+from dioscuri.lamost.lrs_reduction import reduce_files
 from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.mocks.lrs_light import LightMaker
 from dioscuri.spectra import lrs_frame
+from dioscuri.spectra.lrs_calibration import Calibration, terms_of
+from dioscuri.spectra.velocity import VelocityMeter
 
-SCHEMA = "dioscuri/lrs_calibration/1"
+log = logging.getLogger(__name__)
+
 FEWEST_STARS = 30
-TEFF0, TEFF1, FEH0, FEH1 = 5300.0, 300.0, -0.1, 0.3  # zero points and units of the terms
 ROUNDS = 10
+LOGG_MIN, FEH_MIN = 4.05, -1.0  # of the stars that calibrate
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Residual real − library of normalised flux, smooth in Teff and [Fe/H].
+def calibrate(
+    release: str,
+    files: Iterable[Path],
+    labels: pd.DataFrame,
+    library: SpectralLibrary,
+    meter: VelocityMeter,
+    *,
+    width: float = lrs_frame.WIDTH,
+    snrg_min: float = 20.0,
+) -> tuple[Calibration, dict[str, np.ndarray]]:
+    """The calibration of `release` from those of `files` that `labels` knows (obsid or file, teff, logg, feh).
 
-    `coefficients` and `errors` (T, L) of the terms 1, t, f (and t² from 100 stars on), t = (Teff − 5300)/300, f =
-    ([Fe/H] + 0.1)/0.3; `n_stars`; `teff`, `feh` (2,) their range; `release` as written in DATA_V; `width` [Å] of the
-    normalisation.
+    Returns it and the spectra that it was made of: flux and good (S, L), snrg, and teff of the velocity template (S,).
     """
-
-    release: str
-    coefficients: np.ndarray
-    errors: np.ndarray
-    n_stars: int
-    teff: tuple[float, float]
-    feh: tuple[float, float]
-    width: float
-
-    def terms(self, teff: np.ndarray, feh: np.ndarray) -> np.ndarray:
-        """The terms (S, T) at labels (S,), which are held at the ends of the range."""
-        return _terms(np.clip(teff, *self.teff), np.clip(feh, *self.feh), len(self.coefficients))
-
-    def at(self, teff: np.ndarray, feh: np.ndarray) -> np.ndarray:
-        """What to take off normalised spectra of these labels (S,), (S, L)."""
-        return self.terms(teff, feh) @ self.coefficients
-
-    def within(self, teff: np.ndarray, feh: np.ndarray) -> np.ndarray:
-        """Whether labels (S,) lie within the stars of the calibration, (S,) bool."""
-        return (teff >= self.teff[0]) & (teff <= self.teff[1]) & (feh >= self.feh[0]) & (feh <= self.feh[1])
-
-
-def _terms(teff: np.ndarray, feh: np.ndarray, n_terms: int) -> np.ndarray:
-    t, f = (teff - TEFF0) / TEFF1, (feh - FEH0) / FEH1
-    return np.stack([np.ones(len(t)), t, f, t**2], axis=1)[:, :n_terms]
+    keys = set(labels["obsid"]) if "obsid" in labels else set()
+    names = set(labels["file"]) if "file" in labels else set()
+    reduced = reduce_files(sorted(files), meter, snrg_min=snrg_min, width=width)
+    known = np.array([f.obsid in keys or f.path.name in names for f in reduced.files], bool)
+    foreign = {f.release for f in reduced.files} - {release}
+    if foreign:
+        raise ValueError(
+            f"calibration of '{release}': {len(foreign)} other releases among its files: {', '.join(sorted(foreign))}"
+        )
+    rows = []
+    for file in reduced.files:
+        row = labels[labels["obsid"] == file.obsid] if file.obsid in keys else labels.iloc[:0]
+        if not len(row) and file.path.name in names:
+            row = labels[labels["file"] == file.path.name]
+        rows.append(row[["teff", "logg", "feh"]].iloc[0].to_numpy(float) if len(row) else np.full(3, np.nan))
+    teff, logg, feh = np.array(rows).reshape(-1, 3).T
+    used = known & (logg > LOGG_MIN) & (feh > FEH_MIN) & np.isfinite(teff)
+    log.info("%s: %d spectra, %d refused, %d calibrate", release, len(known), len(reduced.rejected), used.sum())
+    chosen = {"teff": teff[used], "logg": logg[used], "feh": feh[used]}
+    seen = {"flux": reduced.flux[used], "good": np.isfinite(reduced.sigma[used]), "teff": reduced.teff[used]}
+    seen["snrg"] = np.array([file.snrg for file in reduced.files])[used]
+    return measure(release, reduced.flux[used], reduced.sigma[used], chosen, library, width), seen
 
 
 def library_spectra(
@@ -98,7 +97,7 @@ def measure(
     seen = np.isfinite(sigma[covered])
     residual = np.where(seen, flux[covered] - model[covered], 0.0).astype(float)
     teff, feh = teff[covered], feh[covered]
-    terms = _terms(teff, feh, 4 if covered.sum() >= 100 else 3)
+    terms = terms_of(teff, feh, 4 if covered.sum() >= 100 else 3)
     star_weight = np.ones(len(residual))
     for _ in range(ROUNDS):
         weight = seen * star_weight[:, None] ** 2
@@ -112,29 +111,3 @@ def measure(
     errors = np.sqrt(scatter[:, None] * np.einsum("ltt->lt", inverse)).T
     ends = [(float(np.percentile(values, 1)), float(np.percentile(values, 99))) for values in (teff, feh)]
     return Calibration(release, solution.T, errors, int(covered.sum()), ends[0], ends[1], float(width))
-
-
-def save(path: str | os.PathLike, calibrations: Mapping[str, Calibration], provenance: Mapping[str, Any]) -> None:
-    """Write the calibrations of several releases into one HDF5 file: means only, no spectrum of a star."""
-    with io.atomic(path) as temporary, h5py.File(temporary, "w") as stream:
-        stream.attrs["schema"] = SCHEMA
-        stream.attrs["provenance"] = json.dumps(dict(provenance), default=str)
-        for number, one in enumerate(calibrations.values()):
-            group = stream.create_group(f"{number:02d}")
-            for name in ("release", "n_stars", "teff", "feh", "width"):
-                group.attrs[name] = getattr(one, name)
-            for name in ("coefficients", "errors"):
-                group.create_dataset(name, data=getattr(one, name).astype(np.float32), compression="gzip", shuffle=True)
-
-
-def load(path: str | os.PathLike) -> dict[str, Calibration]:
-    """Release → calibration, of a file written by `save`."""
-    with io.open_shard(path, SCHEMA) as stream:
-        found = {}
-        for group in stream.values():
-            attributes = group.attrs
-            ends = [(float(attributes[name][0]), float(attributes[name][1])) for name in ("teff", "feh")]
-            value, error = (group[name][:].astype(float) for name in ("coefficients", "errors"))
-            release, n, width = str(attributes["release"]), int(attributes["n_stars"]), float(attributes["width"])
-            found[release] = Calibration(release, value, error, n, ends[0], ends[1], width)
-    return found

@@ -64,10 +64,10 @@ class LightMaker:
         return light
 
     def _star(self, rows, number: int, vsini, rv, resolution) -> np.ndarray:
-        flux = self.library.flux(ARM, self._labels(rows, number))
+        flux = self.library.flux(ARM, self.labels(rows, number))
         return self.kinematics(flux, vsini, rv, resolution).numpy()
 
-    def _labels(self, rows: Mapping[str, np.ndarray], number: int) -> np.ndarray:
+    def labels(self, rows: Mapping[str, np.ndarray], number: int) -> np.ndarray:
         """Labels (N, 4); gravity and composition beyond the library move to its border, which changes little there."""
         columns = {"teff": rows[f"teff{number}"], "logg": rows[f"logg{number}"], "feh": rows["feh"], "afe": rows["afe"]}
         labels = np.stack([np.asarray(columns[name], float) for name in AXES], axis=1)
@@ -76,7 +76,7 @@ class LightMaker:
         return labels
 
     def _inside(self, systems: Mapping[str, np.ndarray], number: int) -> np.ndarray:
-        return self.library.covered(self._labels(systems, number))
+        return self.library.covered(self.labels(systems, number))
 
 
 def light_share(systems: Mapping[str, np.ndarray], wave: float = 5500.0) -> np.ndarray:

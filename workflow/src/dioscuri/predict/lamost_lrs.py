@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,6 +42,7 @@ def predict(
     `calibration`: a file of calibrations of your own (made by the workflow) in place of the released one.
     """
     from dioscuri.catalogs.lrs_table import match, read_catalogue
+    from dioscuri.evaluation.lrs_scores import load_scorer
     from dioscuri.lamost.lrs_reduction import reduce_files, velocity_meter
     from dioscuri.spectra.templates import load_templates
 
@@ -91,8 +91,8 @@ def predict(
             for path, reason, detail in reduced.rejected
         ]
     )
-    parts = [part.reindex(columns=list(COLUMNS)) for part in (scored, refused) if len(part)]
-    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    records = [*scored.to_dict("records"), *refused.to_dict("records")]
+    table = pd.DataFrame(records, columns=list(COLUMNS)).astype({"flags": object})
     order = {str(path): i for i, path in enumerate(paths)}
     table = table.sort_values("file", key=lambda names: names.map(order), kind="stable", ignore_index=True)
     uncalibrated = int((flags & int(LrsQuality.UNCALIBRATED) > 0).sum())
@@ -106,20 +106,6 @@ def predict(
         "uncalibrated": uncalibrated,
     }
     return table, information
-
-
-def load_scorer(folder: Path, calibration: str | Path | None = None) -> Any:
-    """All models of a released folder, with its calibrations or those of a file of one's own."""
-    from dioscuri.evaluation.lrs_models import load_folder
-    from dioscuri.evaluation.lrs_scores import Scorer
-    from dioscuri.lamost.lrs_calibration import load
-    from dioscuri.learn.spectra.dense import load_dense
-
-    components, fitter, limits = load_folder(folder)
-    nets, _ = load_dense(folder / "dense.safetensors")
-    own = Path(calibration) if calibration else folder / "calibration.h5"
-    calibrations = load(own) if own.is_file() else {}
-    return Scorer(components, fitter, nets, calibrations, tuple(limits["teff"]), limits["chi2_max"])
 
 
 def verdict(p: float, flags: int) -> str:
