@@ -106,7 +106,7 @@ def test_new_files_make_a_new_shard_and_leave_old_ones_alone(runs, plan_again, s
     assert plan_again()["plan_shards"] == 1
     runs()
     after = {path.name: path.stat().st_mtime_ns for path in shards.glob("shard*.h5")}
-    assert sorted(after) == ["shard0000.h5", "shard0001.h5", "shard0002.h5"]
+    assert sorted(after) == ["shard000000.h5", "shard000001.h5", "shard000002.h5"]
     assert {name: after[name] for name in before} == before
     assert len(list((stubbed / "results/tiny/lamost_mrs/blue/inference").glob("shard*.parquet"))) == 3
     assert plan_again() == {}

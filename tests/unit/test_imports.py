@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-LEAVES = {"arms", "config", "door", "extras", "flags", "io", "job", "machine", "paths", "settings", "shards"}
+LEAVES = {"arms", "config", "door", "extras", "flags", "io", "job", "machine", "paths", "seals", "settings", "shards"}
 LEAVES |= {"torchvision_quirk", "transfer"}
 ROOMS = {
     "stars": LEAVES,
@@ -23,7 +23,7 @@ ROOMS = {
     "spectra": LEAVES | {"stars", "synthesis", "libraries"},
     "mocks": LEAVES | {"stars", "synthesis", "libraries", "spectra"},
     "lamost": LEAVES | {"stars", "synthesis", "libraries", "spectra", "mocks"},
-    "learn": {"flags", "io", "job", "paths", "shards"},
+    "learn": {"flags", "io", "job", "paths", "seals", "shards"},
     "psf": LEAVES | {"stars"},
     "stamps": LEAVES | {"psf", "learn"},
     "cluster": LEAVES | {"stars", "psf", "stamps", "learn", "catalogs"},

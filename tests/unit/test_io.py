@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from dioscuri import io, shards
+from dioscuri import io, seals, shards
 
 PIXELS = {"blue": 5, "red": 7}
 
@@ -55,6 +55,40 @@ def test_killed_writer_leaves_no_file_under_the_final_name(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
     assert not (tmp_path / "out.txt").exists()
+
+
+def test_leftovers_of_killed_writers_are_swept_by_the_next(tmp_path):
+    code = (
+        "import os, signal; from dioscuri.io import atomic\n"
+        "with atomic('out.txt') as temporary:\n"
+        "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False)
+    assert len(os.listdir(tmp_path)) == 1
+    with io.atomic(tmp_path / "out.txt") as twin:
+        with io.atomic(tmp_path / "out.txt") as temporary:
+            temporary.write_text("whole")
+        assert twin.exists(), "its writer lives"
+        twin.write_text("again")
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_any_changed_bit_of_a_shard_is_noticed(tmp_path):
+    path = tmp_path / "s.h5"
+    shards.write_spectra_shard(path, {"key": np.arange(20)}, {"blue": (np.ones((20, 50)), np.ones((20, 50)))}, {"a": 1})
+    content = path.read_bytes()
+    rng = np.random.default_rng(1)
+    for place in rng.integers(0, len(content) - seals.SIZE, 60):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.integers(8)
+        path.write_bytes(bytes(damaged))
+        with pytest.raises(seals.DamagedFile, match=r"s.h5: its content does not match its checksum"):
+            shards.read_spectra(path, "blue")
+    path.write_bytes(content[:-200])
+    with pytest.raises(seals.DamagedFile, match=r"s.h5: not an HDF5 file, or a damaged one"):
+        shards.read_spectra(path, "blue")
+    path.write_bytes(content)
+    assert shards.read_exposures(path)["key"].tolist() == list(range(20))
 
 
 def test_json_of_numpy_values(tmp_path):

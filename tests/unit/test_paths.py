@@ -40,7 +40,7 @@ def test_a_second_spelling_is_refused_and_the_right_one_named(text, right):
 
 
 @pytest.mark.parametrize(
-    ("total", "size", "last"), [(1, 10, "0000"), (10, 10, "0000"), (11, 10, "0001"), (306000, 20000, "0015")]
+    ("total", "size", "last"), [(1, 10, "000000"), (10, 10, "000000"), (11, 10, "000001"), (306000, 20000, "000015")]
 )
 def test_shards_hold_everything_and_none_is_empty(total, size, last):
     names = shard_names(total, size)

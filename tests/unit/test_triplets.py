@@ -290,5 +290,5 @@ def test_a_head_takes_its_own_features_and_files(reference, features, tmp_path):
     with pytest.raises(ValueError, match=r"takes features \(N, 60\)"):
         embed(head, features[:, :50])
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
-    with pytest.raises(ValueError, match=r"expected a head .* found 'none'"):
+    with pytest.raises(ValueError, match=r"other.ckpt: not a model.ckpt of dioscuri"):
         load_head(tmp_path / "other.ckpt")

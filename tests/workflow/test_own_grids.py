@@ -95,7 +95,7 @@ def test_mocks_are_made_from_own_grids(repository_copy, tmp_path, spectra, mist_
         "library": {"source": source, "files": files, "resolution": 12000},
     }
     (repository_copy / f"{source}.yaml").write_text(yaml.safe_dump(mine))
-    shard = f"results/{source}/lamost_mrs/mocks/test/shard0000.h5"
+    shard = f"results/{source}/lamost_mrs/mocks/test/shard000000.h5"
     own = ["--configfile", "tests/presets/tiny.yaml", f"{source}.yaml"]
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *own, "--", shard]
     environment = {**os.environ, "PYTHONPATH": str(repository_copy / "workflow/src")}

@@ -98,7 +98,7 @@ wildcard_constraints:
     lam=r"\d+(p\d+)?",
     network="|".join(mrs.networks),
     seed=r"\d+",
-    shard=r"\d{4}",
+    shard=r"\d{6}",
     source="embedded|mist|auto",
     split="train|validation|test",
     variant=r"\d+",

@@ -37,7 +37,7 @@ rule score_stamps:
         runtime=480,
     params:
         stamps=lambda wildcards: images_of(wildcards).stamps,
-        folders=lambda wildcards: folders_seen(images_of(wildcards).stamps),
+        files=lambda wildcards: files_seen(images_of(wildcards).stamps),
         noise=lambda wildcards: images_of(wildcards).noise.model_dump(),
     script:
         "../../scripts/images/score_stamps.py"

@@ -4,7 +4,7 @@
 rule plot_mrs_mocks:
     """A pair as it is trained on (Fig. 2), the very pair of that figure, and the stars of the sample (Fig. 1)."""
     input:
-        shard="<results>/lamost_mrs/mocks/test/shard0000.h5",
+        shard="<results>/lamost_mrs/mocks/test/shard000000.h5",
         shards=mock_shards("train"),
         library="<library>/variant0.h5",
         tracks=f"resources/tracks/{settings.tracks.source}.npz",

@@ -48,7 +48,7 @@ checkpoint plan_shards:
     params:
         spectra=mrs.spectra,
         files_per_shard=mrs.ingest.files_per_shard,
-        folders=lambda wildcards: folders_seen(mrs.spectra),
+        files=lambda wildcards: files_seen(mrs.spectra),
     script:
         "../../scripts/lamost_mrs/plan_shards.py"
 

@@ -82,15 +82,22 @@ def scoring_models(arm):
 TEMPLATES = released("lamost_mrs", "templates.h5") if mrs.released else "<library>/variant0.h5"
 
 
-def folders_seen(patterns):
-    """Fingerprint of the folders that hold the observations: it changes when files come or go."""
-    folders = set()
+def files_seen(patterns):
+    """Fingerprint of observations by name, size and date: it changes when files come, go, or are replaced."""
+    seen = set()
     for pattern in patterns:
         found = places(pattern)
-        folders.update(filter(os.path.isdir, found))
-        if found == [os.path.expanduser(pattern)]:  # a folder is read to the bottom
-            folders.update(folder for place in found for folder, _, _ in os.walk(place))
-    return digest([[folder, os.stat(folder).st_mtime_ns] for folder in sorted(folders)])
+        whole = found == [
+            os.path.expanduser(pattern)
+        ]  # a folder is read to the bottom, a glob in its last folder
+        for place in found:
+            folders = [place] if os.path.isdir(place) else []
+            if not folders:
+                seen.add(place)
+            elif whole:
+                folders = [folder for folder, _, _ in os.walk(place)]
+            seen.update(entry.path for folder in folders for entry in os.scandir(folder) if entry.is_file())
+    return digest([[path, (status := os.stat(path)).st_size, status.st_mtime_ns] for path in sorted(seen)])
 
 
 @cache

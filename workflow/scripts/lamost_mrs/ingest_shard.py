@@ -19,6 +19,6 @@ with logged(snakemake.log[0]):
     arms = [Arm(name, **facts) for name, facts in params.arms.items()]
     meters = velocity_meters(snakemake.input.templates, arms)
     limits = Limits(params.snr_min, npixbad_max=params.npixbad_max)
-    files = read_manifest(Path(snakemake.input.manifest))[int(snakemake.wildcards.shard)]
+    files = read_manifest(Path(snakemake.input.manifest)).files(int(snakemake.wildcards.shard))
     ingested = ingest_files(files, SURVEYS[params.survey], arms, meters, limits=limits, coadds=params.coadds)
     write(ingested, snakemake.output.shard, snakemake.output.rejected, provenance(dict(params.items()), files=files))

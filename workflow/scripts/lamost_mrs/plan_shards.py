@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dioscuri.door import expand_inputs
-from dioscuri.io import digest, write_json
+from dioscuri.io import write_json
 from dioscuri.job import logged
 from dioscuri.lamost.inputs import plan_shards
 
@@ -13,6 +13,5 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     paths = expand_inputs(snakemake.params.spectra or [snakemake.input.night])
-    shards = plan_shards(paths, snakemake.params.files_per_shard, Path(snakemake.output.manifest))
-    plan = {f"{number:04d}": digest([str(path) for path in files]) for number, files in shards.items()}
+    plan = plan_shards(paths, snakemake.params.files_per_shard, Path(snakemake.output.manifest))
     write_json(snakemake.output.plan, plan)

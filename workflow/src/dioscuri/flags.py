@@ -86,3 +86,19 @@ class Refusal(StrEnum):
     COPIED_PIXELS = "constant or copied pixels"
     CONTRADICTION = "header and content contradict each other"
     INCOMPLETE = "announced exposures are missing"
+
+
+# Why an arm with one of these bits is masked.
+MASKED_FOR = {
+    Quality.LOW_SNR: Refusal.LOW_SNR,
+    Quality.BAD_GRID: Refusal.BAD_GRID,
+    Quality.BAD_ERRORS: Refusal.BAD_ERRORS,
+    Quality.COPIED_PIXELS: Refusal.COPIED_PIXELS,
+    Quality.CONTRADICTION: Refusal.CONTRADICTION,
+    Quality.SHORT_COVERAGE: Refusal.NO_COVERAGE,
+}
+
+
+def why_masked(flags: int) -> str:
+    """Why an arm that was not scored was not, in words, from its `flags`."""
+    return next((reason.value for bit, reason in MASKED_FOR.items() if flags & bit), Refusal.NOT_FINITE.value)

@@ -3,14 +3,22 @@
 import hashlib
 import json
 import os
+import platform
+import re
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+
+from dioscuri import seals
+
+HOST = re.sub(r"\W", "_", platform.node())
+FORGOTTEN = 7 * 86400  # s
 
 
 @contextmanager
@@ -18,23 +26,49 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary sibling of `path`; on success flush it to disk and rename it over `path`.
 
     A reader, or a twin of this job left running after a lost scheduler, sees the old file or the whole new one.
-    The temporary keeps the suffix of `path`, because writers choose formats by suffix.
+    The temporary keeps the suffix of `path`, because writers choose formats by suffix. What killed writers of the same
+    file left is removed. HDF5 files get a seal (dioscuri.seals), which `open_shard` checks.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{path.name.split('.')[0]}-", suffix="".join(path.suffixes), dir=path.parent
-    )
+    stem, suffix = path.name.split(".")[0], "".join(path.suffixes)
+    _sweep(path.parent, stem, suffix)
+    handle, name = tempfile.mkstemp(prefix=f".{stem}-{HOST}-{os.getpid()}-", suffix=suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
+        if path.suffix == ".h5":
+            seals.seal(temporary)
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path, stem: str, suffix: str) -> None:
+    """Remove temporaries of this file whose writers, on this machine, are dead; or that nobody touched for a week."""
+    pattern = re.compile(rf"\.{re.escape(stem)}-(?:{HOST}-(\d+)-)?.+{re.escape(suffix)}")
+    for name in os.listdir(folder):
+        if not (match := pattern.fullmatch(name)):
+            continue
+        leftover = folder / name
+        with suppress(OSError):  # a twin may sweep, too
+            forgotten = time.time() - leftover.stat().st_mtime > FORGOTTEN
+            if forgotten or (match[1] and not _alive(int(match[1]))):
+                leftover.unlink()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _umask() -> int:
@@ -73,8 +107,8 @@ def observation_key(obsid: int | str, exposure: int | str) -> int:
 
 
 def open_shard(path: str | os.PathLike, schema: str) -> h5py.File:
-    """Open a shard for reading; a file of another kind or version is an error that names both."""
-    stream = h5py.File(path, "r")
+    """Open a shard for reading; a damaged file, or one of another kind or version, is an error that names both."""
+    stream = open_hdf5(path)
     found = stream.attrs.get("schema", "none")
     if found != schema:
         stream.close()
@@ -82,7 +116,20 @@ def open_shard(path: str | os.PathLike, schema: str) -> h5py.File:
     return stream
 
 
+def open_hdf5(path: str | os.PathLike) -> h5py.File:
+    """Open an HDF5 file for reading, its seal checked; what HDF5 cannot open is a DamagedFile."""
+    try:
+        seals.verify(path)
+        return h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such file") from error
+    except OSError as error:
+        raise seals.DamagedFile(
+            f"{path}: not an HDF5 file, or a damaged one ({' '.join(str(error).split())})"
+        ) from error
+
+
 def read_provenance(path: str | os.PathLike) -> dict:
     """The provenance written into any HDF5 file of ours."""
-    with h5py.File(path, "r") as stream:
+    with open_hdf5(path) as stream:
         return json.loads(stream.attrs["provenance"])

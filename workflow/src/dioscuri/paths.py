@@ -26,9 +26,14 @@ def parse_number(text: str) -> float:
     return value
 
 
+def shard_name(number: int) -> str:
+    """The name of a shard: 7 → '000007'."""
+    return f"{number:06d}"
+
+
 def shard_names(total: int, size: int) -> list[str]:
-    """Names of the shards of `total` things, `size` each: ['0000', '0001', …]."""
-    return [f"{index:04d}" for index in range(-(-total // size))]
+    """Names of the shards of `total` things, `size` each: ['000000', '000001', …]."""
+    return [shard_name(index) for index in range(-(-total // size))]
 
 
 def shipped(name: str) -> Path:

@@ -24,7 +24,7 @@ SNR_RATIO = 1.3  # between the header's S/N and that of the pixels; found: 1.00 
 SNR_FAINT = 5.0  # below which neither S/N nor errors are held against anything
 SCATTER = (0.25, 2.5)  # of neighbouring pixels over their errors; found: 0.69 to 1.14, simulated co-adds 0.7
 SCATTER_COADD = (0.05, 2.5)  # co-adds are interpolated; found: 0.16 to 0.32
-CROWDING = 0.01  # of the flux: lines alone make neighbouring pixels differ by so much at R = 7500
+CROWDING = 0.005  # of the flux: lines of R = 7500 alone make third differences of so much
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 import json
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from dioscuri import __version__
+from dioscuri import __version__, seals
 from dioscuri.io import atomic
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def read_checkpoint(path: str | PathLike, schema: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -29,6 +31,7 @@ def read_checkpoint(path: str | PathLike, schema: str) -> tuple[dict[str, Tensor
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path}: not a model.ckpt of dioscuri (a finished training writes one)") from error
     _check_schema(path, info, schema)
+    _check_tensors(path, state, checkpoint.get("digest"))
     return {name.removeprefix("net."): value for name, value in state.items()}, info
 
 
@@ -51,6 +54,7 @@ def write_release(
             stored = value.to(dtype) if value.ndim > 1 else value
             tensors[f"{k}/{name}"] = stored.contiguous()
     header = {**header, "version": __version__, "models": [info for _, info in models]}
+    header["digest"] = seals.tensors_digest(tensors)
     with atomic(path) as temporary:
         save_file(tensors, temporary, {"dioscuri": json.dumps(header, sort_keys=True)})
 
@@ -66,14 +70,50 @@ def read_release(path: str | PathLike, schema: str) -> tuple[dict[str, Any], lis
         with safe_open(path, "pt") as stream:
             header = json.loads((stream.metadata() or {}).get("dioscuri", "{}"))
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a mapping)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file of released models ({error})") from error
+    except (SafetensorError, OSError, ValueError, AttributeError) as error:
+        raise ValueError(f"{path}: not a safetensors file of released models, or a damaged one ({error})") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path}: its header is no mapping; fetch this model again")
     _check_schema(path, header, schema)
-    states: list[dict[str, Tensor]] = [{} for _ in header["models"]]
+    _check_tensors(path, tensors, header.get("digest"))
+    states: list[dict[str, Tensor]] = [{} for _ in header.get("models", ())]
     for name, value in tensors.items():
-        k, _, name = name.partition("/")
-        states[int(k)][name] = value
+        k, _, rest = name.partition("/")
+        if not (k.isdecimal() and int(k) < len(states)):
+            raise ValueError(f"{path}: a tensor '{name}', but there are {len(states)} models; pack the release again")
+        states[int(k)][rest] = value
     return header, states
+
+
+def network_of(
+    path: str | PathLike, build: Callable[[dict[str, Any]], Network], info: dict[str, Any], state: Mapping[str, Tensor]
+) -> Network:
+    """What `build` makes of a header, with the weights of its file; what does not fit is an error that names it."""
+    try:
+        net = build(info)
+        wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise ValueError(
+            f"{path}: its header describes no network ({error!r}); train or fetch this model again"
+        ) from error
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    if wanted != found:
+        names = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        problems = "; ".join(
+            f"'{n}': {found.get(n, 'nothing')}, expected {wanted.get(n, 'nothing')}" for n in names[:3]
+        )
+        raise ValueError(f"{path}: weights do not fit the network that its header describes: {problems}")
+    net.load_state_dict(dict(state))
+    return net.eval()
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, Tensor], digest: str | None) -> None:
+    """Weights are finite numbers, and those that were written."""
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{path}: tensor '{name}' holds NaN or infinite weights: train or fetch this model again")
+    if digest is not None and seals.tensors_digest(tensors) != digest:
+        raise seals.DamagedFile(f"{path}: its weights do not match their checksum: train or fetch this model again")
 
 
 def _check_schema(path: Path, info: dict[str, Any], schema: str) -> None:

@@ -3,6 +3,8 @@
 import csv
 import logging
 import math
+import os
+import pickle
 import shutil
 import signal
 import sys
@@ -20,7 +22,20 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from dioscuri.io import atomic, write_json
+from dioscuri.seals import DamagedFile, tensors_digest
 
+PREVIOUS = "previous.ckpt"  # the state of the epoch before, beside last.ckpt
+# What torch raises on a file that is not what it wrote.
+READ_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)
 WALLTIME_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 log = logging.getLogger(__name__)
@@ -108,7 +123,10 @@ class Keeper(pl.Callback):
         # The best model first: killed between the two, the epoch is run again and gives the same one.
         if module.improved:
             save(self.resume_dir / "best.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=True))
-        save(self.resume_dir / "last.ckpt", lambda path: trainer.save_checkpoint(path, weights_only=False))
+        last = self.resume_dir / "last.ckpt"
+        if last.exists():
+            os.replace(last, last.with_name(PREVIOUS))
+        save(last, lambda path: trainer.save_checkpoint(path, weights_only=False))
         log.info("%s%s", module.summary(), " (best)" if module.improved else "")
         if module.finished(self.max_epochs):
             trainer.should_stop = True
@@ -169,15 +187,28 @@ def save(path: Path, writer: Callable[[Path], None]) -> None:
 
 
 def saved_state(path: Path, fingerprint: str) -> dict[str, Any] | None:
-    """The saved state of an earlier start of the same training, if there is one."""
-    if not path.exists():
-        return None
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    if checkpoint["fingerprint"] != fingerprint:
-        log.warning("%s belongs to other settings or other mocks: training starts afresh", path)
-        return None
-    log.info("continuing after epoch %d (%s)", len(checkpoint["history"]), path)
-    return checkpoint
+    """The saved state of an earlier start of the same training, if there is one.
+
+    A damaged one is replaced by that of the epoch before; where that is no better, training starts afresh.
+    """
+    previous = path.with_name(PREVIOUS)
+    for candidate in (path, previous):
+        if not candidate.exists():
+            continue
+        try:
+            checkpoint = torch.load(candidate, map_location="cpu", weights_only=True)
+            found, epochs = checkpoint["fingerprint"], len(checkpoint["history"])
+        except READ_ERRORS as error:
+            log.warning("%s is damaged (%s): it is left out", candidate, " ".join(str(error).split())[:200])
+            continue
+        if found != fingerprint:
+            log.warning("%s belongs to other settings or other mocks: training starts afresh", candidate)
+            return None
+        if candidate is previous:
+            os.replace(previous, path)
+        log.info("continuing after epoch %d (%s)", epochs, candidate)
+        return checkpoint
+    return None
 
 
 def write_results(
@@ -200,8 +231,11 @@ def write_results(
         "epochs": len(module.history),
         "stop_reason": stop_reason,
     }
-    checkpoint = torch.load(resume_dir / "best.ckpt", map_location="cpu", weights_only=True)
-    checkpoint["model"] = info
+    try:
+        checkpoint = torch.load(resume_dir / "best.ckpt", map_location="cpu", weights_only=True)
+        checkpoint |= {"model": info, "digest": tensors_digest(checkpoint["state_dict"])}
+    except READ_ERRORS as error:
+        raise DamagedFile(f"{resume_dir / 'best.ckpt'} is damaged: delete {resume_dir} and train again") from error
     save(out_dir / "model.ckpt", lambda path: torch.save(checkpoint, path))
     with atomic(out_dir / "history.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, columns)

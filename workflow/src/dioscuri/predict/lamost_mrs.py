@@ -9,7 +9,7 @@ import pandas as pd
 
 import dioscuri
 from dioscuri import door
-from dioscuri.flags import Quality
+from dioscuri.flags import Quality, why_masked
 from dioscuri.paths import models_folder
 
 SUFFIXES, WHAT = door.FITS, "spectra"
@@ -118,7 +118,8 @@ def _scored(exposures: Mapping[str, Any], arm: str, percentiles: np.ndarray, snr
     low = (flags & Quality.LOW_SNR) > 0
     unscored = ~np.isfinite(percentiles[:, 2])
     faint = [f"refused: S/N {value:.1f} at or below the limit of {snr_min:g}" for value in snr]
-    table["status"] = np.select([low, unscored], [faint, "refused: too few good pixels"], "ok")
+    masked = [f"refused: {why_masked(int(value))}" for value in flags]
+    table["status"] = np.select([low, unscored], [faint, masked], "ok")
     table["verdict"] = verdicts(percentiles, flags)
     table["flags"] = [Quality.describe(int(value)) for value in flags]
     return table[(flags & Quality.MISSING_ARM) == 0]

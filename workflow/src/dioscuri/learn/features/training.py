@@ -20,7 +20,9 @@ from dioscuri.learn.features.triplets import Head, Recipe, draw_triplets, scored
 from dioscuri.learn.features.triplets import recipe as named_recipe
 from dioscuri.learn.lightning_quirks import quiet_lightning
 from dioscuri.learn.memory import keep_freed_memory
+from dioscuri.learn.model_files import network_of, read_checkpoint
 from dioscuri.learn.resume import Keeper, Recorded, fit, reproducible, resolved_accelerator, save, saved_state
+from dioscuri.seals import tensors_digest
 
 HEAD_SCHEMA = "dioscuri/head/1"
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_ordered", "validation_loss", "validation_ordered", "seconds")
@@ -206,13 +208,12 @@ class Triplets:
 
 def load_head(path: str | os.PathLike) -> tuple[Head, dict[str, Any]]:
     """A trained head, ready for use, and the content of its model.json."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    info = checkpoint.get("model", {})
-    if info.get("schema") != HEAD_SCHEMA:
-        raise ValueError(f"{path}: expected a head ('{HEAD_SCHEMA}'), found '{info.get('schema', 'none')}'")
-    head = Head(info["n_features"], info["cells"], info["layers"], info["recipe"]["dropout"])
-    head.load_state_dict(checkpoint["state_dict"])
-    return head.eval(), info
+    state, info = read_checkpoint(path, HEAD_SCHEMA)
+    return network_of(path, _head, info, state), info
+
+
+def _head(info: dict[str, Any]) -> Head:
+    return Head(info["n_features"], info["cells"], info["layers"], info["recipe"]["dropout"])
 
 
 @torch.no_grad()
@@ -240,7 +241,8 @@ def _check(
 def _write_results(out_dir: Path, resume_dir: Path, module: TripletModule, settings: dict[str, Any]) -> dict[str, Any]:
     last = module.history[-1]
     info = {**settings, "epochs": last["epoch"]} | {name: last[name] for name in HISTORY_COLUMNS[1:-1]}
-    content = {"state_dict": module.head.state_dict(), "model": info}
+    weights = module.head.state_dict()
+    content = {"state_dict": weights, "model": info, "digest": tensors_digest(weights)}
     save(out_dir / "model.ckpt", lambda path: torch.save(content, path))
     with atomic(out_dir / "history.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, HISTORY_COLUMNS)

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dioscuri.learn.images.augmentation import symmetries
 from dioscuri.learn.images.backbones import Backbone, Compact, build
 from dioscuri.learn.memory import keep_freed_memory
-from dioscuri.learn.model_files import read_checkpoint, read_release, write_release
+from dioscuri.learn.model_files import network_of, read_checkpoint, read_release, write_release
 from dioscuri.learn.passes import exact_arithmetic, passes, resolved_device
 
 IMAGE_MODEL_SCHEMA = "dioscuri/image-model/1"
@@ -28,7 +27,7 @@ ImageModel = tuple[Compact | Backbone, dict[str, Any]]
 def load_model(path: str | PathLike) -> ImageModel:
     """A trained network, ready for inference, and model.json, of a `model.ckpt` or the folder that holds one."""
     state, info = read_checkpoint(path, IMAGE_MODEL_SCHEMA)
-    return _network(state, info), info
+    return network_of(path, _network, info, state), info
 
 
 def save_released(path: str | PathLike, models: Sequence[ImageModel], dtype: torch.dtype = torch.float16) -> None:
@@ -42,15 +41,13 @@ def save_released(path: str | PathLike, models: Sequence[ImageModel], dtype: tor
 def load_released(path: str | PathLike) -> list[ImageModel]:
     """The models of a released file, as `load_model` gives them."""
     header, states = read_release(path, IMAGE_RELEASE_SCHEMA)
-    return [(_network(state, info), info) for state, info in zip(states, header["models"])]
+    return [(network_of(path, _network, info, state), info) for state, info in zip(states, header["models"])]
 
 
-def _network(state: dict[str, Tensor], info: dict[str, Any]) -> Compact | Backbone:
+def _network(info: dict[str, Any]) -> Compact | Backbone:
     # The checkpoint has all weights: what the training started from is not needed, nor looked for.
     network = {key: value for key, value in info["network"].items() if key != "weights"}
-    net = build(network, info["n_channels"])
-    net.load_state_dict(state)
-    return net.eval()
+    return build(network, info["n_channels"])
 
 
 def _agree(infos: Sequence[dict[str, Any]]) -> None:

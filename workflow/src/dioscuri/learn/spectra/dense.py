@@ -1,7 +1,8 @@
 """Classifies compressed spectra: a small dense network on whitened components, noise drawn anew in every epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dioscuri.learn.model_files import read_release, write_release
+from dioscuri.learn.model_files import network_of, read_release, write_release
 
 SCHEMA = "dioscuri/dense/1"
 SCATTER = 0.5  # ln of the amplitude of systematics from spectrum to spectrum
@@ -175,9 +176,9 @@ def save_dense(path: str | PathLike, nets: Sequence[DenseNet], infos: Sequence[d
 def load_dense(path: str | PathLike) -> tuple[list[DenseNet], dict[str, Any]]:
     """The networks of a file written by `save_dense`, and its header."""
     header, states = read_release(path, SCHEMA)
-    nets = []
-    for state, info in zip(states, header["models"]):
-        net = DenseNet(len(state["scale"]), info["hidden"], info["dropout"])
-        net.load_state_dict(state)
-        nets.append(net.eval())
+    nets = [network_of(path, partial(_network, state), info, state) for state, info in zip(states, header["models"])]
     return nets, header
+
+
+def _network(state: Mapping[str, Tensor], info: dict[str, Any]) -> DenseNet:
+    return DenseNet(len(state["scale"]), info["hidden"], info["dropout"])

@@ -1,5 +1,6 @@
 """Loads models, packs them for release, and turns spectra with their errors into probabilities."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,7 +13,7 @@ from torch import Tensor
 from dioscuri.learn import noise
 from dioscuri.learn.calibration import shift_logit
 from dioscuri.learn.memory import keep_freed_memory
-from dioscuri.learn.model_files import read_checkpoint, read_release, write_release
+from dioscuri.learn.model_files import network_of, read_checkpoint, read_release, write_release
 from dioscuri.learn.passes import exact_arithmetic, passes, resolved_device
 from dioscuri.learn.spectra.networks import SpectrumCNN, build, folded
 
@@ -36,7 +37,7 @@ def load_model(path: str | PathLike, arm: str | None = None) -> Model:
     """
     state, info = read_checkpoint(path, MODEL_SCHEMA)
     _check_arm(path, info, arm)
-    return _network(state, info), info
+    return network_of(path, _network, info, state), info
 
 
 def load_models(paths: Sequence[str | PathLike], arm: str | None = None) -> list[Model]:
@@ -59,13 +60,11 @@ def load_released(path: str | PathLike, arm: str | None = None) -> list[Model]:
     """The models of a released file, as `load_model` gives them; another arm or schema is an error."""
     header, states = read_release(path, RELEASE_SCHEMA)
     _check_arm(path, header, arm)
-    return [(_network(state, info), info) for state, info in zip(states, header["models"])]
+    return [(network_of(path, _network, info, state), info) for state, info in zip(states, header["models"])]
 
 
-def _network(state: dict[str, Tensor], info: dict[str, Any]) -> SpectrumCNN:
-    net = build(info["network"], info["grid"]["n_pixels"])
-    net.load_state_dict(state)
-    return net.eval()
+def _network(info: dict[str, Any]) -> SpectrumCNN:
+    return build(info["network"], info["grid"]["n_pixels"])
 
 
 def _check_arm(path: str | PathLike, info: dict[str, Any], arm: str | None) -> None:
@@ -80,6 +79,11 @@ def _one_grid(infos: Sequence[dict[str, Any]]) -> None:
         for key in ("arm", "grid"):
             if info[key] != infos[0][key]:
                 raise ValueError(f"models of one ensemble differ in {key}: {infos[0][key]} and {info[key]}")
+    for (penalty, seed), times in Counter((info["penalty"], info["seed"]) for info in infos).items():
+        if times > 1:
+            raise ValueError(
+                f"{times} models of Λ = {penalty:g} and seed {seed}: one is a copy; train its own seed again"
+            )
 
 
 # --- scoring ------------------------------------------------------------------------------------------------
