@@ -112,6 +112,18 @@ def test_new_files_make_a_new_shard_and_leave_old_ones_alone(runs, plan_again, s
     assert plan_again() == {}
 
 
+def test_a_replaced_file_remakes_its_shard_alone_and_a_lost_manifest_stops_nothing(runs, plan_again, stubbed):
+    (stubbed / "observed/night1-0.fits").write_text("repaired")
+    assert plan_again()["plan_shards"] == 1
+    runs()
+    assert plan_again() == {}
+    shards = stubbed / "results/tiny/lamost_mrs/ingest"
+    (shards / "manifest.json").unlink()
+    (stubbed / "observed/night3-0.fits").write_text("")
+    runs()
+    assert (shards / "manifest.json").exists() and plan_again() == {}
+
+
 def test_pattern_without_a_file_is_told_in_the_log_of_the_plan(runs, run):
     own = ["--configfile", "tests/presets/tiny.yaml", "--config", "surveys=[lamost_mrs]"]
     done = run(*own, "lamost_mrs={spectra: ['observed/*.gz']}", "--", "catalogs")
