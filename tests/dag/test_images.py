@@ -36,6 +36,7 @@ def wanted_of(name, images) -> Counter:
     jobs["train_images"] = len(tested) * models
     jobs["score_images"] = models * sum(1 + len(axes) for axes in tested.values())
     jobs["summarise_recall"] = int(any(images.cases[case].flux_ratio == "uniform" for case in images.train_cases))
+    jobs["plot_networks"] = int(name == "csst")
     jobs[f"plot_{name}_merits"] = int(bool(shown) or jobs["summarise_recall"])
     return +jobs
 

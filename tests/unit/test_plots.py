@@ -123,21 +123,21 @@ def test_a_figure_that_fails_leaves_no_file(tmp_path):
 
 def test_figures_are_the_same_bytes_and_carry_their_provenance(scores, tmp_path):
     for name in ("a.png", "b.png"):
-        mrs_models.rates_vs_penalty(tmp_path / name, scores[1], settings={"seed": 3})
+        mrs_models.tpr_against_fpr(tmp_path / name, scores[1], settings={"seed": 3})
     first = (tmp_path / "a.png").read_bytes()
     assert first == (tmp_path / "b.png").read_bytes()
     assert b'"settings": {"seed": 3}' in first
 
 
 def test_rates_stand_beside_the_papers(scores, tmp_path, drawn):
-    mrs_models.rates_vs_penalty(tmp_path / "f.png", scores[1])
+    mrs_models.tpr_against_fpr(tmp_path / "f.png", scores[1])
     assert_picture(tmp_path / "f.png", style.PAGE)
+    assert [axes.get_title(loc="left") for axes in drawn[0].axes] == ["blue arm", "red arm"]
     left, right = drawn[0].axes
-    assert "penalty" in left.get_xlabel() and "true positive rate" in left.get_ylabel()
-    assert right.get_yscale() == "log"
-    printed = [line for line in left.lines if len(line.get_xdata()) == 10]  # Table 3 has ten penalties
-    assert len(printed) == 2
-    assert printed[0].get_ydata()[4] == 0.359925
+    assert "false positive rate" in left.get_xlabel() and "true positive rate" in left.get_ylabel()
+    assert left.get_xscale() == right.get_xscale() == "log"
+    [printed] = [line for line in left.lines if len(line.get_xdata()) == 10]  # Table 3 has ten penalties
+    assert printed.get_xydata()[4].tolist() == [0.001275, 0.359925]
 
 
 def test_detectability_follows_the_label_that_decides(scores, tmp_path, drawn):

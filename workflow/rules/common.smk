@@ -5,9 +5,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import dioscuri
 from dioscuri.config import ConfigError, load_config
 from dioscuri.io import digest
+from dioscuri.paths import PACKAGE as INSTALLED
 from dioscuri.paths import format_number, models_folder, parse_number, shard_names
 
 ROOT = workflow.basedir  # one checkout may serve many folders: snakemake -s <checkout>/Snakefile
@@ -25,7 +25,7 @@ def from_here(path):
 
 PACKAGE = from_here(f"{ROOT}/workflow/src/dioscuri")
 if not PACKAGE.is_dir():  # a module comes without the package: the installed one
-    PACKAGE = Path(dioscuri.__file__).parent
+    PACKAGE = INSTALLED
 # Leaves that every module uses: a new setting or another log line is no reason to make everything again.
 LEAVES = {"__init__", "base", "config", "door", "flags", "io", "job", "machine", "paths", "shards"}
 

@@ -2,18 +2,15 @@
 
 
 rule plot_image_mocks:
-    """PSF and stamps (Figs. 2 and 9), chance alignments (Fig. 1), and the layers of the networks (Fig. 3)."""
+    """PSF and stamps (Figs. 2 and 9), and chance alignments (Fig. 1)."""
     input:
         psf="<results>/{survey}/psf/nominal.npz",
         chance="<results>/{survey}/tables/chance_alignments.csv",
-        code=code("plots.images_stamps", "plots.images_networks"),
+        code=code("plots.images_stamps"),
     output:
         psf_stamps=shown("<results>/{survey}/figures/psf_stamps.png", "Mocks", "PSF and stamps"),
         chance_alignments=shown(
             "<results>/{survey}/figures/chance_alignments.png", "Mocks", "chance alignments"
-        ),
-        networks=shown(
-            "<results>/{survey}/figures/networks.png", "Models", "networks", caption="image_networks"
         ),
     log:
         "<logs>/plot_image_mocks/{survey}.log",
@@ -28,11 +25,35 @@ rule plot_image_mocks:
     params:
         group="images",
         noise=lambda wildcards: images_of(wildcards).noise.model_dump(),
+        seed=settings.seed,
+    script:
+        "../../scripts/plot.py"
+
+
+rule plot_networks:
+    """The layers of the networks (Fig. 3), once: both surveys have the same."""
+    input:
+        code=code("plots.images_networks"),
+    output:
+        networks=shown(
+            "<results>/{survey}/figures/networks.png", "Models", "networks", caption="image_networks"
+        ),
+    log:
+        "<logs>/plot_networks/{survey}.log",
+    benchmark:
+        "<benchmarks>/plot_networks/{survey}.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        group="images",
         networks=lambda wildcards: {
             name: network.model_dump(exclude_none=True)
             for name, network in images_of(wildcards).networks.items()
         },
-        seed=settings.seed,
     script:
         "../../scripts/plot.py"
 
@@ -116,6 +137,7 @@ for survey in IMAGES:
         if IMAGES[survey].released
         else [
             expand([*rules.plot_image_mocks.output, *rules.plot_image_models.output], survey=survey),
+            expand(rules.plot_networks.output, survey=[survey] if survey == "csst" else []),
             expand("<results>/{survey}/figures/{name}.png", survey=survey, name=merits_figures(survey)),
             f"<results>/{survey}/checks.judged",
         ]

@@ -138,7 +138,7 @@ def draw_sheet(
     with figure(out, 7.0, 7.6, settings) as drawing:
         panels = drawing.subplots(3, 3).ravel()
         middle = panels[4]
-        show_image(middle, query.image, channel, ceiling, decades, half)
+        show_image(middle, seen_alone(query.image, query.missing, channel), channel, ceiling, decades, half)
         middle.set_title("observation", fontweight="bold")
         for spine in middle.spines.values():
             spine.set(edgecolor=ACCENT, linewidth=2.5)
@@ -146,7 +146,8 @@ def draw_sheet(
         for axes, (_, row) in zip(places, best.iterrows()):
             image = image_of(shards, channel, row["image_id"])
             seen = query_and_members(query, image[None], [row["image_id"]])[0]
-            show_image(axes, seen, channel, ceiling, decades, half)
+            unseen = query.missing | ~np.isfinite(central(image, len(seen)))
+            show_image(axes, seen_alone(seen, unseen, channel), channel, ceiling, decades, half)
             axes.set_title(
                 f"{row['rank']:.0f}: system {row['system']}, {row['age1']:.0f} kyr\n"
                 f"{row['m1']:.2f} + {row['m2']:.2f} M☉, D = {row['separation']:.0f} AU",
@@ -162,7 +163,19 @@ def draw_sheet(
             if channel.startswith("moment1")
             else f"{decades:g} decades below {ceiling:.1e} Jy/sr"
         )
-        drawing.suptitle(f"{title}\n{span}", fontsize=8)
+        grey = "; grey: no line, filled in for the comparison" if channel.startswith("moment1") else ""
+        drawing.suptitle(f"{title}\n{span}{grey}", fontsize=8)
+
+
+def seen_alone(image: np.ndarray, unseen: np.ndarray, channel: str) -> np.ndarray:
+    """A velocity map without the pixels that were filled in; other images as they are."""
+    return np.where(unseen, np.nan, image) if channel.startswith("moment1") else image
+
+
+def central(image: np.ndarray, n: int) -> np.ndarray:
+    """The central n × n pixels of an image."""
+    row, column = ((size - n) // 2 for size in image.shape)
+    return image[row : row + n, column : column + n]
 
 
 def round_length(half: float) -> float:
@@ -180,7 +193,7 @@ def distance_distributions(out: File, ranking: File, cut: Mapping[str, Any], set
     rows = -(-len(groups) // columns)
     with figure(out, 2.3 * columns + 0.4, 1.7 * rows + 0.6, settings) as drawing:
         panels = drawing.subplots(rows, columns, squeeze=False, sharex=True).ravel()
-        for axes, ((method, metric), part) in zip(panels, groups):
+        for number, (axes, ((method, metric), part)) in enumerate(zip(panels, groups)):
             limit = kept[(kept["method"] == method) & (kept["metric"] == metric)]["z"].max()
             edges = np.linspace(-4, 4, 65)
             z = np.clip(part["z"], -4, 4)
@@ -189,10 +202,13 @@ def distance_distributions(out: File, ranking: File, cut: Mapping[str, Any], set
             axes.axvline(-2, color=SINGLE, ls="--", lw=0.8)
             beyond = int((part["z"] < -2).sum())
             axes.set_title(f"{method.replace('_', ' ')}\n{metric}: {beyond} below −2σ", fontsize=6.5)
-            axes.set_yticks([])
+            # The lowest panel of a column carries its axis, also where the last row is not full.
+            axes.tick_params(labelbottom=number + columns >= len(groups), labelsize=6.5)
+            axes.set_xticks([-4, -2, 0, 2, 4])
         for axes in panels[len(groups) :]:
             axes.axis("off")
-        drawing.supxlabel("distance from the mean [σ]; coloured: analogues", fontsize=8)
+        drawing.supylabel("images of the catalogue", fontsize=8)
+        drawing.supxlabel("distance from the mean [σ]; coloured: analogues; dashed: −2σ", fontsize=8)
 
 
 def evolution(
@@ -324,7 +340,7 @@ def recovery(out: File, recovery: File, settings: Any = None) -> None:
     splits = list(dict.fromkeys(table["split"]))
     parameters = [name for name in dict.fromkeys(table["parameter"]) if name != "all"] + ["all"]
     with figure(out, 2.6 * len(splits) + 1.6, 5.6, settings) as drawing:
-        panels = drawing.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+        panels = drawing.subplots(1, len(splits), sharex=True, sharey=True, squeeze=False)[0]
         for axes, split in zip(panels, splits):
             part = table[table["split"] == split]
             methods = [name for name in dict.fromkeys(part["method"]) if name not in ("random", "oracle")]
@@ -349,9 +365,8 @@ def recovery(out: File, recovery: File, settings: Any = None) -> None:
                 axes.errorbar(rows["error"], y + shift, xerr=rows["error_se"], label=method, lw=0.8, **style)
             axes.set_title(split.replace("_", " "))
             axes.set_yticks(y, [LABELS.get(name, "mean of all") for name in parameters])
-            # Bootstraps over few systems can spread beyond all use: the estimates themselves set the axis.
-            shown = [bounds["random"]["error"].max(), *(rows["error"].max() for rows in grouped.values())]
-            axes.set_xlim(0, 1.15 * np.nanmax(shown))
+        # Bootstraps over few systems can spread beyond all use: the estimates themselves set the axis, one for all.
+        panels[0].set_xlim(0, 1.15 * np.nanmax(table.loc[table["parameter"].isin(parameters), "error"]))
         panels[0].invert_yaxis()
         drawing.legend(*panels[-1].get_legend_handles_labels(), fontsize=7, loc="outside upper center", ncols=6)
         drawing.supxlabel(

@@ -12,7 +12,7 @@ FIGURES: dict[str, dict[str, str | tuple[str, dict[str, Any]]]] = {
         "papers_pair": "mrs_sources.papers_pair",
         "hr_diagram": "mrs_mocks.hr_diagram",
         "learning_curves": "mrs_models.learning_curves",
-        "rates": "mrs_models.rates_vs_penalty",
+        "rates": "mrs_models.tpr_against_fpr",
         "detectability": "mrs_models.detectability",
         "reliability": "mrs_models.reliability",
         "penalty_shift": "mrs_models.penalty_shift",

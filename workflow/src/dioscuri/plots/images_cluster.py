@@ -127,6 +127,9 @@ def artificial_stars(out: File, artificial: File, rates: File) -> None:
         drawing.legend(*right.get_legend_handles_labels(), loc="outside upper right", ncols=2)
 
 
+FEWEST = 5  # pairs; a bin with fewer is an open symbol that no line joins
+
+
 def _rates(axes: Axes, cells: pd.DataFrame, style: Mapping[str, Any] | None = None) -> None:
     """Rates with intervals against separation, a line for each bin of flux ratio."""
     middle = 0.5 * (np.array(SEP_EDGES[1:]) + SEP_EDGES[:-1])
@@ -136,8 +139,10 @@ def _rates(axes: Axes, cells: pd.DataFrame, style: Mapping[str, Any] | None = No
             continue
         x = 0.5 * (rows["sep_low"] + rows["sep_high"]) + (k - 1) * 0.04
         error = np.maximum([rows["rate"] - rows["low"], rows["high"] - rows["rate"]], 0)
-        axes.errorbar(x, rows["rate"], error, marker="o", color=RATIO_COLOURS[k], label=f"{low:g} – {high:g}",
-                      **(style or {}))  # fmt: skip
+        many = (rows["n"] >= FEWEST).to_numpy()
+        look = {"marker": "o", "color": RATIO_COLOURS[k], **(style or {})}
+        axes.errorbar(x[many], rows["rate"][many], error[:, many], label=f"{low:g} – {high:g}", **look)
+        axes.errorbar(x[~many], rows["rate"][~many], error[:, ~many], **look | {"mfc": "white", "ls": ""})
     axes.set(xlabel="separation [px]", ylim=(-0.04, 1.04), xlim=(0, SEP_EDGES[-1] + 0.05), xticks=middle)
 
 
@@ -176,7 +181,6 @@ def completeness(out: File, known: File, rates: File) -> None:
             label="optimum, all ratios",
         )  # fmt: skip
         left.set(ylabel="completeness of wide pairs")
-        left.legend(loc="lower right", title="flux ratio")
         for column, words, colour in (
             ("log_bf", "Bayes factor", "#0072B2"), ("log_bf_true", "optimum, true PSF", "black"),
             ("p", "networks", ACCENT),
@@ -184,7 +188,8 @@ def completeness(out: File, known: File, rates: File) -> None:
             if column in scored and scored[column].notna().any() and wide.any():
                 order = np.argsort(-scored[column].fillna(-np.inf).to_numpy(), kind="stable")
                 hits = np.cumsum(wide[order])
-                right.plot(hits / wide.sum(), hits / np.arange(1, len(order) + 1), color=colour, label=words, lw=1)
+                purity = hits / np.arange(1, len(order) + 1)
+                right.plot(hits[FEWEST - 1 :] / wide.sum(), purity[FEWEST - 1 :], color=colour, label=words, lw=1)
         for name, marker, words in (
             ("purity", "*", "the list"),
             ("purity_with_chance", "^", "chance pairs counted in"),
@@ -196,6 +201,9 @@ def completeness(out: File, known: File, rates: File) -> None:
         right.set(xlabel="completeness", ylabel="purity", xlim=(0, 1.02), ylim=(0, 1.04))
         right.set_title(f"{wide.sum()} wide and {chance.sum()} chance pairs among {len(scored)} sources")
         right.legend(loc="lower left")
+        handles, labels = left.get_legend_handles_labels()
+        words = f"flux ratio (open: fewer than {FEWEST} pairs)"
+        drawing.legend(handles, labels, loc="outside lower left", ncols=4, title=words, alignment="left")
 
 
 def companions(out: File, known: File, *, pixel_scale: float) -> None:

@@ -13,14 +13,21 @@ from torch import Tensor, nn
 
 from dioscuri.learn.images.backbones import SIZE, Backbone, Compact, build
 from dioscuri.plots.images_models import label
-from dioscuri.plots.style import ACCENT, FAINT, PAGE, File, figure
+from dioscuri.plots.style import ACCENT, BINARY, FAINT, PAGE, File, figure
 from dioscuri.stamps.channels import RENDERINGS
 
-IMAGES, VECTORS = FAINT, ACCENT
 # Blocks of timm by their names in the papers.
 BLOCKS = {"InvertedResidual": "MBConv", "DepthwiseSeparableConv": "separable", "BasicBlock": "residual"}
 MBCONV = "InvertedResidual"
 PARTS = {"conv_pw": "expand", "conv_dw": "depth-wise", "se": "squeeze and excite", "conv_pwl": "project"}
+# Words of a box's name → its colour: convolutions, blocks of them, weights of channels, scaling, dense layers.
+COLOURS = {
+    "conv. expand depth-wise project": "#56B4E9",
+    "MBConv separable residual": BINARY,
+    "squeeze": "#CC79A7",
+    "batch": FAINT,
+    "dense": ACCENT,
+}
 
 
 @dataclass
@@ -35,7 +42,7 @@ class Stage:
 def architectures(out: File, networks: Mapping[str, Mapping[str, Any]], settings: Any = None) -> None:
     """Draw every network of `networks` (name → its settings, as in the configuration) as a row of boxes.
 
-    Boxes are as high as the logarithm of their images' sides; vectors are coloured.
+    Boxes are as high as the logarithm of their images' sides, vectors are flat; colours say what a box does.
     """
     rows: list[tuple[str, list[Stage]]] = []
     for name, network in networks.items():
@@ -132,7 +139,7 @@ def _draw(axes: Axes, title: str, stages: list[Stage]) -> None:
     for k, stage in enumerate(stages):
         is_image = len(stage.shape) == 3
         height = max(np.log2(1 + stage.shape[-1]) / tallest, 0.1) if is_image else 0.1
-        axes.add_patch(Rectangle((k - 0.36, -height / 2), 0.72, height, color=IMAGES if is_image else VECTORS))
+        axes.add_patch(Rectangle((k - 0.36, -height / 2), 0.72, height, color=_colour(stage)))
         if k + 1 < len(stages):
             axes.annotate("", (k + 0.62, 0), (k + 0.38, 0), arrowprops={"arrowstyle": "->", "lw": 0.6})
         shape = f"{stage.shape[0]} × {stage.shape[-1]}²" if is_image else str(stage.shape[0])
@@ -141,6 +148,11 @@ def _draw(axes: Axes, title: str, stages: list[Stage]) -> None:
         axes.text(k, -0.58, f"{name}\n{_thousands(stage.n_weights)}", ha="center", va="top", fontsize=6.5)
     axes.set(xlim=(-0.6, max(len(stages), 12) - 0.3), ylim=(-0.95, 0.72), title=title)
     axes.axis("off")
+
+
+def _colour(stage: Stage) -> str:
+    """By what a box does, so that the same parts are found again in every network."""
+    return next(colour for words, colour in COLOURS.items() if any(word in stage.name for word in words.split()))
 
 
 def _thousands(number: int) -> str:

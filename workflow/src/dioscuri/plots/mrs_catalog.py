@@ -15,11 +15,9 @@ from dioscuri.catalogs.scores import PERCENTILES
 from dioscuri.catalogs.tables import SUFFIX, probability_column
 from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
 from dioscuri.plots.style import (
-    ACCENT,
     ARM_COLOUR,
     ARM_MARKER,
     FAINT,
-    MAP,
     PAGE,
     File,
     empty,
@@ -30,6 +28,7 @@ from dioscuri.plots.style import (
 from dioscuri.shards import read_exposures, read_spectra
 from dioscuri.spectra.templates import velocity_meters
 
+SHARES = "Blues"  # empty cells are white, and dots and lines stand out on every shade
 FEW = 2000  # spectra; below, each one is also drawn as a dot
 
 
@@ -64,13 +63,13 @@ def probability_vs_snr(
                 image = axes.pcolormesh(
                     *edges,
                     np.ma.masked_invalid(share.T),
-                    cmap=MAP,
+                    cmap=SHARES,
                     norm=PowerNorm(0.5, 0, 1),
                     rasterized=True,
                 )
                 if few:
-                    axes.plot(snr[scored], p, "o", ms=2, color=ACCENT, mew=0, alpha=0.7)
-                axes.axhline(0.5, color="white", lw=0.8, ls="--")
+                    axes.plot(snr[scored], p, "o", ms=2.5, color=ARM_COLOUR["red"], mew=0, alpha=0.8)
+                axes.axhline(0.5, color="black", lw=0.8, ls="--")
                 axes.set(xscale="log", xlim=(5, 200), ylim=(-0.02, 1.02))
                 axes.set_xticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"], minor=False)
                 axes.minorticks_off()

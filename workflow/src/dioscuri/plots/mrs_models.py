@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from dioscuri.catalogs.published_mrs import TABLE_3
 from dioscuri.evaluation.mrs_rates import by_arm_and_penalty, read_rates, read_test_scores
+from dioscuri.learn.calibration import shift_probability
+from dioscuri.learn.metrics import binomial_interval
 from dioscuri.plots.style import (
     ARM_COLOUR,
     ARM_MARKER,
@@ -70,51 +73,64 @@ def learning_curves(out: File, histories: Sequence[File], settings: Any = None) 
         drawing.legend(handles=handles, loc="outside right center")
 
 
-def rates_vs_penalty(out: File, rates: File, settings: Any = None) -> None:
-    """TPR and FPR against Λ (Fig. 4) with 68 % binomial errors, beside Table 3 and the double-peaked CCF."""
+def tpr_against_fpr(out: File, rates: File, settings: Any = None) -> None:
+    """TPR against FPR at p > 0.5, a point for each Λ with 68 % errors, beside Table 3 and the double-peaked CCF.
+
+    One rate alone says nothing: Λ trades one for the other. Points that are higher and further left are better.
+    """
     table = read_rates(rates)
-    with figure(out, PAGE, 3.8, settings) as drawing:
-        for axes, name in zip(drawing.subplots(1, 2), ("tpr", "fpr")):
-            for arm in dict.fromkeys(table["arm"]):
-                rows = table[table["arm"] == arm]
-                _paper_rates(axes, arm, name)
-                _our_rates(axes, rows, arm, name)
-                if name == "tpr" and np.isfinite(rows["tpr_classical"]).any():
-                    style: dict[str, Any] = {"ls": ":", "lw": 0.8, "marker": ARM_MARKER[arm], "mfc": "white"}
-                    axes.plot(rows["penalty"], rows["tpr_classical"], color=CLASSICAL, **style)
-            log_penalty_axis(axes, {*table["penalty"], *TABLE_3["blue"]})
-        left, right = drawing.axes
-        fraction_axis(left, "true positive rate (p > 0.5)")
-        right.set(ylabel="false positive rate (p > 0.5)", yscale="log")
+    arms = list(dict.fromkeys(table["arm"]))
+    with figure(out, PAGE, 4.0, settings) as drawing:
+        panels = drawing.subplots(1, len(arms), squeeze=False, sharex=True, sharey=True)[0]
+        for axes, arm in zip(panels, arms):
+            rows = table[table["arm"] == arm]
+            _paper_rates(axes, arm)
+            _our_rates(axes, rows, arm)
+            classical = np.isfinite(rows["tpr_classical"]) & (rows["fpr"] > 0)
+            style: dict[str, Any] = {"ls": ":", "lw": 0.8, "marker": "D", "mfc": "white", "ms": 4}
+            axes.plot(rows["fpr"][classical], rows["tpr_classical"][classical], color=CLASSICAL, **style)
+            axes.set(title=f"{arm} arm", xlabel="false positive rate (p > 0.5)", xscale="log", xlim=(5e-6, 1))
+        fraction_axis(panels[0], "true positive rate (p > 0.5)")
         handles = [
-            Line2D([], [], color=ARM_COLOUR[arm], marker=ARM_MARKER[arm], label=f"{arm} arm, this work")
-            for arm in dict.fromkeys(table["arm"])
+            Line2D([], [], color=ARM_COLOUR[arm], marker=ARM_MARKER[arm], label=f"{arm} arm, this work") for arm in arms
         ]
         handles.append(
             Line2D([], [], color=SINGLE, marker="o", mfc="white", ls="--", lw=0.8, label="Zhang et al. 2022")
         )
         if np.isfinite(table["tpr_classical"]).any():
             label = "double-peaked CCF\nat our FPR"
-            handles.append(Line2D([], [], color=CLASSICAL, marker="o", mfc="white", ls=":", lw=0.8, label=label))
-        drawing.legend(handles=handles, loc="outside right center")
+            handles.append(Line2D([], [], color=CLASSICAL, marker="D", mfc="white", ls=":", lw=0.8, label=label))
+        drawing.legend(handles=handles, loc="outside right center", title="numbers: Λ")
 
 
-def _our_rates(axes: Any, rows: Any, arm: str, name: str) -> None:
-    value, low, high = (np.asarray(rows[key], float) for key in (name, f"{name}_low", f"{name}_high"))
-    seen = value > 0
-    penalty = np.asarray(rows["penalty"], float) * DODGE[arm]
-    style: dict[str, Any] = {"color": ARM_COLOUR[arm], "marker": ARM_MARKER[arm]}
-    errors = np.abs([value - low, high - value])[:, seen]
-    axes.errorbar(penalty[seen], value[seen], errors, ls="-", zorder=3, **style)
+def _our_rates(axes: Axes, rows: Any, arm: str) -> None:
+    fpr, tpr = np.asarray(rows["fpr"], float), np.asarray(rows["tpr"], float)
+    seen = fpr > 0
+    errors = [
+        np.maximum([value - rows[f"{name}_low"], rows[f"{name}_high"] - value], 0)
+        for name, value in (("fpr", fpr), ("tpr", tpr))
+    ]
+    style: dict[str, Any] = {"color": ARM_COLOUR[arm], "marker": ARM_MARKER[arm], "zorder": 3}
+    axes.errorbar(fpr[seen], tpr[seen], errors[1][:, seen], errors[0][:, seen], ls="-", **style)
     # None of the test singles was taken for a binary: the arrow starts at the upper end of the interval.
-    axes.errorbar(penalty[~seen], high[~seen], 0.5 * high[~seen], uplims=True, ls="", **style)
+    high = np.asarray(rows["fpr_high"], float)[~seen]
+    axes.errorbar(high, tpr[~seen], errors[1][:, ~seen], 0.5 * high, xuplims=True, ls="", **style)
+    for penalty, x, y in zip(rows["penalty"], np.where(seen, fpr, rows["fpr_high"]), tpr):
+        _name(axes, penalty, x, y, ARM_COLOUR[arm], above=True)
 
 
-def _paper_rates(axes: Any, arm: str, name: str) -> None:
+def _paper_rates(axes: Axes, arm: str) -> None:
     published = TABLE_3.get(arm, {})
-    values = [getattr(rates, name) for rates in published.values()]
-    style: dict[str, Any] = {"marker": ARM_MARKER[arm], "mfc": "white", "ls": "--", "lw": 0.8, "alpha": 0.75}
-    axes.plot(list(published), values, color=ARM_COLOUR[arm], **style)
+    style: dict[str, Any] = {"marker": ARM_MARKER[arm], "mfc": "white", "ls": "--", "lw": 0.8, "color": SINGLE}
+    axes.plot([rates.fpr for rates in published.values()], [rates.tpr for rates in published.values()], **style)
+    for penalty, rates in list(published.items())[::2]:  # every second: the low rates lie close together
+        _name(axes, penalty, rates.fpr, rates.tpr, SINGLE, above=False)
+
+
+def _name(axes: Axes, penalty: float, x: float, y: float, colour: str, above: bool) -> None:
+    """The Λ of a point beside it."""
+    place: dict[str, Any] = {"xytext": (-4, 5) if above else (4, -9), "textcoords": "offset points"}
+    axes.annotate(f"{penalty:g}", (x, y), color=colour, fontsize=6.5, ha="right" if above else "left", **place)
 
 
 DETECTABILITY = {
@@ -160,24 +176,46 @@ def detectability(out: File, scores: Sequence[File], *, penalty: float = 16, set
         drawing.legend(handles=handles, loc="outside upper center", ncols=3)
 
 
-FEWEST = 10.0  # sum of weights; a bin of the reliability curve with less says nothing
-
-
 def reliability(out: File, calibration: File, settings: Any = None) -> None:
-    """Share of binaries against predicted probability; negatives count Λ times: the diagonal is perfect."""
+    """Share of binaries against predicted probability with 68 % binomial errors, and the spectra in each bin below.
+
+    Negatives count Λ times, as in eq. 7: a calibrated network lies on the diagonal.
+    """
     arms = json.loads(Path(calibration).read_text(encoding="utf-8"))["arms"]
-    with figure(out, PAGE if len(arms) > 1 else COLUMN, 4.0, settings) as drawing:
-        for axes, (arm, content) in zip(drawing.subplots(1, len(arms), squeeze=False)[0], arms.items()):
-            axes.plot([0, 1], [0, 1], color=FAINT, lw=1)
+    with figure(out, PAGE if len(arms) > 1 else COLUMN, 4.8, settings) as drawing:
+        panels = drawing.subplots(2, len(arms), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1])
+        for (above, below), (arm, content) in zip(panels.T, arms.items()):
+            above.plot([0, 1], [0, 1], color=FAINT, lw=1)
             colour = shades([curve["penalty"] for curve in content["reliability"]])
-            for curve in content["reliability"]:
-                filled = np.array(curve["weight"]) >= FEWEST
-                predicted, observed = (np.array(curve[key], float)[filled] for key in ("predicted", "observed"))
-                axes.plot(predicted, observed, marker="o", ms=3.5, color=colour[curve["penalty"]])
-            axes.set(title=f"{arm} arm", xlabel="predicted probability", xlim=(-0.02, 1.02), aspect="equal")
-            fraction_axis(axes, "observed share of binaries (negatives × Λ)")
+            for number, curve in enumerate(content["reliability"]):
+                weight, predicted, observed = (
+                    np.array(curve[key], float) for key in ("weight", "predicted", "observed")
+                )
+                filled = weight > 0
+                weight, predicted, observed = weight[filled], predicted[filled], observed[filled]
+                positive, negative = observed * weight, (1 - observed) * weight / curve["penalty"]
+                bounds = binomial_interval(positive, positive + negative)
+                # The negatives of the interval count Λ times too.
+                low, high = (shift_probability(bound, 1.0, curve["penalty"]) for bound in bounds)
+                errors = np.maximum([observed - low, high - observed], 0)
+                style: dict[str, Any] = {"color": colour[curve["penalty"]], "ms": 3.5, "lw": 0.9}
+                shift = 0.008 * (number - (len(content["reliability"]) - 1) / 2)
+                above.errorbar(predicted + shift, observed, errors, marker="o", **style)
+                edges = np.linspace(0, 1, len(filled) + 1)
+                below.stairs(_spread(positive + negative, filled), edges, color=colour[curve["penalty"]])
+            above.set(title=f"{arm} arm", xlim=(-0.02, 1.02))
+            below.set(xlabel="predicted probability", yscale="log")
+        fraction_axis(panels[0][0], "observed share of binaries\n(negatives × Λ)")
+        panels[1][0].set_ylabel("spectra")
         handles = [Line2D([], [], color=colour[penalty], label=f"Λ = {penalty:g}") for penalty in colour]
         drawing.legend(handles=handles, loc="outside right center")
+
+
+def _spread(values: np.ndarray, filled: np.ndarray) -> np.ndarray:
+    """Values of the filled bins in all bins, NaN in the others."""
+    out = np.full(len(filled), np.nan)
+    out[filled] = values
+    return out
 
 
 def penalty_shift(out: File, calibration: File, settings: Any = None) -> None:

@@ -54,6 +54,9 @@ def cross_library(out: File, comparisons: Sequence[Comparison], settings: Any = 
         drawing.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
+RAISED = 0.6  # by how much the normalised primary stands above the binary
+
+
 def papers_pair(
     out: File, tracks: File, arms: Mapping[str, Mapping], settings: Any = None
 ) -> dict[str, dict[str, float]]:
@@ -72,15 +75,16 @@ def papers_pair(
             primary = _seen(stars["primary"], 0.0, arm)
             secondary = _seen(stars["secondary"], example["dv"], arm)
             both = primary + secondary
-            lines = (("binary", both, BINARY), ("primary", primary, SINGLE), ("secondary", secondary, ACCENT))
+            lines = (("primary", primary, SINGLE), ("secondary", secondary, ACCENT), ("binary", both, BINARY))
             for name, flux, colour in lines:
                 column[0].plot(arm.wave, flux / np.median(both), color=colour, lw=0.8, label=name)
                 if name != "secondary":
-                    column[1].plot(arm.wave, flux / fit_continuum(arm.wave, flux), color=colour, lw=0.8)
+                    above = RAISED if name == "primary" else 0.0  # else the one would hide the other
+                    column[1].plot(arm.wave, flux / fit_continuum(arm.wave, flux) + above, color=colour, lw=0.8)
             column[0].set_title(f"{arm.name} arm, R = {arm.resolution:g}")
             column[1].set_xlabel("vacuum wavelength [Å]")
         panels[0][0].set(ylabel="relative flux", ylim=(0, 1.3))
-        panels[1][0].set(ylabel="normalised flux", ylim=(0, 1.12))
+        panels[1][0].set(ylabel=f"normalised flux\n(primary + {RAISED:g})", ylim=(0.1, 1.75))
         handles, labels = panels[0][0].get_legend_handles_labels()
         drawing.legend(handles, labels, loc="outside lower center", ncols=3)
         temperatures = " and ".join(f"{star['teff']:.0f}" for star in stars.values())
