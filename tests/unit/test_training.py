@@ -164,7 +164,7 @@ def test_killed_after_the_last_epoch_only_writes_the_results(
         raise OSError("no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(training, "_write_results", crash)
+        patched.setattr(training, "write_results", crash)
         with pytest.raises(OSError, match="no space"):
             run(mocks, tmp_path)
     monkeypatch.setattr(training.pl, "Trainer", None)  # any further training would fail

@@ -236,11 +236,23 @@ def write_results(
         checkpoint |= {"model": info, "digest": tensors_digest(checkpoint["state_dict"])}
     except READ_ERRORS as error:
         raise DamagedFile(f"{resume_dir / 'best.ckpt'} is damaged: delete {resume_dir} and train again") from error
+    return write_files(out_dir, resume_dir, checkpoint, module.history, columns)
+
+
+def write_files(
+    out_dir: Path,
+    resume_dir: Path,
+    checkpoint: dict[str, Any],
+    history: Sequence[dict[str, float]],
+    columns: Sequence[str],
+) -> dict[str, Any]:
+    """Write `checkpoint` as `model.ckpt`, `history.csv` and `model.json` (its "model"); drop the saved states."""
+    info = checkpoint["model"]
     save(out_dir / "model.ckpt", lambda path: torch.save(checkpoint, path))
     with atomic(out_dir / "history.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
         table = csv.DictWriter(stream, columns)
         table.writeheader()
-        table.writerows(module.history)
+        table.writerows(history)
     write_json(out_dir / "model.json", info)
     shutil.rmtree(resume_dir)
     return info

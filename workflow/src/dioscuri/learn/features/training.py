@@ -1,8 +1,6 @@
 """Trains a head on frozen features by triplets; stops and resumes at epochs, also at a walltime signal."""
 
-import csv
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -15,13 +13,12 @@ import torch
 from torch import Tensor
 
 from dioscuri import __version__
-from dioscuri.io import atomic, digest, write_json
+from dioscuri.io import digest
+from dioscuri.learn import loop
 from dioscuri.learn.features.triplets import Head, Recipe, draw_triplets, scored_columns, triplet_loss
 from dioscuri.learn.features.triplets import recipe as named_recipe
-from dioscuri.learn.lightning_quirks import quiet_lightning
-from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.model_files import network_of, read_checkpoint
-from dioscuri.learn.resume import Keeper, Recorded, fit, reproducible, resolved_accelerator, save, saved_state
+from dioscuri.learn.resume import Recorded, write_files
 from dioscuri.seals import tensors_digest
 
 HEAD_SCHEMA = "dioscuri/head/1"
@@ -71,8 +68,6 @@ def train(
     training = np.asarray(training)
     validation = training if validation is None else np.asarray(validation)
     _check(features, metadata, training, validation)
-    keep_freed_memory()
-    torch.set_num_threads(threads)
 
     settings = {
         "schema": HEAD_SCHEMA,
@@ -95,21 +90,29 @@ def train(
     sums = [float(features[training].sum(dtype=float)), float(columns[training].sum()), float(training.sum())]
     fingerprint = digest([settings, sums])
 
-    with reproducible(), quiet_lightning():
-        torch.manual_seed(seed)
+    def make() -> TripletModule:
         head = Head(features.shape[1], cells, layers, recipe.dropout)
         if recipe.standardise:
             head.standardise(torch.from_numpy(features[training]))
-        module = TripletModule(head, torch.from_numpy(features), recipe, learning_rate, seed, fingerprint)
-        checkpoint = saved_state(resume_dir / "last.ckpt", fingerprint)
-        if checkpoint is not None:
-            module.on_load_checkpoint(checkpoint)
-            module.load_state_dict(checkpoint["state_dict"])
-        if not module.finished(max_epochs):
-            data = TripletData(module, columns, training, validation, n_triplets, batch)
-            keeper = Keeper(resume_dir, started, max_seconds, max_epochs)
-            fit(module, data, checkpoint, keeper, accelerator=resolved_accelerator(accelerator))
-    return _write_results(out_dir, resume_dir, module, settings)
+        return TripletModule(head, torch.from_numpy(features), recipe, learning_rate, seed, fingerprint)
+
+    module = loop.train(
+        make,
+        lambda module: TripletData(module, columns, training, validation, n_triplets, batch),
+        resume_dir,
+        seed=seed,
+        fingerprint=fingerprint,
+        max_epochs=max_epochs,
+        started=started,
+        max_seconds=max_seconds,
+        threads=threads,
+        accelerator=accelerator,
+    )
+    last = module.history[-1]
+    info = {**settings, "epochs": last["epoch"]} | {name: last[name] for name in HISTORY_COLUMNS[1:-1]}
+    weights = module.head.state_dict()
+    content = {"state_dict": weights, "model": info, "digest": tensors_digest(weights)}
+    return write_files(out_dir, resume_dir, content, module.history, HISTORY_COLUMNS)
 
 
 class TripletModule(Recorded):
@@ -236,18 +239,3 @@ def _check(
     both = np.intersect1d(training, validation)
     if validation is not training and len(both):
         raise ValueError(f"{len(both)} images given for training and for validation, first rows: {both[:5]}")
-
-
-def _write_results(out_dir: Path, resume_dir: Path, module: TripletModule, settings: dict[str, Any]) -> dict[str, Any]:
-    last = module.history[-1]
-    info = {**settings, "epochs": last["epoch"]} | {name: last[name] for name in HISTORY_COLUMNS[1:-1]}
-    weights = module.head.state_dict()
-    content = {"state_dict": weights, "model": info, "digest": tensors_digest(weights)}
-    save(out_dir / "model.ckpt", lambda path: torch.save(content, path))
-    with atomic(out_dir / "history.csv") as temporary, open(temporary, "w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, HISTORY_COLUMNS)
-        table.writeheader()
-        table.writerows(module.history)
-    write_json(out_dir / "model.json", info)
-    shutil.rmtree(resume_dir)
-    return info

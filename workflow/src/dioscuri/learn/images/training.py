@@ -13,21 +13,12 @@ from torch import Tensor
 
 from dioscuri import __version__
 from dioscuri.io import digest
+from dioscuri.learn import loop
 from dioscuri.learn.images.augmentation import Augmentation
 from dioscuri.learn.images.backbones import N_CLASSES, Backbone, Compact, build
 from dioscuri.learn.images.inference import IMAGE_MODEL_SCHEMA
-from dioscuri.learn.lightning_quirks import quiet_lightning
-from dioscuri.learn.memory import keep_freed_memory
-from dioscuri.learn.resume import (
-    Keeper,
-    Recorded,
-    fit,
-    pl,
-    reproducible,
-    resolved_accelerator,
-    saved_state,
-    write_results,
-)
+from dioscuri.learn.loop import TwoClasses
+from dioscuri.learn.resume import pl, write_results
 from dioscuri.learn.spectra.data import epoch_order
 
 HISTORY_COLUMNS = (
@@ -92,14 +83,11 @@ def train(
 
     Initial weights depend on `seed`, order, dropout and augmentation of an epoch on (seed, epoch): on one machine
     a rerun gives the same network, also when it was killed and resumed. `max_seconds` and signals as in
-    `training.train`: then `Unfinished` is raised. Returns the content of model.json.
+    `loop.train`: then `Unfinished` is raised. Returns the content of model.json.
     """
     started = time.monotonic()
     out_dir = Path(out_dir)
     resume_dir = out_dir / "resume"
-    keep_freed_memory()
-    torch.set_num_threads(threads)
-    accelerator = resolved_accelerator(accelerator)
     n_channels = validation[0].shape[1]
     _check(epochs, validation, batch, label_smoothing, freeze_epochs, max_epochs)
     settings = {
@@ -124,19 +112,25 @@ def train(
     }
     fingerprint = digest(settings)
 
-    with reproducible(), quiet_lightning():
-        torch.manual_seed(seed)
+    def make() -> Classifier:
         net = build(network, n_channels)
         views = Augmentation(augment, net.upscale if isinstance(net, Backbone) else None)
         steps = max_epochs * (epochs.size // min(batch, epochs.size))
-        module = Classifier(net, views, seed, learning_rate, steps, label_smoothing, freeze_epochs, fingerprint)
-        checkpoint = saved_state(resume_dir / "last.ckpt", fingerprint)
-        if checkpoint is not None:
-            module.on_load_checkpoint(checkpoint)
-        if not module.finished(max_epochs):
-            keeper = Keeper(resume_dir, started, max_seconds, max_epochs)
-            data = ImageData(epochs, validation, batch, module)
-            fit(module, data, checkpoint, keeper, accelerator=accelerator, precision=precision)
+        return Classifier(net, views, seed, learning_rate, steps, label_smoothing, freeze_epochs, fingerprint)
+
+    module = loop.train(
+        make,
+        lambda module: ImageData(epochs, validation, batch, module),
+        resume_dir,
+        seed=seed,
+        fingerprint=fingerprint,
+        max_epochs=max_epochs,
+        started=started,
+        max_seconds=max_seconds,
+        threads=threads,
+        accelerator=accelerator,
+        precision=precision,
+    )
     return write_results(out_dir, resume_dir, module, settings, HISTORY_COLUMNS, f"{max_epochs} epochs")
 
 
@@ -151,7 +145,7 @@ def smoothed_cross_entropy(logits: Tensor, y: Tensor, epsilon: float, reduction:
     return F.cross_entropy(logits, targets, reduction=reduction)
 
 
-class Classifier(Recorded):
+class Classifier(TwoClasses):
     """A network with its augmentations, its loss, its one-cycle policy and the history of its epochs."""
 
     def __init__(
@@ -191,37 +185,18 @@ class Classifier(Recorded):
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
         self.net.freeze(len(self.history) < self.freeze_epochs)
-        self.train_sums = torch.zeros(2, device=self.device)  # loss, batches
-        self.validation_sums = torch.zeros(5, dtype=torch.float64)  # loss, positives, found, negatives, false
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        images, y = batch
-        with torch.autocast(images.device.type, enabled=False):  # positions need more digits than weights do
-            views = self.views(images)
-        loss = smoothed_cross_entropy(self.net(views).float(), y, self.epsilon)
-        self.train_sums += torch.stack([loss.detach(), torch.ones_like(loss)])
-        return loss
+    def training_loss(self, inputs: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast(inputs.device.type, enabled=False):  # positions need more digits than weights do
+            views = self.views(inputs)
+        return smoothed_cross_entropy(self.net(views).float(), y, self.epsilon)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        images, y = batch
-        logits = self.net(images).float()
-        found = logits.argmax(dim=1).double()
-        loss = smoothed_cross_entropy(logits, y, self.epsilon, reduction="sum")
-        sums = torch.stack([loss, y.sum(), (y * found).sum(), (1 - y).sum(), ((1 - y) * found).sum()])
-        self.validation_sums += sums.cpu()
+    def judged(self, inputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.net(inputs).float()
+        return smoothed_cross_entropy(logits, y, self.epsilon, reduction="sum"), logits.argmax(dim=1).double()
 
     def on_validation_epoch_end(self) -> None:
-        loss, positives, found, negatives, false = self.validation_sums.tolist()
-        row = {
-            "epoch": len(self.history) + 1,
-            "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
-            "train_loss": float(self.train_sums[0] / self.train_sums[1]),
-            "validation_loss": loss / (positives + negatives),
-            "validation_accuracy": (found + negatives - false) / (positives + negatives),
-            "validation_tpr": found / positives,
-            "validation_fpr": false / negatives,
-            "seconds": time.monotonic() - self.epoch_started,
-        }
+        row = self.epoch_row(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.improved = not self.history or row["validation_loss"] < min(r["validation_loss"] for r in self.history)
         self.record(row, "lower the learning rate or look at the images")
 

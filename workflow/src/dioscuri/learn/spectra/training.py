@@ -14,27 +14,17 @@ from torch import Tensor
 
 from dioscuri import __version__
 from dioscuri.io import digest, read_provenance
-from dioscuri.learn.lightning_quirks import quiet_lightning
+from dioscuri.learn import loop
+from dioscuri.learn.loop import TwoClasses
 from dioscuri.learn.memory import keep_freed_memory
-from dioscuri.learn.resume import (
-    WALLTIME_SIGNALS,
-    Keeper,
-    Recorded,
-    Unfinished,
-    fit,
-    pl,
-    reproducible,
-    resolved_accelerator,
-    saved_state,
-    write_results,
-)
+from dioscuri.learn.resume import WALLTIME_SIGNALS, Unfinished, pl, resolved_accelerator, write_results
 from dioscuri.learn.schedule import Schedule
 from dioscuri.learn.spectra.data import Batches, PairedSpectra, epoch_order
 from dioscuri.learn.spectra.inference import MODEL_SCHEMA
 from dioscuri.learn.spectra.networks import SpectrumCNN, build
 from dioscuri.learn.spectra.objective import weighted_bce
 
-__all__ = ["HISTORY_COLUMNS", "WALLTIME_SIGNALS", "Keeper", "Unfinished", "train"]
+__all__ = ["HISTORY_COLUMNS", "WALLTIME_SIGNALS", "Unfinished", "train"]
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -87,9 +77,6 @@ def train(
     resume_dir = out_dir / "resume"
     _refuse_overlap(train_shards, validation_shards)
     keep_freed_memory()
-    torch.set_num_threads(threads)
-    accelerator = resolved_accelerator(accelerator)
-
     training = PairedSpectra(train_shards, arm, memory_limit)
     validation = PairedSpectra(validation_shards, arm, memory_limit)
     grid = _checked_grid(grid, training, validation)
@@ -115,23 +102,32 @@ def train(
     }
     fingerprint = digest(settings)
 
-    with reproducible(), quiet_lightning():
-        torch.manual_seed(seed)
+    def make() -> Classifier:
         plan = Schedule(schedule, learning_rate, patience, stop_patience, learning_rate_floor)
-        module = Classifier(build(network, training.n_pixels), float(penalty), seed, plan, fingerprint)
-        checkpoint = saved_state(resume_dir / "last.ckpt", fingerprint)
-        if checkpoint is not None:
-            module.on_load_checkpoint(checkpoint)
-        if not module.finished(max_epochs):
-            if accelerator == "gpu":
-                _place_on_gpu(training, validation)
-            keeper = Keeper(resume_dir, started, max_seconds, max_epochs)
-            data = PairsData(training, validation, batch, module)
-            fit(module, data, checkpoint, keeper, accelerator=accelerator)
-    return _write_results(out_dir, resume_dir, module, settings, max_epochs)
+        return Classifier(build(network, training.n_pixels), float(penalty), seed, plan, fingerprint)
+
+    def data(module: Classifier) -> PairsData:
+        if resolved_accelerator(accelerator) == "gpu":
+            _place_on_gpu(training, validation)
+        return PairsData(training, validation, batch, module)
+
+    module = loop.train(
+        make,
+        data,
+        resume_dir,
+        seed=seed,
+        fingerprint=fingerprint,
+        max_epochs=max_epochs,
+        started=started,
+        max_seconds=max_seconds,
+        threads=threads,
+        accelerator=accelerator,
+    )
+    stop_reason = module.schedule.stop_reason or f"{max_epochs} epochs"
+    return write_results(out_dir, resume_dir, module, settings, HISTORY_COLUMNS, stop_reason)
 
 
-class Classifier(Recorded):
+class Classifier(TwoClasses):
     """A network with its penalised loss, its learning-rate schedule and the history of its epochs."""
 
     def __init__(self, net: SpectrumCNN, penalty: float, seed: int, schedule: Schedule, fingerprint: str):
@@ -154,37 +150,16 @@ class Classifier(Recorded):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), self.schedule.learning_rate, fused=True)
 
-    def on_train_epoch_start(self) -> None:
-        super().on_train_epoch_start()
-        self.train_sums = torch.zeros(2, device=self.device)  # loss, batches
-        self.validation_sums = torch.zeros(5, dtype=torch.float64)  # loss, positives, found, negatives, false
+    def training_loss(self, inputs: Tensor, y: Tensor) -> Tensor:
+        return weighted_bce(self.net(inputs.float()), y, self.penalty)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-        flux, y = batch
-        loss = weighted_bce(self.net(flux.float()), y, self.penalty)
-        self.train_sums += torch.stack([loss.detach(), torch.ones_like(loss)])
-        return loss
-
-    def validation_step(self, batch: tuple[Tensor, Tensor], _: int) -> None:
-        flux, y = batch
-        logits = self.net(flux.float())
-        found = (logits > 0).float()
-        loss = weighted_bce(logits, y, self.penalty, reduction="sum")
-        sums = torch.stack([loss, y.sum(), (y * found).sum(), (1 - y).sum(), ((1 - y) * found).sum()])
-        self.validation_sums += sums.cpu()
+    def judged(self, inputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.net(inputs.float())
+        return weighted_bce(logits, y, self.penalty, reduction="sum"), (logits > 0).float()
 
     def on_validation_epoch_end(self) -> None:
-        loss, positives, found, negatives, false = self.validation_sums.tolist()
-        row = {
-            "epoch": len(self.history) + 1,
-            "learning_rate": self.schedule.learning_rate,
-            "train_loss": float(self.train_sums[0] / self.train_sums[1]),
-            "validation_loss": loss / (positives + negatives),
-            "validation_tpr": found / positives,
-            "validation_fpr": false / negatives,
-            "seconds": time.monotonic() - self.epoch_started,
-        }
-        self.record(row, "lower the learning rate or look at the mocks")
+        row = self.epoch_row(self.schedule.learning_rate)
+        self.record({name: row[name] for name in HISTORY_COLUMNS}, "lower the learning rate or look at the mocks")
         self.improved = self.schedule.update(row["validation_loss"])
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.schedule.learning_rate
@@ -211,13 +186,6 @@ class PairsData(pl.LightningDataModule):
 
     def val_dataloader(self) -> Batches:  # type: ignore[override]
         return Batches(self.validation, np.arange(len(self.validation)), self.batch, keep_last=True)
-
-
-def _write_results(
-    out_dir: Path, resume_dir: Path, module: Classifier, settings: dict[str, Any], max_epochs: int
-) -> dict[str, Any]:
-    stop_reason = module.schedule.stop_reason or f"{max_epochs} epochs"
-    return write_results(out_dir, resume_dir, module, settings, HISTORY_COLUMNS, stop_reason)
 
 
 def _refuse_overlap(train_shards: Sequence[str | PathLike], validation_shards: Sequence[str | PathLike]) -> None:
