@@ -19,6 +19,7 @@ EVERY_RUN = {
     "plot_mrs_mocks": 1,
     "plot_mrs_models": 1,
     "plot_mrs_catalog": 1,
+    "plot_mrs_sources": 1,
     "check_spectra": 1,
     "judge_checks": 1,
     "lamost_mrs": 1,

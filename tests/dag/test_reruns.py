@@ -9,7 +9,7 @@ import pytest
 
 FIRST = {"models": "trained", "seeds": [1], "spectra": ["observed/*.fits"], "arms": ["blue"]}
 EVALUATION = ["summarise_spectra", "plot_mrs_models", "check_spectra", "judge_checks"]
-CATALOGUE = ["build_catalog", "list_rejected", "select_candidates", "plot_mrs_catalog"]
+CATALOGUE = ["build_catalog", "list_rejected", "select_candidates", "plot_mrs_catalog", "plot_mrs_sources"]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_more_draws_rerun_inference_but_no_training(plan_again):
 
 
 def test_settings_of_the_catalogue_rerun_nothing_before_it(plan_again):
-    assert set(plan_again(catalog={"bprp0_max": 1.5})) == {"select_candidates", "plot_mrs_catalog"}
+    assert set(plan_again(catalog={"bprp0_max": 1.5})) == {"select_candidates", "plot_mrs_catalog", "plot_mrs_sources"}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dioscuri.evaluation.mrs_rates import LABELS, summarise, write_test_scores
 from dioscuri.libraries.build import assemble as assemble_library
 from dioscuri.libraries.build import node_labels
 from dioscuri.libraries.grid import log_grid, window_of
-from dioscuri.plots import mrs_catalog, mrs_mocks, mrs_models, style
+from dioscuri.plots import mrs_candidates, mrs_catalog, mrs_mocks, mrs_models, style
 from dioscuri.shards import mock_shard
 
 ARMS = [Arm("blue", 5000.0, 5300.0, 64, 1200.0), Arm("red", 6350.0, 6750.0, 72, 1200.0)]
@@ -235,7 +235,7 @@ def test_night_recall_shows_truth_and_numbers(night, tmp_path, drawn):
 
 
 def test_candidates_are_drawn_once_per_source_with_both_ccfs(night, library_path, tmp_path, drawn):
-    mrs_catalog.candidates(
+    mrs_candidates.candidates(
         tmp_path / "f.png", night / "candidates.fits", [night / "shard.h5"], library_path, FACTS, n_shown=2
     )
     assert len(drawn[0].axes) == 6
@@ -247,5 +247,5 @@ def test_candidates_are_drawn_once_per_source_with_both_ccfs(night, library_path
 
 
 def test_no_candidate_is_said(tmp_path, drawn):
-    mrs_catalog.draw_candidates(tmp_path / "f.png", [], ARMS)
+    mrs_candidates.draw_candidates(tmp_path / "f.png", [], ARMS)
     assert drawn[0].axes[0].texts[0].get_text() == "no SB2 candidate in this catalogue"

@@ -40,8 +40,11 @@ rule plot_mrs_models:
         scores=models(file="scores.parquet"),
         rates="<results>/lamost_mrs/tables/rates.csv",
         calibration="<results>/lamost_mrs/tables/calibration.json",
-        code=code("plots.mrs_models"),
+        code=code("plots.mrs_models", "plots.mrs_corner"),
     output:
+        corner=shown(
+            "<results>/lamost_mrs/figures/corner.png", "Models", "detectability over pairs of labels"
+        ),
         learning_curves=shown("<results>/lamost_mrs/figures/learning_curves.png", "Models", "learning curves"),
         rates=shown("<results>/lamost_mrs/figures/rates.png", "Models", "rates against Λ"),
         detectability=shown("<results>/lamost_mrs/figures/detectability.png", "Models", "detectability"),
@@ -113,6 +116,54 @@ rule plot_mrs_catalog:
         "../../scripts/plot.py"
 
 
+rule plot_mrs_sources:
+    """Stars: neighbours of the Sun (Fig. 10), candidates among all (Fig. 12), eclipses (Figs. 8, 9), counts (11, 13)."""
+    input:
+        catalog="<results>/lamost_mrs/catalogs/mrs.parquet",
+        candidates="<results>/lamost_mrs/catalogs/candidates.fits",
+        stars="<results>/lamost_mrs/catalogs/stars.parquet",
+        shards=observed("<results>/lamost_mrs/ingest/shard{shard}.h5"),
+        templates=TEMPLATES,
+        night=NIGHT,
+        list=mrs.sb2_list.path or [],
+        code=code("plots.mrs_stars", "plots.mrs_phases", "plots.mrs_counts"),
+    output:
+        neighbours=shown("<results>/lamost_mrs/figures/neighbours.png", "Stars", "neighbours of the Sun"),
+        candidate_diagram=shown(
+            "<results>/lamost_mrs/figures/candidate_diagram.png", "Stars", "candidates among all stars"
+        ),
+        probability_vs_phase=shown(
+            "<results>/lamost_mrs/figures/probability_vs_phase.png", "Stars", "probability against phase"
+        ),
+        spectra_vs_phase=shown(
+            "<results>/lamost_mrs/figures/spectra_vs_phase.png", "Stars", "spectra against phase"
+        ),
+        known_binaries=shown(
+            "<results>/lamost_mrs/figures/known_binaries.png", "Stars", "known SB2s by period"
+        ),
+        observations=shown(
+            "<results>/lamost_mrs/figures/observations.png", "Stars", "observations per candidate"
+        ),
+    log:
+        "<logs>/plot_mrs_sources.log",
+    benchmark:
+        "<benchmarks>/plot_mrs_sources.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        group="lamost_mrs",
+        arms=arm_facts("lamost_mrs"),
+        penalty=HEADLINE_PENALTY,
+        bprp0_max=mrs.catalog.bprp0_max,
+        binaries=sb2_list,
+    script:
+        "../../scripts/plot.py"
+
+
 rule check_spectra:
     """Our numbers with their errors beside the paper's, and whether they keep what we promise."""
     input:
@@ -148,6 +199,7 @@ OF_THE_MODELS = [
 # Released models have been checked where they were released.
 TARGETS["lamost_mrs"]["figures"] = [
     rules.plot_mrs_catalog.output,
+    rules.plot_mrs_sources.output,
     [] if mrs.released else OF_THE_MODELS,
 ]
 TARGETS["lamost_mrs"]["all"] = TARGETS["lamost_mrs"]["catalogs"] + TARGETS["lamost_mrs"]["figures"]

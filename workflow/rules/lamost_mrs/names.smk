@@ -11,6 +11,14 @@ NIGHT = "<results>/lamost_mrs/night" if SIMULATED else []
 HEADLINE_PENALTY = min(mrs.inference.penalties, key=lambda penalty: abs(penalty - 16))
 
 
+def sb2_list(wildcards, input):
+    """Settings of the list of known SB2s; the simulated survey brings its own."""
+    given = mrs.sb2_list.model_dump()
+    if mrs.sb2_list.path or not SIMULATED:
+        return given
+    return given | {"path": f"{input.night}/stars.csv", "columns": {"period": "sb2_period"}}
+
+
 def star_table(wildcards, input):
     """Settings of the user's table of stars; the simulated survey brings its own."""
     path = mrs.table.path or (f"{input.night}/stars.csv" if SIMULATED else None)

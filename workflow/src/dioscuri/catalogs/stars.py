@@ -80,6 +80,17 @@ def join(stars: pd.DataFrame, rows: Mapping[str, np.ndarray], table: pd.DataFram
     return joined
 
 
+def periods_of(
+    rows: Mapping[str, np.ndarray],
+    path: str | os.PathLike,
+    columns: Mapping[str, str] | None = None,
+    radius: float = 2.0,
+) -> np.ndarray:
+    """Period [d] that a list of binaries gives for the star of each catalogue row, (S,); NaN off the list."""
+    stars = join(observed_stars(rows), rows, read_stars(path, columns), radius)
+    return stars.set_index("source_id")["period"].reindex(np.asarray(rows["source_id"]).astype(str)).to_numpy(float)
+
+
 def _by_key(stars: pd.DataFrame, rows: Mapping[str, np.ndarray], table: pd.DataFrame, key: str) -> np.ndarray:
     """Line of the table for each star, −1 where there is none: the first of the star's rows that is in it."""
     mine = pd.Series(np.ma.filled(rows[key], 0))

@@ -87,10 +87,11 @@ def simulate_night(
     """Write nights with `n_sb2` binaries, `n_single` stars, `n_impostors` of each kind that is mistaken for binaries,
     an empty, a NaN-ridden, a truncated and a foreign file.
 
-    A star is observed in 1 to `n_nights` nights of two seasons, `n_exposures` each, a file per night. Layouts and
-    compression alternate from file to file; where there are several nights, every third star has another designation
-    in its later ones, and the first file lies there twice, as two releases hold it. S/N of the blue arm is
-    log-uniform in `snr`. Returns the truth table, `truth.csv` in `folder`. Object k of a seed is the same whatever
+    A third of the stars are observed in all of `n_nights` nights of two seasons, a third in half of them, a third in
+    one, `n_exposures` each, a file per night. Layouts and compression alternate from file to file; where there are
+    several nights, every third star has another designation in its later ones, and the first file lies there twice,
+    as two releases hold it. S/N of the blue arm is log-uniform in `snr`. Returns the truth table, `truth.csv` in
+    `folder`. Object k of a seed is the same whatever
     the numbers asked for are.
     """
     folder = Path(folder)
@@ -113,7 +114,8 @@ def simulate_night(
             system = replace(system, snr=0.0)
         place = 290.0 + rng.uniform(-2, 2), 43.0 + rng.uniform(-2, 2)
         wreck = kind in ("empty", "nan", "truncated")
-        visits = nights[:1] if wreck else nights[: 1 + (number % max(len(nights), 1))]
+        share = (1, 3, 6)[number % 3]  # sixths of the nights, one at least: some stars are seen once, some always
+        visits = nights[:1] if wreck else nights[: max(1, round(share / 6 * len(nights)))]
         for night in visits:
             rows += _write_object(folder, kind, fiber, night, place, system, rng, models, n_exposures)
         if not wreck:

@@ -1,7 +1,6 @@
-"""Figures of the LAMOST MRS catalogue: probability against S/N, the simulated night, the candidates."""
+"""Figures of the LAMOST MRS catalogue: probability against S/N, the simulated night against its truth."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.lines import Line2D
 
-from dioscuri.arms import Arm, arms_of
 from dioscuri.catalogs.files import read_catalog
 from dioscuri.catalogs.scores import PERCENTILES
 from dioscuri.catalogs.tables import SUFFIX, probability_column
@@ -25,8 +23,6 @@ from dioscuri.plots.style import (
     fraction_axis,
     recall_points,
 )
-from dioscuri.shards import read_exposures, read_spectra
-from dioscuri.spectra.templates import velocity_meters
 
 SHARES = "Blues"  # empty cells are white, and dots and lines stand out on every shade
 FEW = 2000  # spectra; below, each one is also drawn as a dot
@@ -139,126 +135,3 @@ def _night_label(scores: KnownScores) -> Line2D:
     exposures = f"{int(scores.binary.sum())} exposures of SB2s; {false} of {singles} of single stars above 0.5 (open)"
     label = f"{scores.arm} arm: {exposures}"
     return Line2D([], [], ls="", marker=ARM_MARKER[scores.arm], color=ARM_COLOUR[scores.arm], label=label)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What a row of the candidates figure shows.
-
-    `title`; `flux` arm → normalised rest-frame flux (L,), NaN where masked; `ccf` arm → correlation with the
-    best template over `velocity` (V,) [km/s], relative to the brighter star.
-    """
-
-    title: str
-    flux: Mapping[str, np.ndarray]
-    velocity: np.ndarray
-    ccf: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-def draw_candidates(out: File, candidates: Sequence[Candidate], arms: Sequence[Arm], settings: Any = None) -> None:
-    """Spectra of SB2 candidates and their cross-correlation functions (Fig. 12), a row each."""
-    with figure(out, PAGE, max(2.2, 1.35 * len(candidates) + 0.8), settings) as drawing:
-        if not candidates:
-            empty(drawing.subplots(), "no SB2 candidate in this catalogue")
-            return
-        ratios = [2.0] * len(arms) + [1.6]
-        panels = drawing.subplots(len(candidates), len(arms) + 1, sharex="col", squeeze=False, width_ratios=ratios)
-        for row, candidate in zip(panels, candidates):
-            for axes, arm in zip(row, arms):
-                flux = candidate.flux.get(arm.name)
-                if flux is None or not np.isfinite(flux).any():
-                    empty(axes, "not scored")
-                else:
-                    axes.plot(arm.wave, flux, color=ARM_COLOUR[arm.name], lw=0.6)
-                    axes.set_ylim(
-                        min(0.3, np.nanpercentile(flux, 0.2) - 0.05),
-                        max(1.2, np.nanpercentile(flux, 99.8) + 0.05),
-                    )
-            for name, ccf in candidate.ccf.items():
-                row[-1].plot(candidate.velocity, ccf, color=ARM_COLOUR[name], lw=1)
-            row[-1].axvline(0, color=FAINT, lw=0.8, zorder=0)
-            row[0].set_title(candidate.title, fontsize=8)
-            row[0].set_ylabel("norm. flux", fontsize=8)
-            row[-1].set_ylabel("CCF", fontsize=8)
-        for axes, arm in zip(panels[-1], arms):
-            axes.set_xlabel(f"rest wavelength, {arm.name} arm [vacuum Å]")
-        panels[-1][-1].set(xlabel="velocity [km s$^{-1}$]", xlim=(-400, 400))
-
-
-def candidates(
-    out: File,
-    candidates: File,
-    shards: Sequence[File],
-    templates: File,
-    arms: Mapping[str, Mapping],
-    *,
-    n_shown: int = 6,
-    penalty: float = 16,
-    settings: Any = None,
-) -> None:
-    """Draw the best candidate spectra, at most one per source, with the CCFs of their rest-frame spectra.
-
-    Best: the highest product of p0 over the arms, then of S/N. `shards`: the observed shards that hold them.
-    """
-    table, spectrograph = read_catalog(candidates, "CANDIDATES"), arms_of(arms)
-    draw_candidates(
-        out, _best_candidates(table, shards, templates, spectrograph, n_shown, penalty), spectrograph, settings
-    )
-
-
-def _best_candidates(
-    table: Any,
-    shards: Sequence[File],
-    templates: File,
-    arms: Sequence[Arm],
-    n_shown: int,
-    penalty: float,
-) -> list[Candidate]:
-    least = np.ones(len(table))
-    snr = np.zeros(len(table))
-    for arm in arms:
-        least *= np.nan_to_num(np.asarray(table[probability_column(arm.name, penalty)], float)[:, 0])
-        snr += np.nan_to_num(np.asarray(table[f"snr_{SUFFIX[arm.name]}"], float))
-    order = np.lexsort((-snr, -np.round(least, 2)))
-    _, first = np.unique(np.asarray(table["source_id"])[order], return_index=True)
-    chosen = [dict(zip(table.colnames, table[int(order[position])])) for position in np.sort(first)[:n_shown]]
-    if not chosen:
-        return []
-    wanted = {_identity(row): row for row in chosen}
-    spectra = _spectra_of(wanted, shards, arms)
-    meters = velocity_meters(templates, arms)
-    found = []
-    for key, row in wanted.items():
-        curves, velocity = {}, np.empty(0)
-        for arm in arms:
-            flux = spectra[key].get(arm.name)
-            if flux is not None and np.isfinite(flux).all():
-                velocity, ccf = meters[arm.name].ccf(arm.wave, flux[None])
-                curves[arm.name] = ccf[0, int(np.argmax(ccf[0].max(axis=1)))]
-        p0 = " and ".join(f"{row[probability_column(arm.name, penalty)][0]:.2f}" for arm in arms)
-        when = "co-add" if key[1] < 0 else f"LMJM {key[1]}"
-        found.append(Candidate(f"{row['source_id']}, {when}, $p_0$ = {p0}", spectra[key], velocity, curves))
-    return found
-
-
-def _identity(row: Mapping[str, Any]) -> tuple[str, int, float, float]:
-    """File, exposure and S/N of both arms (0: none), which tell files of one name in two folders apart."""
-    lmjm = row["exposure"] if "exposure" in row else row["lmjm"]
-    blue, red = (float(np.nan_to_num(row[name])) if name in row else 0.0 for name in ("snr_B", "snr_R"))
-    return str(row["file"]), -1 if np.ma.is_masked(lmjm) else int(lmjm), blue, red
-
-
-def _spectra_of(
-    wanted: Mapping[tuple, Any], shards: Sequence[File], arms: Sequence[Arm]
-) -> dict[tuple, dict[str, np.ndarray]]:
-    """Normalised flux of the wanted exposures (see `_identity`), by arm."""
-    spectra: dict[tuple, dict[str, np.ndarray]] = {key: {} for key in wanted}
-    for shard in map(Path, shards):
-        exposures = read_exposures(shard)
-        used = {name: exposures[name] for name in ("file", "exposure", "snr_B", "snr_R") if name in exposures}
-        keys = [_identity(dict(zip(used, values))) for values in zip(*used.values())]
-        rows = {key: i for i, key in enumerate(keys)}
-        for key in wanted.keys() & rows.keys():
-            for arm in arms:
-                spectra[key][arm.name] = read_spectra(shard, arm.name)[0][rows[key]].astype(float) + 1.0
-    return spectra

@@ -174,8 +174,8 @@ class Night(Settings):
     )
 
 
-class StarTable(Settings):
-    """What a user knows of the stars: photometry, parallaxes, extinction, periods."""
+class TableFile(Settings):
+    """A table of stars."""
 
     path: str | None = Field(None, description="FITS, CSV or Parquet table, a row per star; null: none")
     columns: dict[str, str] = Field(
@@ -184,6 +184,11 @@ class StarTable(Settings):
         "g, bp_rp, parallax, parallax_error, ruwe, a_g, ebv, period, bjd0",
     )
     radius: PositiveFloat = Field(2.0, description="arcsec, of the match by position")
+
+
+class StarTable(TableFile):
+    """What a user knows of the stars: photometry, parallaxes, extinction, periods."""
+
     dust: Literal["bayestar"] | None = Field(
         None, description="bayestar: extinction from dustmaps where the table has none; null: unknown there"
     )
@@ -207,6 +212,7 @@ class LamostMrs(Settings):
         description="files, globs or folders of LAMOST MRS FITS; empty: a simulated night",
     )
     table: StarTable = Field(default_factory=StarTable, description="a user's table of the observed stars")
+    sb2_list: TableFile = Field(default_factory=TableFile, description="known SB2s with their periods (Fig. 11)")
     models: Models = Field(
         None,
         description="released: score with models/; trained: train first; null: released where spectra are given",
