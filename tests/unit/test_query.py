@@ -307,12 +307,12 @@ def test_units_of_surface_brightness_agree(tmp_path):
 
 def test_velocity_maps(tmp_path):
     wcs = world()
-    image = np.full((N, N), 7.5e3)
+    image = 7.5e3 + 1e-3 * np.arange(N * N).reshape(N, N) / N**2
     image[:50] = np.nan
     observed = read_map(write(tmp_path / "m1.fits", image, wcs, "m/s"), systemic_kms=7.0)
-    assert observed.unit == "km/s" and np.nanmax(observed.image) == pytest.approx(0.5)
+    assert observed.unit == "km/s" and np.nanmax(observed.image) == pytest.approx(0.5, abs=1e-5)
     query = prepare(observed, FRAME, 31, distance_pc=DISTANCE, primary=sky(0, 0.5), secondary=sky(0, -0.5))
-    np.testing.assert_allclose(query.image, 0.5, rtol=1e-5)
+    np.testing.assert_allclose(query.image, 0.5, rtol=1e-4)
     members = np.linspace(-1, 1, 31, dtype=np.float32) * np.ones((2, 31, 1), np.float32)
     np.testing.assert_array_equal(observe_like(members, ["a", "b"], query)[:, 15:], members[:, 15:])
     with pytest.raises(ValueError, match="give its position"):
@@ -324,7 +324,7 @@ def test_velocity_maps_are_cropped_to_what_was_seen(tmp_path, radius, n):
     """A disc of πr² fills half of a square of side r √(2π): 652, 451 and 50 AU; pixels are 20 AU, 17 at least."""
     wcs = world()
     y, x = np.indices((N, N)) - 80
-    image = np.where(np.hypot(x, y) * PIXEL < radius, 1.0, np.nan)
+    image = np.where(np.hypot(x, y) * PIXEL < radius, 1.0 + 1e-6 * x, np.nan)
     observed = read_map(write(tmp_path / "m1.fits", image, wcs, "km/s"))
     stars = {"primary": sky(0, 0.5), "secondary": sky(0, -0.5)}
     query = prepare(observed, FRAME, 31, distance_pc=DISTANCE, **stars)
@@ -361,7 +361,7 @@ def test_maps_that_cannot_be_used(tmp_path):
     fits.writeto(tmp_path / "nosky.fits", np.ones((9, 9)), header)
     with pytest.raises(ValueError, match="no celestial coordinates"):
         read_map(tmp_path / "nosky.fits")
-    with pytest.raises(ValueError, match="0 of them finite"):
+    with pytest.raises(ValueError, match="every pixel is nan"):
         read_map(write(tmp_path / "empty.fits", np.full((N, N), np.nan), world()))
     with pytest.raises(ValueError, match="no beam size"):
         read_map(write(tmp_path / "nobeam.fits", np.ones((N, N)), world(), beam=0))

@@ -1,13 +1,24 @@
 """FITS images and cubes with beam and WCS, brought to Jy/sr or km/s and to astronomical units."""
 
 import os
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import constants, units
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
+
+from dioscuri.analogues.observation.fits_headers import (
+    beam_of,
+    normal_unit,
+    science_image,
+    spectral_header,
+    stokes_i,
+)
 
 MASK_SIGMA = 10.0  # integrated emission below is masked in moment-1 maps (Al-Belmeisi et al. 2023, Fig. 3)
 WINDOW_KMS = 5.0  # about the systemic velocity, same place
@@ -18,7 +29,8 @@ class FitsMap:
     """One FITS file: `data` (H, W), or (V, H, W) with `velocity` (V,) [km/s] or `frequency` (V,) [Hz].
 
     Rows run up; columns run to the right, which is west on the sky. `unit` is "Jy/sr", "km/s" or what the file says;
-    `pixel_au`; `beam_au` (major, minor FWHM [AU], position angle [deg]), zeros without a beam in the header.
+    `pixel_au`; `beam_au` (major, minor FWHM [AU], position angle [deg]), zeros without a beam in the header. `wcs`:
+    celestial coordinates of `data`, None where the axes are lengths; `notes`: what had to be assumed, in words.
     """
 
     data: np.ndarray
@@ -27,33 +39,55 @@ class FitsMap:
     beam_au: tuple[float, float, float]
     velocity: np.ndarray | None = None
     frequency: np.ndarray | None = None
+    wcs: WCS | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_fits(path: str | os.PathLike, distance_pc: float | None = None) -> FitsMap:
-    """Read the first image in a FITS file; axes of length 1 are dropped.
+    """Read the one science image of a FITS file; axes of length 1 are dropped, of a Stokes axis I is taken.
 
     `distance_pc` turns angles into AU; it is not needed where the axes are lengths (CUNIT AU, cm, …). ValueError says
-    what is missing: a scale, a distance, a beam for Jy/beam, a frequency for K.
+    what is missing or cannot be right: a scale, a distance, a beam for Jy/beam, a frequency for K.
     """
     try:
-        with fits.open(path) as hdus:
-            images = [hdu for hdu in hdus if hdu.data is not None and hdu.is_image and np.ndim(hdu.data) >= 2]
-            if not images:
-                raise ValueError(f"{path}: no image in this FITS file")
-            header, data = images[0].header, np.asarray(images[0].data, float)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)  # "'datfix' made the change …", "may have been truncated"
+            with fits.open(path) as hdus:
+                header, data, beams = science_image(path, hdus)
+            header = spectral_header(header)
+            data, header = stokes_i(path, data, header)
+            world = WCS(header)
     except OSError as error:
-        raise ValueError(f"{path}: not a readable FITS file ({error})") from None
-    world = WCS(header)
+        raise ValueError(f"{path}: not a readable FITS file ({error}); fetch or write it again") from None
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError, fits.VerifyError) as error:
+        raise ValueError(f"{path}: a damaged FITS header or image ({error}); fetch or write it again") from None
     data = data.reshape([n for n in data.shape[:-2] if n > 1] + list(data.shape[-2:]))
     if data.ndim > 3:
         raise ValueError(f"{path}: {data.ndim} axes longer than 1; an image or a cube is accepted")
     pixel_au, east_right = _pixel(path, header, world, distance_pc)
-    if east_right:
-        data = data[..., ::-1]
-    beam = _beam(header, distance_pc)
-    velocity, frequency = _spectral(world, len(data) if data.ndim == 3 else 1)
+    beam, notes = beam_of(path, header, beams, data.shape[-2:])
+    scale = 3600 * (distance_pc or 0.0)
+    beam = (scale * beam[0], scale * beam[1], beam[2])
+    velocity, frequency = _spectral(path, world, len(data) if data.ndim == 3 else 1)
     data, unit = _jansky_per_steradian(path, header, data, pixel_au, beam, distance_pc, frequency)
-    return FitsMap(data, unit, pixel_au, beam, velocity, frequency)
+    if frequency is None:
+        frequency = _rest_frequency(header)
+    sky = world.celestial if world.has_celestial else None
+    if east_right:
+        data, sky = data[..., ::-1], None if sky is None else _turned_over(sky, data.shape[-1])
+    return FitsMap(data, unit, pixel_au, beam, velocity, frequency, sky, tuple(notes))
+
+
+def _turned_over(sky: WCS, width: int) -> WCS:
+    """The coordinates of an image of `width` pixels whose columns were reversed."""
+    out = sky.deepcopy()
+    out.wcs.crpix = [width + 1 - sky.wcs.crpix[0], sky.wcs.crpix[1]]
+    if out.wcs.has_cd():
+        out.wcs.cd = out.wcs.cd @ np.diag([-1.0, 1.0])
+    else:
+        out.wcs.pc = out.wcs.get_pc() @ np.diag([-1.0, 1.0])
+    out.wcs.set()
+    return out
 
 
 def moment1_of_cube(
@@ -107,19 +141,15 @@ def _pixel(path: str | os.PathLike, header: fits.Header, world: WCS, distance_pc
     return float(scales.mean()), east_right
 
 
-def _beam(header: fits.Header, distance_pc: float | None) -> tuple[float, float, float]:
-    if "BMAJ" not in header or not header["BMAJ"] > 0:
-        return (0.0, 0.0, 0.0)
-    scale = 3600 * (distance_pc or 0.0)
-    return (scale * header["BMAJ"], scale * header.get("BMIN", header["BMAJ"]), float(header.get("BPA", 0.0)))
-
-
-def _spectral(world: WCS, n_channels: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _spectral(path: str | os.PathLike, world: WCS, n_channels: int) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Velocities [km/s] and frequencies [Hz] of the channels, as far as the header tells."""
     if not world.has_spectral:
         return None, None
     axis = world.spectral
-    values = axis.pixel_to_world_values(np.arange(n_channels)) * units.Unit(axis.wcs.cunit[0])
+    try:
+        values = axis.pixel_to_world_values(np.arange(n_channels)) * units.Unit(axis.wcs.cunit[0])
+    except ValueError as error:
+        raise ValueError(f"{path}: the spectral axis ({axis.wcs.ctype[0]}) cannot be read: {error}") from None
     rest = axis.wcs.restfrq * units.Hz if axis.wcs.restfrq > 0 else None
     if values.unit.is_equivalent("Hz"):
         velocity = values.to("km/s", units.doppler_radio(rest)).value if rest is not None else None
@@ -135,26 +165,24 @@ def _jansky_per_steradian(
     header: fits.Header,
     data: np.ndarray,
     pixel_au: float,
-    beam_au: tuple[float, float, float],
+    beam_au: Sequence[float],
     distance_pc: float | None,
     frequency: np.ndarray | None,
 ) -> tuple[np.ndarray, str]:
-    text = str(header.get("BUNIT", "")).strip()
-    try:
-        unit = units.Unit(text.replace("beam-1", "beam^-1").replace("pixel-1", "pixel^-1"))
-    except ValueError:
-        raise ValueError(
-            f"{path}: BUNIT '{text}' is not a unit; accepted are Jy/beam, Jy/pixel, Jy/sr, K, km/s"
-        ) from None
-    if not text:
-        raise ValueError(f"{path}: no BUNIT; accepted are Jy/beam, Jy/pixel, Jy/sr, MJy/sr, K, km/s")
+    unit, text = normal_unit(path, header)
     if unit.is_equivalent("km/s"):
         return data * unit.to("km/s"), "km/s"
     if unit.is_equivalent("Jy/sr"):
         return data * unit.to("Jy/sr"), "Jy/sr"
     if unit.is_equivalent("K"):
         if frequency is None:
-            frequency = _rest_frequency(path, header)
+            frequency = _rest_frequency(header)
+        if frequency is None:
+            given = ", ".join(f"{key} = {header[key]!r}" for key in REST if key in header)
+            raise ValueError(
+                f"{path}: brightness temperature, but no frequency in the header: no spectral axis, "
+                f"{given or 'neither RESTFRQ nor RESTFREQ'}; give RESTFRQ in Hz"
+            )
         planck = 2 * constants.k_B * (frequency * units.Hz) ** 2 / constants.c**2 / units.sr * units.K
         scale = planck.to("Jy/sr").value * unit.to("K")
         return data * (scale[:, None, None] if len(scale) > 1 else scale[0]), "Jy/sr"
@@ -167,13 +195,12 @@ def _jansky_per_steradian(
     raise ValueError(f"{path}: BUNIT '{text}' is not accepted; accepted are Jy/beam, Jy/pixel, Jy/sr, MJy/sr, K, km/s")
 
 
-def _rest_frequency(path: str | os.PathLike, header: fits.Header) -> np.ndarray:
-    """Frequency (1,) [Hz] of a map without a spectral axis; RESTFREQ is how older software writes RESTFRQ."""
-    found = {key: header[key] for key in ("RESTFRQ", "RESTFREQ") if key in header}
-    for value in found.values():
-        if isinstance(value, int | float) and value > 0:
+REST = ("RESTFRQ", "RESTFREQ")  # RESTFREQ is how older software writes RESTFRQ
+
+
+def _rest_frequency(header: fits.Header) -> np.ndarray | None:
+    """Frequency (1,) [Hz] of a map without a spectral axis."""
+    for value in (header.get(key) for key in REST):
+        if isinstance(value, int | float) and 0 < value < np.inf:
             return np.array([float(value)])
-    given = ", ".join(f"{key} = {value!r}" for key, value in found.items()) or "neither RESTFRQ nor RESTFREQ"
-    raise ValueError(
-        f"{path}: brightness temperature, but no frequency in the header: no spectral axis, {given}; give RESTFRQ in Hz"
-    )
+    return None

@@ -8,7 +8,7 @@ observer with up along the line from secondary to primary, surface brightness in
 
 import logging
 import os
-import warnings
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from dioscuri.analogues.catalogue import Frame
+from dioscuri.analogues.observation.fits_headers import is_constant
 from dioscuri.analogues.observation.fits_maps import moment1_of_cube, read_fits
 from dioscuri.io import observation_key
 
@@ -25,6 +26,11 @@ FWHM = np.sqrt(8 * np.log(2))  # of a Gaussian, in standard deviations
 PIXELS_PER_BEAM = 2.0
 MOST_MISSING = 0.5  # of a velocity map; an image of what the nearest pixels said is no image
 FEWEST_PIXELS = 16  # a side that a crop to what was seen leaves, however little that is
+SAME_BAND = 0.3  # a factor in wavelength that leaves a map comparable; dust changes its slope beyond
+PADDING = 0.01  # of the pixels: so many zeros at the edge are no measurement
+FADED = 1e-6  # of the peak: no map of the sky has such a dynamic range
+SAME_SEPARATION = 0.25  # relative difference to the catalogue's projected separation that needs no word
+C_UM_HZ = 2.99792458e14  # speed of light in µm/s
 NEGLIGIBLE = 1e-6  # pixel²: a Gaussian this narrow changes nothing; rounding leaves as much, of either sign
 
 log = logging.getLogger(__name__)
@@ -34,13 +40,18 @@ Beam = tuple[float, float, float]  # FWHM of major and minor axis, position angl
 
 @dataclass(frozen=True)
 class Map:
-    """An observed map: `image` (H, W) in Jy/sr or km/s, NaN where missing; `beam` in arcsec (None: not known)."""
+    """An observed map: `image` (H, W) in Jy/sr or km/s, NaN where missing; `beam` in arcsec (None: not known).
+
+    wavelength_um: of the observation, None if the header does not tell. notes: what had to be assumed, in words.
+    """
 
     image: np.ndarray
     unit: str
     wcs: Any
     beam: Beam | None
     path: str
+    wavelength_um: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,11 +98,12 @@ def prepare(
     of the catalogue; None takes as much of it as the map covers, and of a velocity map the largest square of which
     at least half was seen (§3.1). noise: rms in the map's unit (Jy/sr); None measures it by clipping what stands out.
     """
-    if distance_pc <= 0 or zoom <= 0:
-        raise ValueError(f"{observed.path}: distance ({distance_pc} pc) and zoom ({zoom}) must be above 0")
+    if not (0 < distance_pc < np.inf and 0 < zoom < np.inf):
+        raise ValueError(f"{observed.path}: distance ({distance_pc} pc) and zoom ({zoom}) must be above 0, and finite")
     if centre not in ("midpoint", "primary"):
         raise ValueError(f"{observed.path}: unknown centre '{centre}': use midpoint or primary")
     au = distance_pc * zoom  # per arcsec, as magnified: 1 AU at 1 pc is 1 arcsec
+    _check_scales(observed, frame, n_pixels, au)
     filled, missing = fill_missing(observed.image)
     brightest = _peak(observed) if primary is None else _sky(primary)
     second = None if secondary is None else _sky(secondary)
@@ -122,6 +134,7 @@ def prepare(
         n = _pixels_seen(gaps)
         inner = slice((len(out) - n) // 2, (len(out) + n) // 2)
         out, gaps = out[inner, inner], gaps[inner, inner]
+    separation = None if second is None else float(second.separation(brightest).arcsec) * au
     history = {
         "file": os.path.basename(observed.path),
         "ra": float(middle.ra.deg),
@@ -132,9 +145,38 @@ def prepare(
         "field_au": n * frame.pixel_au,
         "filled_share": float(gaps.mean()),
         "observed_beam_au": own,
-        "separation_au": None if second is None else float(second.separation(brightest).arcsec) * au,
+        "separation_au": separation,
+        "doubts": [*observed.notes, *_doubts_of_separation(separation, frame)],
     }
     return Query(out, gaps, observed.unit, frame.pixel_au, beam, float(noise), extra, history)
+
+
+def _check_scales(observed: Map, frame: Frame, n_pixels: int, au: float) -> None:
+    """The map's pixels and beam must be of the catalogue's order, or there is nothing to compare."""
+    field = n_pixels * frame.pixel_au
+    pixel = au * 3600 * float(np.sqrt(abs(np.linalg.det(observed.wcs.pixel_scale_matrix))))
+    beam = 0.0 if observed.beam is None else au * observed.beam[0]
+    if pixel * FEWEST_PIXELS > field or beam > 0.5 * field:
+        raise ValueError(
+            f"{observed.path}: pixels of {pixel:.3g} AU and a beam of {beam:.3g} AU at this distance and zoom; the "
+            f"catalogue's images are {field:g} AU wide: accepted are {FEWEST_PIXELS} pixels and two beams across"
+        )
+    if pixel * max(observed.image.shape) < FEWEST_PIXELS * frame.pixel_au:
+        raise ValueError(
+            f"{observed.path}: the whole map is {pixel * max(observed.image.shape):.3g} AU at this distance and zoom; "
+            f"the catalogue has pixels of {frame.pixel_au:g} AU: accepted are {FEWEST_PIXELS} of them or more"
+        )
+
+
+def _doubts_of_separation(separation_au: float | None, frame: Frame) -> list[str]:
+    if separation_au is None or not np.isfinite(frame.separation_au):
+        return []
+    if abs(separation_au / frame.separation_au - 1) <= SAME_SEPARATION:
+        return []
+    return [
+        f"stars {separation_au:.0f} AU apart (projected, as magnified), {frame.separation_au:g} AU in the catalogue: "
+        f"zoom by {frame.separation_au / separation_au:.3g}, or use a catalogue of that separation"
+    ]
 
 
 def observe_like(images: np.ndarray, names: Sequence[str], query: Query, seed: int = 0) -> np.ndarray:
@@ -166,34 +208,71 @@ def read_map(path: str | os.PathLike, *, systemic_kms: float = 0.0) -> Map:
     """Read a FITS map: continuum in a unit of surface brightness, a moment-1 map in a unit of velocity, or a line cube.
 
     Axes of length 1 (frequency, Stokes) are dropped. Of a cube the moment-1 map is made, as in §3.1: within 5 km/s of
-    the systemic velocity, where the integrated line exceeds 10σ. Velocities become relative to `systemic_kms`.
-    ValueError where no image, celestial coordinates, unit or beam is found.
+    the systemic velocity, where the integrated line exceeds 10σ. Velocities become relative to `systemic_kms`. Edges
+    that were padded with zeros count as missing.
+    ValueError where no image, celestial coordinates, unit or beam is found, or where nothing is on the map.
     """
-    from astropy.io import fits
-    from astropy.wcs import WCS, FITSFixedWarning
-
-    with warnings.catch_warnings():
-        # "'datfix' made the change …": the reader's business, not the user's.
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        found = read_fits(path, distance_pc=1.0)  # at 1 pc an AU is an arcsec
-        with fits.open(path) as file:
-            header = next(one.header for one in file if one.data is not None and one.is_image and one.data.ndim >= 2)
-        wcs = WCS(header).celestial
-    if not wcs.has_celestial:
-        raise ValueError(f"{path}: no celestial coordinates (CTYPE {header.get('CTYPE1')}): where north is, is unknown")
-    image, unit = found.data, found.unit
-    if np.linalg.det(wcs.pixel_scale_matrix) > 0:
-        image = image[..., ::-1]  # the reader turned it over; here the coordinates say where east is
+    found = read_fits(path, distance_pc=1.0)  # at 1 pc an AU is an arcsec
+    if found.wcs is None:
+        raise ValueError(f"{path}: no celestial coordinates: where north is, is unknown")
+    if not np.isfinite(found.data).any() or is_constant(found.data):
+        value = np.nanmax(found.data) if np.isfinite(found.data).any() else np.nan
+        raise ValueError(f"{path}: nothing on the map: every pixel is {value + 0.0:g}, in {found.data.shape} pixels")
+    image, unit, notes = found.data, found.unit, list(found.notes)
     if image.ndim == 3 and found.velocity is not None:
         image, unit = moment1_of_cube(image, found.velocity, systemic_kms), "km/s"
-    elif unit == "km/s":
-        image = image - systemic_kms
-    if image.ndim != 2 or not np.isfinite(image).any():
+    elif image.ndim == 3:
         raise ValueError(
-            f"{path}: found {image.shape} pixels, {int(np.isfinite(image).sum())} of them finite; accepted: one image, "
-            f"or a line cube with velocities (a frequency axis needs RESTFRQ)"
+            f"{path}: a cube of {len(image)} channels without velocities; accepted: one image, or a line cube with "
+            "velocities (a frequency axis needs RESTFRQ)"
         )
-    return Map(image, unit, wcs, found.beam_au if found.beam_au[0] > 0 else None, str(path))
+    else:
+        padding = _padding(image)
+        if padding.any():
+            image = np.where(padding, np.nan, image)
+            notes.append(f"{padding.mean():.0%} of the pixels are zeros at the edge, taken as missing")
+        if unit == "km/s":
+            image = image - systemic_kms
+    if not np.isfinite(image).any():
+        raise ValueError(f"{path}: no emission above 10σ within the window about {systemic_kms} km/s")
+    wavelength = None if found.frequency is None else float(C_UM_HZ / np.median(found.frequency))
+    beam = found.beam_au if found.beam_au[0] > 0 else None
+    return Map(image, unit, found.wcs, beam, str(path), wavelength, tuple(notes))
+
+
+def check_channel(observed: Map, channel: str) -> tuple[str, ...]:
+    """What is to be said of a map that is compared with images of `channel` (continuum_1300um, moment1_warm, …).
+
+    ValueError where it cannot be of that channel: velocities for a continuum, or another wavelength.
+    """
+    wanted = "km/s" if channel.startswith("moment1") else "Jy/sr"
+    if observed.unit != wanted:
+        kind = {"km/s": "velocities (a moment-1 map, or a line cube)", "Jy/sr": "surface brightness"}
+        found = kind.get(observed.unit, observed.unit)
+        raise ValueError(f"{observed.path}: found {found}; accepted for channel '{channel}': {kind[wanted]}")
+    named = re.fullmatch(r"continuum_(\d+)um", channel)
+    if named is None:
+        return ()
+    wavelength = float(named[1])
+    if observed.wavelength_um is None:
+        return (f"no frequency in the header: taken to be at {wavelength:g} µm",)
+    if abs(np.log(observed.wavelength_um / wavelength)) > np.log(1 + SAME_BAND):
+        raise ValueError(
+            f"{observed.path}: a map at {observed.wavelength_um:.0f} µm; channel '{channel}' is at {wavelength:g} µm, "
+            f"accepted within {SAME_BAND:.0%}"
+        )
+    return ()
+
+
+def _padding(image: np.ndarray) -> np.ndarray:
+    """Where an image (H, W) holds exact zeros that hang together with its edge: what was never observed."""
+    zeros, _ = ndimage.label(image == 0)
+    rim = np.concatenate([zeros[0], zeros[-1], zeros[:, 0], zeros[:, -1]])
+    padding = np.isin(zeros, np.unique(rim[rim > 0]))
+    beside = ndimage.binary_dilation(padding) & ~padding & np.isfinite(image)
+    # A model without noise fades to zeros; a map that was padded stops at its noise.
+    stops = beside.any() and np.median(np.abs(image[beside])) > FADED * np.nanmax(np.abs(image))
+    return padding if stops and padding.mean() > PADDING else np.zeros_like(padding)
 
 
 # --- pixels --------------------------------------------------------------------------------------------------
