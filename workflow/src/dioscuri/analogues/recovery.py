@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 
 from dioscuri.analogues.distances import pairwise
 from dioscuri.analogues.estimate import LEVELS, Parameter, quantiles
+from dioscuri.analogues.regression import fit, intervals
 from dioscuri.analogues.retrieval import select
 from dioscuri.learn.metrics import binomial_interval
 
@@ -102,10 +103,7 @@ def recover(
     `low68` … `high95` are on the parameter's own axis (decimal logarithms, if that is its scale) in units of its
     scatter in the catalogue, so that differences are normalised errors.
     """
-    axis = {parameter.column: parameter.forward(metadata[parameter.column]) for parameter in parameters}
-    values = np.stack(list(axis.values()), axis=1)  # (N, P)
-    scatter = np.nanstd(values[split.train], axis=0)
-    values = values / np.where(scatter > 0, scatter, 1.0)
+    values, names = _spread(metadata, parameters, split.train)
     tables = []
     for method in (*embeddings, *BOUNDS):
         if method == "random":
@@ -118,8 +116,32 @@ def recover(
             features = embeddings[method]
             distance = pairwise(features[queries], features[split.train], metric, literal=literal, scale=scale)
         members = [split.train[select(one, cut, **(cut_settings or {}))] for one in distance]
-        tables.append(_estimates(split, method, queries, members, metadata, list(axis), values, weights))
+        tables.append(_estimates(split, method, queries, members, metadata, names, values, weights))
     return pd.concat(tables, ignore_index=True)
+
+
+def regress(
+    split: Split,
+    queries: np.ndarray,
+    metadata: Mapping[str, np.ndarray],
+    parameters: Sequence[Parameter],
+    features: np.ndarray,
+    method: str,
+) -> pd.DataFrame:
+    """Estimates of the `queries` by regression on features (N, F) of what the split left; columns as of `recover`."""
+    values, names = _spread(metadata, parameters, split.train)
+    learnt = fit(features[split.train], values[split.train], np.asarray(metadata["system"])[split.train])
+    found = intervals(learnt, features[queries], LEVELS)
+    return _table(split, method, queries, [learnt.n_systems] * len(queries), metadata, names, values, found)
+
+
+def _spread(
+    metadata: Mapping[str, np.ndarray], parameters: Sequence[Parameter], rows: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """Values (N, P) of parameters on their own axes, in units of their scatter over `rows`, and their names."""
+    values = np.stack([parameter.forward(metadata[parameter.column]) for parameter in parameters], axis=1)
+    scatter = np.nanstd(values[rows], axis=0)
+    return values / np.where(scatter > 0, scatter, 1.0), [parameter.column for parameter in parameters]
 
 
 def _estimates(
@@ -138,6 +160,20 @@ def _estimates(
         weight = None if weights is None or not weights[rows].any() else weights[rows]
         if len(rows):
             found[:, q] = _columnwise(values[rows], levels, weight)
+    return _table(split, method, queries, [len(rows) for rows in members], metadata, names, values, found)
+
+
+def _table(
+    split: Split,
+    method: str,
+    queries: np.ndarray,
+    n_members: Sequence[int],
+    metadata: Mapping[str, np.ndarray],
+    names: list[str],
+    values: np.ndarray,
+    found: np.ndarray,
+) -> pd.DataFrame:
+    """Rows of estimates and bounds (1 + 2L, Q, P) beside the truth."""
     median, *bounds = (one.ravel() for one in found)
     table = pd.DataFrame(
         {
@@ -147,7 +183,7 @@ def _estimates(
             "system": np.repeat(np.asarray(metadata["system"])[queries].astype(str), len(names)),
             "image_id": np.repeat(np.asarray(metadata["image_id"])[queries].astype(str), len(names)),
             "parameter": np.tile(names, len(queries)),
-            "n_members": np.repeat([len(rows) for rows in members], len(names)),
+            "n_members": np.repeat(list(n_members), len(names)),
             "truth": values[queries].ravel(),
             "estimate": median,
         }
@@ -279,23 +315,6 @@ def _row(score: np.ndarray, spread: np.ndarray) -> dict[str, float]:
     return {
         key: float(value) for name, s, e in zip(SCORES, score, spread) for key, value in ((name, s), (f"{name}_se", e))
     }
-
-
-def widening(rows: pd.DataFrame, method: str, level: float = LEVELS[0]) -> dict[str, float]:
-    """Factor per parameter by which half-widths must grow for their intervals to cover `level` of the queries.
-
-    Split-conformal: the quantile of |truth − estimate| over the half-width on that side. Taken from a benchmark on
-    unseen systems, it makes the intervals of a prediction honest.
-    """
-    name = f"{level:.0%}".rstrip("%")
-    factors = {}
-    for parameter, part in rows[rows.method == method].groupby("parameter", sort=False):
-        above = part.truth > part.estimate
-        half = np.where(above, part[f"high{name}"] - part.estimate, part.estimate - part[f"low{name}"])
-        miss = np.abs(part.truth - part.estimate).to_numpy()
-        ratio = np.where(miss > 0, miss / np.maximum(half, 1e-12), 0.0)
-        factors[str(parameter)] = float(np.quantile(ratio, min(1.0, level * (1 + 1 / len(part))), method="higher"))
-    return factors
 
 
 # --- the true snapshot ---------------------------------------------------------------------------------------

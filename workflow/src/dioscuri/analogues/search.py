@@ -12,10 +12,12 @@ import pandas as pd
 
 from dioscuri.analogues.catalogue import iterate_images, read_frame, read_images, read_metadata
 from dioscuri.analogues.distances import pairwise
+from dioscuri.analogues.domain import Domain, domain
 from dioscuri.analogues.estimate import LEVELS, Parameter, available, estimate, isotropic_weights, with_total_mass
 from dioscuri.analogues.features import Stretch, ceiling_of, measure, read_features, write_features
-from dioscuri.analogues.observation.query import Query, observe_like, prepare, read_map
+from dioscuri.analogues.observation.query import Query, check_channel, observe_like, prepare, read_map
 from dioscuri.analogues.observation.query_files import load_query, save_query
+from dioscuri.analogues.regression import fit, intervals
 from dioscuri.analogues.retrieval import consensus, rank, select
 from dioscuri.io import atomic
 from dioscuri.job import provenance
@@ -30,12 +32,18 @@ def prepare_query(
     map_path: str | os.PathLike,
     shards: Sequence[str | os.PathLike],
     settings: Mapping[str, Any],
+    channel: str,
 ) -> None:
-    """Lay an observed map on the pixels of a catalogue and save it; `settings` of a query as in the configuration."""
+    """Lay an observed map on the pixels of a catalogue and save it; `settings` of a query as in the configuration.
+
+    channel: that the map is to be compared with; ValueError where it cannot be of it.
+    """
     frame = read_frame(shards[0])
-    n_pixels = next(image.shape[-1] for _, image in iterate_images(shards[:1], _any_channel(shards[0])))
+    n_pixels = next(image.shape[-1] for _, image in iterate_images(shards[:1], channel))
+    observed = read_map(map_path, systemic_kms=settings.get("systemic_kms", 0.0))
+    doubts = check_channel(observed, channel)
     query = prepare(
-        read_map(map_path, systemic_kms=settings.get("systemic_kms", 0.0)),
+        observed,
         frame,
         n_pixels,
         distance_pc=settings["distance"],
@@ -46,13 +54,8 @@ def prepare_query(
         field_au=settings.get("field"),
         noise=settings.get("noise"),
     )
+    query.history["doubts"] += doubts
     save_query(out, query)
-
-
-def _any_channel(shard: str | os.PathLike) -> str:
-    from dioscuri.analogues.catalogue import read_channels
-
-    return read_channels(shard)[0]
 
 
 def stretch_of(
@@ -81,7 +84,7 @@ def measure_catalogue(
 ) -> None:
     """Write the features of all images of a channel: as they are, or as the `query` was observed, and the query's own.
 
-    network: architecture, weights, size and pool.
+    network: architecture, weights, size and pool. ValueError where the query is not of this channel.
     """
     import torch
     from tqdm import tqdm
@@ -220,8 +223,57 @@ def _estimated(
         row[f"low{100 * level:.0f}"], row[f"high{100 * level:.0f}"] = found.intervals[level]
     row |= {"n": found.n, "n_effective": found.n_effective}
     if truth is not None:
-        row["truth"] = with_total_mass({name: np.asarray(value) for name, value in truth.items()})[parameter.column]
+        row["truth"] = _truth_of(truth)[parameter.column]
     return row
+
+
+def _truth_of(truth: Mapping[str, float]) -> dict[str, np.ndarray]:
+    return with_total_mass({name: np.asarray(value) for name, value in truth.items()})
+
+
+REGRESSION = "ridge"  # in place of a metric: estimates by regression instead of analogues
+
+
+def regression_table(
+    members: Mapping[str, str | os.PathLike],
+    queries: Mapping[str, str | os.PathLike],
+    metadata: Mapping[str, np.ndarray],
+    truth: Mapping[str, float] | None = None,
+) -> pd.DataFrame:
+    """Estimates of every parameter by regression on each network's features; empty with fewer than 3 systems.
+
+    The columns of `estimates_table`; n and n_effective count systems, which is what the intervals stand on.
+    """
+    known = with_total_mass(metadata)
+    parameters = available(known)
+    system = np.asarray(metadata["system"])
+    rows: list[dict[str, Any]] = []
+    if len(np.unique(system)) < 3:
+        return pd.DataFrame(rows)
+    values = np.stack([parameter.forward(known[parameter.column]) for parameter in parameters], axis=1)
+    for name, path in members.items():
+        learnt = fit(read_features(path).features, values, system)
+        middle, *bounds = intervals(learnt, read_features(queries[name]).features, LEVELS)[:, 0]
+        for p, parameter in enumerate(parameters):
+            row: dict[str, Any] = {"method": name, "metric": REGRESSION, "parameter": parameter.column}
+            row |= {"unit": parameter.unit, "median": float(parameter.backward(middle[p]))}
+            for k, level in enumerate(LEVELS):
+                low, high = (float(parameter.backward(bound[p])) for bound in bounds[2 * k : 2 * k + 2])
+                row |= {f"low{100 * level:.0f}": low, f"high{100 * level:.0f}": high}
+            row |= {"n": learnt.n_systems, "n_effective": float(learnt.n_systems)}
+            if truth is not None:
+                row["truth"] = _truth_of(truth)[parameter.column]
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def domain_of(
+    members: str | os.PathLike, query: str | os.PathLike, metadata: Mapping[str, np.ndarray], scale: bool = True
+) -> Domain:
+    """Whether the query is like anything in the catalogue, by one network's features of both."""
+    return domain(
+        read_features(query).features[0], read_features(members).features, np.asarray(metadata["system"]), scale=scale
+    )
 
 
 def rank_query(
@@ -239,11 +291,16 @@ def rank_query(
     isotropic: bool = False,
     truth: Mapping[str, float] | None = None,
 ) -> None:
-    """Rank a catalogue against a query and write the ranking (Parquet) and the estimates (CSV)."""
+    """Rank a catalogue against a query and write the ranking (Parquet) and the estimates (CSV).
+
+    The estimates of every network by regression come first, then those from its analogues; their `status` says where
+    the query is far from all that the catalogue holds.
+    """
     ids, distances = distances_to_query(
         members, queries, metrics, heads=heads, literal=literal, scale_features=scale_features
     )
-    ranking = ranking_table(ids, distances, read_metadata(shards))
+    metadata = read_metadata(shards)
+    ranking = ranking_table(ids, distances, metadata)
     frame = read_frame(shards[0])
     table = estimates_table(
         analogues(ranking, cut),
@@ -251,6 +308,11 @@ def rank_query(
         tolerance_au=0.5 * frame.beam_au[0] if isotropic else 0.0,
         truth=truth,
     )
+    table = pd.concat([regression_table(members, queries, metadata, truth), table], ignore_index=True)
+    places = {name: domain_of(path, queries[name], metadata, scale_features) for name, path in members.items()}
+    networks = table["method"].str.split("/").str[0].where(table["method"] != ENSEMBLE, next(iter(members)))
+    table["far"] = [places[name].nearest / places[name].limit for name in networks]
+    table["status"] = [places[name].status for name in networks]
     with atomic(out) as temporary:
         ranking.to_parquet(temporary, index=False)
     with atomic(estimates_out) as temporary:

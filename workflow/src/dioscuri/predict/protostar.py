@@ -13,7 +13,7 @@ from dioscuri import door
 from dioscuri.analogues.catalogue import METADATA, read_channels, read_frame
 from dioscuri.analogues.observation.query import read_map
 from dioscuri.analogues.observation.query_files import load_query
-from dioscuri.analogues.search import measure_catalogue, prepare_query, rank_query
+from dioscuri.analogues.search import REGRESSION, measure_catalogue, prepare_query, rank_query
 from dioscuri.analogues.synthetic import CHANNELS
 from dioscuri.io import digest, read_provenance
 from dioscuri.learn.features.networks import NETWORKS, WEIGHT_FILES
@@ -21,6 +21,7 @@ from dioscuri.learn.features.networks import NETWORKS, WEIGHT_FILES
 # The embedded catalogue: small enough to be simulated while one waits, once.
 TOY = {"n_systems": 8, "n_particles": 3000, "n_snapshots": 30, "duration": 60.0, "n_pixels": 96, "field": 1600.0}
 TOY_BEAM = 50.0  # AU
+SEPARATIONS = (50.0, 600.0)  # AU: what the toy's beam resolves and its images and orbits hold
 CHANNEL, NETWORK, METRIC = "continuum_1300um", "random_cnn", "euclidean"
 SCALE_FEATURES = True
 CUT = {"kind": "quantile", "share": 0.0228, "minimum": 10}
@@ -113,7 +114,7 @@ def predict(
     with tempfile.TemporaryDirectory() as folder:
         query, members, own = (Path(folder) / name for name in ("query.npz", "members.h5", "query.h5"))
         ranking_path, estimates_path = Path(folder) / "ranking.parquet", Path(folder) / "estimates.csv"
-        prepare_query(query, paths[0], shards, settings)
+        prepare_query(query, paths[0], shards, settings, channel)
         measure_catalogue(
             members,
             shards,
@@ -137,7 +138,9 @@ def predict(
         )
         ranking, estimates = pd.read_parquet(ranking_path), pd.read_csv(estimates_path)
         prepared = load_query(query)
-    table = ranking.head(top).drop(columns=["method", "metric"]).assign(file=str(paths[0]), status="ok")
+    doubts = [text for text in [*estimates["status"].unique(), *prepared.history["doubts"]] if text != "ok"]
+    status = f"doubtful: {'; '.join(doubts)}" if doubts else "ok"
+    table = ranking.head(top).drop(columns=["method", "metric"]).assign(file=str(paths[0]), status=status)
     information = {
         "survey": "protostar",
         "extension": "ANALOGUES",
@@ -147,7 +150,8 @@ def predict(
         "metric": METRIC,
         "n_images": len(ranking),
         "separation_au": frame.separation_au,
-        "estimates": estimates.drop(columns=["method", "metric"]).to_dict("records"),
+        "estimates": estimates.drop(columns="method").to_dict("records"),
+        "status": status,
         "caveat": CAVEAT if read_provenance(shards[0]).get("catalogue") == "toy" else "",
         "ranking": ranking,
         "query": prepared,
@@ -161,6 +165,11 @@ def _check_options(distance: float, separation: float, zoom: float, top: int, ne
     """Raise ValueError for what `predict` could not use."""
     door.positive(distance, "--distance", "pc")
     door.positive(separation, "--separation", "AU")
+    if not SEPARATIONS[0] <= separation <= SEPARATIONS[1]:
+        raise ValueError(
+            f"--separation: found {separation:g} AU; accepted: {SEPARATIONS[0]:g} to {SEPARATIONS[1]:g} AU, within the "
+            f"images of {TOY['field']:g} AU and the beam of {TOY_BEAM:g} AU; give shards of your own by --catalogue"
+        )
     door.positive(zoom, "--zoom")
     door.counted(top, "--top")
     if network not in NETWORKS:
@@ -170,9 +179,17 @@ def _check_options(distance: float, separation: float, zoom: float, top: int, ne
 
 
 def style(table: pd.DataFrame, information: dict) -> tuple[str, pd.Series]:
-    """The estimated parameters, which stand below the printed table; the best match stands out."""
-    lines = [f"{information['n_images']} images of {len(information['shards'])} systems; estimates from the analogues:"]
-    for row in information["estimates"]:
+    """The status and the estimated parameters, which stand below the printed table; the best match stands out."""
+    estimates = pd.DataFrame(information["estimates"])
+    best = estimates[estimates["metric"] == estimates["metric"].iloc[0]]
+    regressed = best["metric"].iloc[0] == REGRESSION
+    how = "regression on features, 68 % intervals by whole systems" if regressed else "the analogues' own"
+    lines = [f"{information['n_images']} images of {len(information['shards'])} systems; {information['status']}"]
+    if information["status"].startswith("doubtful: far"):
+        lines.append("no estimate: an answer from this catalogue would mean nothing (--output has it all the same)")
+        return "\n".join([*lines, information["caveat"]]), table["rank"] == 1
+    lines.append(f"estimates ({how}):")
+    for row in best.to_dict("records"):
         interval = f"{row['low68']:.3g} to {row['high68']:.3g}"
         lines.append(f"{row['parameter']} = {row['median']:.3g} ({interval}) {row['unit']}")
     return "\n".join([*lines, information["caveat"]]), table["rank"] == 1

@@ -75,9 +75,11 @@ class FeatureNetwork(Settings):
     """A frozen network that turns an image into a feature vector."""
 
     architecture: Literal[
-        "random_cnn", "densenet121", "efficientnet_b7", "inception_v3", "mobilenet", "resnetrs200", "xception",
-        "vgg16", "vgg19",
-    ] = Field(description="random_cnn needs no weights; the others are the paper's")  # fmt: skip
+        "random_cnn", "apertures", "efficientnet_lite0", "densenet121", "efficientnet_b7", "inception_v3",
+        "mobilenet", "resnetrs200", "xception", "vgg16", "vgg19",
+    ] = Field(
+        description="random_cnn, apertures: need no weights; efficientnet_lite0: of a package; the rest: the paper's"
+    )  # fmt: skip
     weights: str = Field("hub", description="hub (ImageNet, by timm), none (random), or a file of weights")
     size: Positive | None = Field(None, description="px to which images are scaled (paper: 224 and 800); null: its own")
     pool: Positive | None = Field(1, description="cells a side over which the last layer is averaged; null: left whole")

@@ -29,6 +29,7 @@ FEWEST_PIXELS = 16  # a side that a crop to what was seen leaves, however little
 SAME_BAND = 0.3  # a factor in wavelength that leaves a map comparable; dust changes its slope beyond
 PADDING = 0.01  # of the pixels: so many zeros at the edge are no measurement
 FADED = 1e-6  # of the peak: no map of the sky has such a dynamic range
+DETECTED = 6.0  # of the noise: the brightest of 10⁴ pixels of noise alone reaches 4
 SAME_SEPARATION = 0.25  # relative difference to the catalogue's projected separation that needs no word
 C_UM_HZ = 2.99792458e14  # speed of light in µm/s
 NEGLIGIBLE = 1e-6  # pixel²: a Gaussian this narrow changes nothing; rounding leaves as much, of either sign
@@ -135,6 +136,11 @@ def prepare(
         inner = slice((len(out) - n) // 2, (len(out) + n) // 2)
         out, gaps = out[inner, inner], gaps[inner, inner]
     separation = None if second is None else float(second.separation(brightest).arcsec) * au
+    if continuum and not np.nanmax(out[~gaps], initial=0.0) > DETECTED * noise:
+        raise ValueError(
+            f"{observed.path}: nothing detected: the brightest of {n} × {n} pixels is {out.max():.3g} Jy/sr, the noise "
+            f"{noise:.3g}; accepted: {DETECTED:g} times the noise"
+        )
     history = {
         "file": os.path.basename(observed.path),
         "ra": float(middle.ra.deg),

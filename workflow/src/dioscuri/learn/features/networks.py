@@ -16,6 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dioscuri.learn.features.apertures import APERTURES, Apertures
+from dioscuri.learn.features.frozen import FeatureNetwork, checked, scaled
+from dioscuri.learn.features.lite import LITE, LiteFeatures
+
 # The paper's networks (§2.4.1) and the models of timm that stand for them, with weights from ImageNet-1k alone.
 TIMM_MODELS = {
     "densenet121": "densenet121.tv_in1k",
@@ -30,26 +34,10 @@ TIMM_MODELS = {
 # Those with a trained head in the paper (§2.4.2).
 HEADED = ("efficientnet_b7", "mobilenet", "resnetrs200", "vgg16", "vgg19")
 RANDOM_CNN = "random_cnn"
-NETWORKS = (RANDOM_CNN, *TIMM_MODELS)
+NETWORKS = (RANDOM_CNN, APERTURES, LITE, *TIMM_MODELS)
 SMALLEST, LARGEST = 75, 1024  # InceptionV3 has no map left below 75 pixels
 WEIGHT_FILES = (".safetensors", ".bin", ".pth", ".pt")
 HUB_TIMEOUT = 5.0  # seconds
-
-
-class FeatureNetwork(nn.Module):
-    """A frozen network: images (B, C, H, W) in [0, 1] → features (B, F) float32.
-
-    n_features: F. cells: how many consecutive features belong to one channel of the network. description: what makes
-    the same network again, for provenance.
-    """
-
-    n_features: int
-    cells: int
-    description: dict[str, Any]
-
-    def freeze(self) -> "FeatureNetwork":
-        """Switch gradients and everything random off."""
-        return self.requires_grad_(False).eval()
 
 
 def build(
@@ -82,6 +70,12 @@ def build(
         torch.manual_seed(seed)
         if name == RANDOM_CNN:
             return RandomCNN(channels=channels, size=size, seed=seed, **settings).freeze()
+        if name == APERTURES:
+            return Apertures(channels=channels).freeze()
+        if name == LITE:
+            return LiteFeatures(
+                weights="package" if str(weights) == "hub" else str(weights), seed=seed, size=size
+            ).freeze()
         return TimmFeatures(name, str(weights), size, pool, seed).freeze()
 
 
@@ -126,7 +120,7 @@ class RandomCNN(FeatureNetwork):
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        x = scaled(_checked(images, (self.channels,)), self.size)
+        x = scaled(checked(images, (self.channels,)), self.size)
         features = []
         for level in self.levels:
             x = level(x)
@@ -167,23 +161,9 @@ class TimmFeatures(FeatureNetwork):
         }
 
     def forward(self, images: Tensor) -> Tensor:
-        x = scaled(_checked(images, (1, 3)), self.size).expand(-1, 3, -1, -1)
+        x = scaled(checked(images, (1, 3)), self.size).expand(-1, 3, -1, -1)
         x = self.model.forward_features((x - self.mean) / self.std)
         return (x if self.pool is None else F.adaptive_avg_pool2d(x, self.pool)).flatten(1)
-
-
-def scaled(images: Tensor, size: int | None) -> Tensor:
-    """Images (B, C, H, W) at size × size pixels by cubic interpolation, smoothed before where they shrink."""
-    if size is None or images.shape[-2:] == (size, size):
-        return images
-    return F.interpolate(images, (size, size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-
-
-def _checked(images: Tensor, channels: tuple[int, ...]) -> Tensor:
-    if images.ndim != 4 or images.shape[1] not in channels:
-        accepted = " or ".join(str(n) for n in channels)
-        raise ValueError(f"feature networks take images (B, C, H, W) with C = {accepted}, found {tuple(images.shape)}")
-    return images.float()
 
 
 # --- weights -------------------------------------------------------------------------------------------------

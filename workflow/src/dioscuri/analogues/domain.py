@@ -1,0 +1,53 @@
+"""Is a map like anything in the catalogue? Its distance to the members beside those between systems."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dioscuri.analogues.distances import pairwise
+
+SAMPLE = 400  # members that say how far systems are from each other
+SHARE = 0.99  # of them, which must be nearer than what counts as far
+MARGIN = 1.25  # an unseen system may lie a little outside of all those that were simulated
+MEMBERS = 4000  # a larger catalogue is thinned evenly; nearest distances hardly change
+
+
+@dataclass(frozen=True)
+class Domain:
+    """nearest: distance of the query to the nearest member; typical, limit: median and bound of what members have to
+    members of other systems; share: of members at least as far from other systems as the query."""
+
+    nearest: float
+    typical: float
+    limit: float
+    share: float
+
+    @property
+    def known(self) -> bool:
+        """Whether the query is no farther from the catalogue than its systems are from each other."""
+        return self.nearest <= self.limit
+
+    @property
+    def status(self) -> str:
+        """ "ok", or why no estimate from this catalogue means anything for the query."""
+        if self.known:
+            return "ok"
+        return (
+            f"far from every model: nearest at {self.nearest:.3g}, systems of the catalogue are {self.typical:.3g} "
+            f"apart, at most {self.limit:.3g} is accepted"
+        )
+
+
+def domain(query: np.ndarray, members: np.ndarray, system: np.ndarray, *, scale: bool = True, seed: int = 0) -> Domain:
+    """Where features (F,) of a query lie beside features (N, F) of members of `system` (N,); ≥ 2 systems."""
+    if len(np.unique(system)) < 2:
+        raise ValueError("a catalogue of one system cannot tell how far apart systems are; accepted: 2 or more")
+    thin = slice(None, None, max(1, len(members) // MEMBERS))
+    nearest = float(pairwise(query[None], members, "euclidean", scale=scale)[0].min())
+    rng = np.random.Generator(np.random.Philox(key=[seed, 4]))
+    rows = np.sort(rng.permutation(len(members))[:SAMPLE])
+    between = pairwise(members[rows], members, "euclidean", scale=scale)[:, thin]
+    between[np.asarray(system)[rows][:, None] == np.asarray(system)[thin][None]] = np.inf
+    apart = between.min(axis=1)
+    limit = MARGIN * float(np.quantile(apart, SHARE))
+    return Domain(nearest, float(np.median(apart)), limit, float(np.mean(apart >= nearest)))
