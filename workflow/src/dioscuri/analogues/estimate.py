@@ -37,8 +37,8 @@ class Parameter:
         return np.log10(np.maximum(values, self.floor)) if self.scale == "log" else values
 
     def backward(self, spread: np.ndarray) -> np.ndarray:
-        """The inverse of `forward`."""
-        return 10.0 ** np.asarray(spread) if self.scale == "log" else np.asarray(spread)
+        """The inverse of `forward`; no quantity here is below 0, whatever an interval is long enough to say."""
+        return 10.0 ** np.asarray(spread) if self.scale == "log" else np.maximum(spread, 0.0)
 
 
 # Those of Figs. 7 and 8 (total mass is added by `with_total_mass`) and the rest of the scoring function's.
