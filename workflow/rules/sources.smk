@@ -74,3 +74,24 @@ use rule build_library as build_lrs_library with:
         axes={name: nodes(getattr(lrs.library, name)) for name in AXES},
         arms=arm_facts("lamost_lrs"),
         seed=settings.seed,
+
+
+rule build_photometry:
+    """Integrate G, BP, RP and Ks over the library of low-resolution spectra, zero-pointed at the Sun."""
+    input:
+        library="<lrs_library>/variant0.h5",
+        code=code("libraries.photometry"),
+    output:
+        "<lrs_library>/photometry.h5",
+    log:
+        "<logs>/build_photometry.log",
+    benchmark:
+        "<benchmarks>/build_photometry.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    script:
+        "../scripts/lamost_lrs/build_photometry.py"

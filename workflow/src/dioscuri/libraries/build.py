@@ -122,6 +122,7 @@ def build_embedded(
     linelist: Any = None,
     step_kms: float = 4.0,
     resolution: float = 20000.0,
+    molecules: bool = False,
     loggf_jitter: float = 0.0,
     seed: int = 0,
     workers: int = 1,
@@ -130,7 +131,8 @@ def build_embedded(
     """Synthesize a library with the embedded LTE code: about a tenth of a second per node and window.
 
     `axes` (None: EMBEDDED_AXES); `windows[arm] = (wave_min, wave_max)` vacuum Å, see `window_of`; `linelist`
-    a LineList, a path, or None for the embedded one; `loggf_jitter` [dex] scatters every line's log gf, the
+    a LineList, a path, or None for the embedded one; `molecules`: with their bands, see `synthesize_windows`;
+    `loggf_jitter` [dex] scatters every line's log gf, the
     same way at every node, by `seed`. The result does not depend on `workers`. A node whose synthesis is not
     finite becomes a hole.
     """
@@ -154,10 +156,11 @@ def build_embedded(
             "lines": len(lines),
             "digest": io.digest([lines.wave, lines.log_gf]),
         },
+        "molecules": molecules,
         "loggf_jitter": loggf_jitter,
         "seed": seed,
     }
-    settings = (lines, grids, step_kms, resolution)
+    settings = (lines, grids, step_kms, resolution, molecules)
     if workers <= 1:
         _set_up_worker(*settings)
         spectra = map(_synthesize_node, labels)
@@ -184,7 +187,7 @@ def _synthesize_node(label: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarra
     """Flux and continuum of one node on every window's grid."""
     from dioscuri.synthesis.synthesizer import synthesize_windows
 
-    lines, grids, step_kms, resolution = _worker_settings
+    lines, grids, step_kms, resolution, molecules = _worker_settings
     # Twice as fine as the library's grid and starting with it: every second pixel is the library's.
     teff, logg, feh, afe = (float(value) for value in label)
     models = synthesize_windows(
@@ -196,6 +199,7 @@ def _synthesize_node(label: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarra
         linelist=lines,
         step_kms=step_kms / 2,
         resolution=resolution,
+        molecules=molecules,
     )
     return {name: (model.flux[::2], model.continuum[::2]) for name, model in zip(grids, models)}
 

@@ -23,6 +23,7 @@ def make_library(
     linelist: str | None = None,
     resolution: float = 20000.0,
     step_kms: float = 4.0,
+    molecules: bool = False,
     loggf_jitter: float = 0.25,
     air: bool | None = None,
     flux_scale: float | None = None,
@@ -34,10 +35,11 @@ def make_library(
 ) -> None:
     """Write a library that covers `arms` to `path` (HDF5).
 
-    `source`: embedded (nodes at `axes`, lines of `linelist`; variants above 0 have log gf scattered by
-    `loggf_jitter` [dex]), ferre (`files`) or table (`files[0]`), whose axes are their own. `resolution`:
-    native λ/FWHM of the embedded grid, of a table, and of FERRE files that do not state theirs. `air`, `flux_scale`
-    (None: the source's own), `wave_file` (tables) and `fixed` (FERRE) as in `read_ferre` and `read_table`.
+    `source`: embedded (nodes at `axes`, lines of `linelist`, with or without `molecules`; variants above 0 have log gf
+    scattered by `loggf_jitter` [dex], those above 1 no molecules either), ferre (`files`) or table (`files[0]`), whose
+    axes are their own. `resolution`: native λ/FWHM of the embedded grid, of a table, and of FERRE files that do not
+    state theirs. `air`, `flux_scale` (None: the source's own), `wave_file` (tables) and `fixed` (FERRE) as in
+    `read_ferre` and `read_table`.
     """
     windows = {arm.name: window_of(arm) for arm in arms}
     sampling: dict[str, Any] = {"resolution": resolution, "step_kms": step_kms}
@@ -46,6 +48,7 @@ def make_library(
             {name: np.asarray(values, float) for name, values in axes.items()},
             windows,
             linelist=linelist,
+            molecules=molecules and variant < 2,
             loggf_jitter=loggf_jitter if variant else 0.0,
             seed=seed + variant,
             workers=workers,

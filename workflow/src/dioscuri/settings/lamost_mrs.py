@@ -38,6 +38,9 @@ class Library(Settings):
     )
     files: list[str] = Field(default_factory=list, description="FERRE files, or one table (CSV, ECSV, Parquet)")
     linelist: str | None = Field(None, description="MOOG- or VALD-format line list instead of the embedded one")
+    molecules: bool = Field(
+        False, description="embedded: bands of CH, CN, C2, TiO, CaH and MgH, and the structure of cool dwarfs; for LRS"
+    )
     teff: Axis = Field(description="K")
     logg: Axis = Field(description="dex (cgs)")
     feh: Axis = Field(description="[Fe/H], dex")

@@ -1,10 +1,12 @@
 """Model atmospheres: the Sun's T(τ) scaled to an effective temperature, in hydrostatic equilibrium."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numba
 import numpy as np
 
+from dioscuri.synthesis.chemistry import free_fractions
 from dioscuri.synthesis.equation_of_state import (
     ATOMIC_MASS,
     DONOR_ROWS,
@@ -48,6 +50,7 @@ class Atmosphere:
     n_h: np.ndarray  # hydrogen nuclei
     kappa: np.ndarray  # (D,) opacity that belongs to tau, cm⁻¹
     ratios: np.ndarray  # (E,) nuclei per hydrogen nucleus, in the order of eos.ELEMENTS
+    free: Mapping[int, np.ndarray] = field(default_factory=dict)  # atomic number → (D,) share not bound in molecules
 
     def continuum_opacity(self, wave: np.ndarray) -> np.ndarray:
         """Continuous opacity [cm⁻¹] at wavelengths [Å], (W, D)."""
@@ -62,7 +65,7 @@ class Atmosphere:
 
     def stages(self) -> np.ndarray:
         """n / U of the neutral and the once ionised stage of every element, (E, 2, D) in cm⁻³."""
-        return _stages(
+        stages = _stages(
             self.temperature,
             self.n_e,
             self.n_h,
@@ -71,6 +74,20 @@ class Atmosphere:
             ELEMENTS.partition,
             ELEMENTS.ionisation,
         )
+        for z, share in self.free.items():
+            stages[ELEMENTS.row(z)] *= share
+        return stages
+
+    def with_molecules(self) -> "Atmosphere":
+        """The same structure with C, N, O, Si and Ti partly bound in molecules; pressures and electrons stay."""
+        ion_factor = {}
+        for z in (6, 7, 8, 14, 22):
+            row = ELEMENTS.row(z)
+            pairs = [saha(ELEMENTS.partition[row], ELEMENTS.ionisation[row], t) for t in self.temperature]
+            first, second = (np.array(pairs) / self.n_e[:, None]).T
+            ion_factor[z] = 1.0 + first + first * second
+        free = free_fractions(self.temperature, self.n_hi, self.n_h, ion_factor, self.ratios)
+        return replace(self, free=free)
 
 
 @numba.njit(cache=True)
@@ -97,7 +114,7 @@ def _stages(temperature, n_e, n_h, n_hi, ratios, partition, ionisation):
 
 
 @numba.njit(cache=True)
-def _march(tau, temperature, gravity, gram_per_h, wave, ratios, partition, ionisation, donors):
+def _march(tau, temperature, gravity, gram_per_h, wave, ratios, partition, ionisation, donors, blanketing):
     """Integrate d ln P / d ln τ = g τ ρ / (κ P) inwards; κ at `wave` [Å], or the Rosseland mean where wave is 0."""
     n_depths = len(tau)
     state = np.empty((n_depths, 7))  # P, n_e, n_HI, n_H2, n_HeI, n_H, κ
@@ -114,7 +131,9 @@ def _march(tau, temperature, gravity, gram_per_h, wave, ratios, partition, ionis
             if wave > 0.0:
                 kappa = continuous_opacity(wave, t, n_e, n_hi, n_h2, n_hei)
             else:
-                kappa = rosseland_opacity(t, n_e, n_hi, n_h2, n_hei)
+                kappa = rosseland_opacity(t, n_e, n_hi, n_h2, n_hei) * (
+                    1.0 + blanketing * max(0.0, (4500.0 - t) / 1000.0) ** 2
+                )
             new_slope = gravity * tau[d] * gram_per_h * n_h / (kappa * pressure)
             if d == 0:
                 # κ/ρ grows with P: the surface pressure that makes the logarithmic slope 0.6
@@ -136,7 +155,7 @@ def _march(tau, temperature, gravity, gram_per_h, wave, ratios, partition, ionis
     return state
 
 
-def _integrate(tau, temperature, logg, ratios, wave):
+def _integrate(tau, temperature, logg, ratios, wave, blanketing=0.0):
     gram_per_h = ATOMIC_MASS * float(np.sum(ratios * ELEMENTS.weight))
     return _march(
         tau,
@@ -148,6 +167,7 @@ def _integrate(tau, temperature, logg, ratios, wave):
         ELEMENTS.partition,
         ELEMENTS.ionisation,
         DONOR_ROWS,
+        blanketing,
     )
 
 
@@ -175,15 +195,34 @@ def _solar_ratio() -> np.ndarray:
 SOLAR_RATIO = _solar_ratio()
 
 
-def model_atmosphere(teff: float, logg: float, feh: float, afe: float) -> Atmosphere:
+# What cool dwarfs need beyond a scaled Sun, by effective temperature [K]: T(τ) flatter above τ = 2/3 (exponent of the
+# solar ratio; set by the TiO and MgH of LAMOST K and M dwarfs, whose subclasses give their temperatures), scaled so
+# that the bolometric correction in G follows Andrae et al. (2018), and an opacity that molecules add to the mean.
+_COOL_TEFF = np.array([3500.0, 3900.0, 4400.0, 4700.0, 5200.0])
+_COOL_FLATNESS = np.array([0.70, 0.70, 0.80, 0.875, 1.0])
+_COOL_SCALE = np.array([0.980, 0.958, 0.966, 0.982, 1.0])
+BLANKETING = 1.0
+
+
+def _cool_ratio(teff: float) -> np.ndarray:
+    """T/teff on LOG_TAU of a star with molecules."""
+    middle = np.interp(np.log10(2.0 / 3.0), LOG_TAU, SOLAR_RATIO)
+    flatness = np.interp(teff, _COOL_TEFF, _COOL_FLATNESS)
+    flat = np.where(middle > SOLAR_RATIO, flatness, 1.0)
+    return np.interp(teff, _COOL_TEFF, _COOL_SCALE) * middle * (SOLAR_RATIO / middle) ** flat
+
+
+def model_atmosphere(teff: float, logg: float, feh: float, afe: float, molecules: bool = False) -> Atmosphere:
     """The scaled-solar atmosphere of a star.
 
     `teff` [K], `logg` [cgs], `feh` and `afe` [dex]. T(τ_Ross) is the Sun's times teff / 5777 K: scaling on the
     Rosseland depth keeps the emergent flux near σ teff⁴ for cool metal-poor giants too, scaling on τ5000 does not.
+    With `molecules`, C, N, O, Si and Ti are partly bound, and below 5200 K the structure is that of cool dwarfs.
     """
     ratios = ELEMENTS.number_ratios(feh, afe)
     tau = 10.0**LOG_TAU
-    temperature = teff * SOLAR_RATIO
-    state = _integrate(tau, temperature, logg, ratios, 0.0)
+    temperature = teff * (_cool_ratio(teff) if molecules else SOLAR_RATIO)
+    state = _integrate(tau, temperature, logg, ratios, 0.0, BLANKETING if molecules else 0.0)
     pressure, n_e, n_hi, n_h2, n_hei, n_h, kappa = np.ascontiguousarray(state.T)
-    return Atmosphere(teff, logg, feh, afe, tau, temperature, pressure, n_e, n_hi, n_h2, n_hei, n_h, kappa, ratios)
+    made = Atmosphere(teff, logg, feh, afe, tau, temperature, pressure, n_e, n_hi, n_h2, n_hei, n_h, kappa, ratios)
+    return made.with_molecules() if molecules else made

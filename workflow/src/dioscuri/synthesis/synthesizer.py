@@ -11,12 +11,14 @@ from dioscuri.arms import C_KMS
 from dioscuri.synthesis.atmosphere import D_LN_TAU, Atmosphere, model_atmosphere
 from dioscuri.synthesis.equation_of_state import BOLTZMANN, LIGHT, PLANCK
 from dioscuri.synthesis.lines import LineList, read_linelist
+from dioscuri.synthesis.molecular_opacity import add_molecules
 from dioscuri.synthesis.profiles import add_balmer, add_lines, line_parameters
 
 __all__ = [
     "VALIDITY",
     "LineList",
     "Spectrum",
+    "continuum_flux",
     "microturbulence_relation",
     "read_linelist",
     "smooth_to_resolution",
@@ -24,8 +26,10 @@ __all__ = [
     "synthesize_windows",
 ]
 
-# Checked against other libraries and stars at 5000-6550 K. TiO is missing: below 4300 K lines are too few.
+# Checked against other libraries and stars at 5000-6550 K, with molecules against real K and M dwarfs from 3700 K.
+# Without molecules lines are too few below 4300 K.
 VALIDITY = {"teff": (4000.0, 8000.0), "logg": (1.0, 5.0), "feh": (-2.0, 0.5), "afe": (-0.5, 0.7)}
+COOLEST_WITH_MOLECULES = 3500.0  # K; below, H2O and VO matter and are missing
 
 # A line is followed out to where it changes the flux by less than about this much.
 FLUX_TOLERANCE = 3e-4
@@ -79,6 +83,7 @@ def synthesize(
     step_kms: float = 2.0,
     microturbulence: float | None = None,
     resolution: float | None = None,
+    molecules: bool = False,
 ) -> Spectrum:
     """The spectrum of one star between two vacuum wavelengths [Å]; see `synthesize_windows`."""
     return synthesize_windows(
@@ -91,6 +96,7 @@ def synthesize(
         step_kms=step_kms,
         microturbulence=microturbulence,
         resolution=resolution,
+        molecules=molecules,
     )[0]
 
 
@@ -105,25 +111,29 @@ def synthesize_windows(
     step_kms: float = 2.0,
     microturbulence: float | None = None,
     resolution: float | None = None,
+    molecules: bool = False,
 ) -> list[Spectrum]:
     """Spectra of one star in several windows that share its atmosphere.
 
     `teff` [K], `logg` [cgs], `feh`, `afe` [dex]; `windows` (vacuum Å from, to); `step_kms` the grid step in km/s;
     `microturbulence` [km/s], by default `microturbulence_relation`; `resolution`: convolve to that resolving power
-    (the step must sample it: FWHM ≥ 2 steps). Lines are always computed at LONGEST_STEP or finer.
-    Labels outside VALIDITY raise ValueError.
+    (the step must sample it: FWHM ≥ 2 steps); `molecules`: with all bands of `band_systems` in place of the list's MgH
+    lines, and with the atmosphere of `model_atmosphere(…, molecules=True)`. Lines are always computed at LONGEST_STEP
+    or finer. Labels outside VALIDITY raise ValueError.
     """
-    _check_labels(teff, logg, feh, afe)
+    _check_labels(teff, logg, feh, afe, molecules)
     if resolution is not None:
         _check_sampling(resolution, step_kms)
     xi = microturbulence_relation(teff, logg, feh) if microturbulence is None else microturbulence
-    atmosphere = model_atmosphere(teff, logg, feh, afe)
+    atmosphere = model_atmosphere(teff, logg, feh, afe, molecules)
     return [_synthesize(atmosphere, window, linelist, step_kms, xi, resolution) for window in windows]
 
 
-def _check_labels(teff: float, logg: float, feh: float, afe: float) -> None:
+def _check_labels(teff: float, logg: float, feh: float, afe: float, molecules: bool) -> None:
     for name, value in (("teff", teff), ("logg", logg), ("feh", feh), ("afe", afe)):
         low, high = VALIDITY[name]
+        if name == "teff" and molecules:
+            low = COOLEST_WITH_MOLECULES
         if not low <= value <= high:
             raise ValueError(
                 f"cannot synthesize {name} = {value:g}: the embedded atmospheres serve {low:g} to {high:g}"
@@ -157,6 +167,9 @@ def _synthesize(
     floor = FLUX_TOLERANCE * continuum_opacity.min(axis=0) / thin
     lines = linelist.window(wave[0] - MARGIN, wave[-1] + MARGIN)
     total = np.zeros((len(atmosphere.tau), len(wave)), dtype=np.float32)
+    if atmosphere.free:
+        lines = lines.select(lines.z < 100)
+        add_molecules(total, ln_start, step, atmosphere)
     if len(lines):
         opacity, a, doppler = line_parameters(atmosphere, lines, microturbulence)
         add_lines(total, ln_start, step, np.log(lines.wave), opacity, a, doppler, floor)
@@ -172,6 +185,18 @@ def _synthesize(
         flux = smooth_to_resolution(flux, resolution, fine_kms)
     keep = slice(pad, pad + n_fine, substeps)
     return Spectrum(wave[keep], flux[keep], continuum[keep])
+
+
+def continuum_flux(atmosphere: Atmosphere, wave: np.ndarray) -> np.ndarray:
+    """F_λ [erg/s/cm²/Å] at the surface without lines or molecules, at wavelengths [vacuum Å] (L,)."""
+    knots = np.stack([wave, wave + 1.0], axis=1)
+    flux = np.empty(len(wave))
+    blank = np.zeros((len(atmosphere.tau), 1), dtype=np.float32)
+    for i, pair in enumerate(knots):
+        opacity, source = atmosphere.continuum_opacity(pair), planck(pair[:, None], atmosphere.temperature)
+        scale = atmosphere.tau / atmosphere.kappa
+        flux[i] = _emergent_flux(blank, blank, pair[:1], pair, opacity, source, scale, D_LN_TAU, _E4)[0]
+    return flux
 
 
 def planck(wave: np.ndarray, temperature: np.ndarray) -> np.ndarray:
