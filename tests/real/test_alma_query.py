@@ -7,7 +7,8 @@ from astropy.io import fits
 from dioscuri.analogues.catalogue import Frame
 from dioscuri.analogues.distances import pairwise
 from dioscuri.analogues.features import Stretch, ceiling_of, measure
-from dioscuri.analogues.observation.query import FWHM, observe_like, prepare, read_map
+from dioscuri.analogues.observation.maps import read_map
+from dioscuri.analogues.observation.query import FWHM, observe_like, prepare
 from dioscuri.learn.features.networks import build
 
 DISTANCE = 140.0  # pc, Taurus

@@ -9,7 +9,8 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from dioscuri.analogues.catalogue import Frame
-from dioscuri.analogues.observation.query import check_channel, prepare, read_map
+from dioscuri.analogues.observation.maps import check_channel, read_map
+from dioscuri.analogues.observation.query import prepare
 
 RA, DEC, PIXEL, N, BEAM = 52.2656, 31.2672, 0.1, 81, 0.4  # deg, deg, arcsec, pixels, arcsec
 FREQUENCY = 230e9

@@ -8,6 +8,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from dioscuri.analogues.catalogue import Frame
+from dioscuri.analogues.observation.maps import read_map
 from dioscuri.analogues.observation.query import (
     FWHM,
     beam_noise,
@@ -15,7 +16,6 @@ from dioscuri.analogues.observation.query import (
     matched_beam,
     observe_like,
     prepare,
-    read_map,
     smooth,
 )
 from dioscuri.analogues.simulation.geometry import lines_of_sight

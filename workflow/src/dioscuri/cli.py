@@ -141,6 +141,7 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
         "--separation", type=float, help="AU, projected, of the embedded catalogue's images (default 200)"
     )
     stars.add_argument("--zoom", type=float, help="magnification of the map before the comparison (default 1)")
+    stars.add_argument("--systemic-kms", type=float, help="km/s, of the object: velocities become relative to it")
     stars.add_argument("--channel", help="of the catalogue (default continuum_1300um)")
     stars.add_argument(
         "--catalogue",

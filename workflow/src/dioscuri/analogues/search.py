@@ -15,7 +15,8 @@ from dioscuri.analogues.distances import pairwise
 from dioscuri.analogues.domain import Domain, domain
 from dioscuri.analogues.estimate import LEVELS, Parameter, available, estimate, isotropic_weights, with_total_mass
 from dioscuri.analogues.features import Stretch, ceiling_of, measure, read_features, write_features
-from dioscuri.analogues.observation.query import Query, check_channel, observe_like, prepare, read_map
+from dioscuri.analogues.observation.maps import check_channel, read_map
+from dioscuri.analogues.observation.query import Query, observe_like, prepare
 from dioscuri.analogues.observation.query_files import load_query, save_query
 from dioscuri.analogues.regression import fit, intervals
 from dioscuri.analogues.retrieval import consensus, rank, select

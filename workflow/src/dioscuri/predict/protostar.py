@@ -11,7 +11,7 @@ import pandas as pd
 import dioscuri
 from dioscuri import door
 from dioscuri.analogues.catalogue import METADATA, read_channels, read_frame
-from dioscuri.analogues.observation.query import read_map
+from dioscuri.analogues.observation.maps import check_channel, read_map
 from dioscuri.analogues.observation.query_files import load_query
 from dioscuri.analogues.search import REGRESSION, measure_catalogue, prepare_query, rank_query
 from dioscuri.analogues.synthetic import CHANNELS
@@ -28,7 +28,7 @@ CUT = {"kind": "quantile", "share": 0.0228, "minimum": 10}
 DECADES = 4.0
 SUFFIXES, WHAT = door.FITS, "maps"
 OPTIONS = (
-    "distance", "primary", "secondary", "position_angle", "separation", "zoom",
+    "distance", "primary", "secondary", "position_angle", "separation", "zoom", "systemic_kms",
     "channel", "catalogue", "network", "weights", "top",
 )  # fmt: skip
 COLUMNS = ("rank", "image_id", "distance", "z", "age1", "m1", "m2", "separation", "disc_size1", "mdot1")
@@ -85,6 +85,7 @@ def predict(
     position_angle: float = 0.0,
     separation: float = 200.0,
     zoom: float = 1.0,
+    systemic_kms: float = 0.0,
     channel: str = CHANNEL,
     catalogue: Sequence[str | Path] = (),
     network: str = NETWORK,
@@ -95,21 +96,22 @@ def predict(
 
     distance [pc] must be given; primary and secondary [deg] where known. separation [AU, projected]: of the images
     of the embedded catalogue, which serves where no shards are given in `catalogue`. The information holds the
-    estimated parameters. Raises ValueError for a map that cannot be read.
+    estimated parameters. systemic_kms: of the object. Raises ValueError for a map that cannot be of this channel.
     """
     if len(paths) != 1:
         raise ValueError(f"survey protostar: found {len(paths)} maps; accepted: one map of one object at a time")
     if distance is None:
         raise ValueError("survey protostar: the distance is missing; give --distance in pc, which turns arcsec into AU")
     _check_options(distance, separation, zoom, top, network, weights)
-    read_map(paths[0])  # a map that cannot be read is refused before a catalogue is simulated
+    # A map that cannot be of this channel is refused before a catalogue is simulated.
+    check_channel(read_map(paths[0], systemic_kms=systemic_kms), channel)
     shards = list(map(str, door.expand_inputs(catalogue, door.HDF5, "shards"))) if catalogue else []
     known = read_channels(shards[0]) if shards else CHANNELS
     if channel not in known:
         raise ValueError(f"--channel: found '{channel}'; accepted with this catalogue: {', '.join(known)}")
     shards = shards or list(map(str, embedded_catalogue(separation, channel)))
     settings = {"distance": distance, "primary": primary, "secondary": secondary}
-    settings |= {"position_angle": position_angle, "zoom": zoom}
+    settings |= {"position_angle": position_angle, "zoom": zoom, "systemic_kms": systemic_kms}
     frame = read_frame(shards[0])
     with tempfile.TemporaryDirectory() as folder:
         query, members, own = (Path(folder) / name for name in ("query.npz", "members.h5", "query.h5"))
