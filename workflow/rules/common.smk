@@ -78,7 +78,13 @@ def imports_of(path):
     return found
 
 
-CATEGORIES = {"lamost_mrs": "LAMOST MRS", "csst": "CSST", "hst": "HST", "protostar": "Protostars"}
+CATEGORIES = {
+    "lamost_mrs": "LAMOST MRS",
+    "lamost_lrs": "LAMOST LRS",
+    "csst": "CSST",
+    "hst": "HST",
+    "protostar": "Protostars",
+}
 
 
 def shown(path, subcategory, label, caption=None, kind="figure", **labels):

@@ -2,6 +2,16 @@
 lrs = settings.lamost_lrs
 TARGETS["lamost_lrs"] = {}
 LRS_SIMULATED = not lrs.spectra
+# Stars that calibrate: of the settings, or of the simulated survey, which has a sample for that.
+LRS_CALIBRATION_STARS = (
+    {
+        "stars": "<results>/lamost_lrs/calibration_stars/files",
+        "labels": "<results>/lamost_lrs/calibration_stars/catalogue.parquet",
+    }
+    if LRS_SIMULATED
+    else {"tables": [source.catalogue for source in lrs.calibration.values()]}
+)
+LRS_CATALOGUE = "<results>/lamost_lrs/survey/catalogue.parquet" if LRS_SIMULATED else lrs.catalogue or []
 
 
 def lrs_library_digest():
@@ -14,4 +24,11 @@ def lrs_networks(network="dense"):
     """Trained networks of one kind, all seeds."""
     return expand(
         "<results>/lamost_lrs/{network}/seed{seed}/model.safetensors", network=network, seed=lrs.seeds
+    )
+
+
+def lrs_observed(pattern):
+    """Files named by `pattern` for every shard of spectra, known once plan_lrs_shards has run."""
+    return lambda wildcards: expand(
+        pattern, shard=sorted(planned(str(checkpoints.plan_lrs_shards.get().output.plan)))
     )

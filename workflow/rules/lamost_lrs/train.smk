@@ -78,4 +78,3 @@ TARGETS["lamost_lrs"]["models"] = [
     rules.make_lrs_models.output,
     rules.make_lrs_templates.output,
 ]
-TARGETS["lamost_lrs"]["all"] = TARGETS["lamost_lrs"]["models"]

@@ -1,25 +1,25 @@
 """Scores of LRS spectra at rest: calibrated, fitted with one and two stars, classified, and flagged."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from dioscuri.catalogs.lrs_table import match, read_catalogue
 from dioscuri.evaluation.lrs_models import load_folder
 from dioscuri.flags import LrsQuality
+from dioscuri.io import atomic
 from dioscuri.learn.spectra.dense import DenseNet, load_dense, probabilities
+from dioscuri.shards import read_exposures, read_spectra
 from dioscuri.spectra.compressed import Components
-from dioscuri.spectra.lrs_calibration import Calibration, load
-from dioscuri.spectra.pair_fit import Fits, PairFitter
+from dioscuri.spectra.lrs_calibration import Calibration, fit_calibrated, load
+from dioscuri.spectra.pair_fit import Fits, PairFitter, dwarf_prior
 
-# Without a catalogue: what a dwarf of the sample is, and how far it may be from the template's temperature.
-PRIOR_LOGG, PRIOR_FEH = 4.58, -0.15
-PRIOR_SIGMA = (350.0, 0.12, 0.35)
 CATALOGUE_SIGMA = (150.0, 0.12, 0.15)  # DR10's errors by repeats, widened
-ROUNDS = 3  # of calibration and fit: the correction depends on labels, the labels on the correction
 LOGG_MIN, FEH_MIN = 4.0, -1.0
+RV_TOLERANCE = 25.0  # km/s between our velocity and the catalogue's
 FIT_MARGIN = 0.15  # dex by which a fit must lie within: its own error at S/N_g 20
 DCHI2_OF_Q = 9.0
 
@@ -59,12 +59,8 @@ class Scorer:
         release = np.asarray(release, object)
         x = self.components.project(flux, good)
         prior, sigma = self._prior(teff, catalogue)
-        labels, fits, corrected = prior.copy(), None, x
-        for _ in range(ROUNDS):
-            corrected = x - self._correction(release, labels)
-            fits = self.fitter.fit(corrected, snrg, prior, sigma)
-            labels = fits.single
-        assert fits is not None
+        own = (self.components, self.fitter, self.calibrations)
+        fits, corrected = fit_calibrated(*own, x, snrg, release, prior, sigma)
         chi2 = np.minimum(fits.chi2_single, fits.chi2_pair)
         columns = {
             "teff": fits.teff,
@@ -80,24 +76,13 @@ class Scorer:
         return columns | {"flags": self._flags(fits, chi2, snrg, release, catalogue)}
 
     def _prior(self, teff: np.ndarray, catalogue: Mapping[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
-        n = len(teff)
-        prior = np.stack([teff, np.full(n, PRIOR_LOGG), np.full(n, PRIOR_FEH)], axis=1)
-        sigma = np.tile(PRIOR_SIGMA, (n, 1))
+        prior, sigma = dwarf_prior(teff)
         if catalogue is not None:
             for column, name in ((0, "teff"), (2, "feh")):  # its log g is too uncertain to be of help for dwarfs
                 known = np.isfinite(catalogue[name])
                 prior[known, column] = catalogue[name][known]
                 sigma[known, column] = CATALOGUE_SIGMA[column]
         return prior, sigma
-
-    def _correction(self, release: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The calibration as components (S, K); nothing for a release that has none."""
-        out = np.zeros((len(labels), self.components.vectors.shape[1]), np.float32)
-        for name, calibration in self.calibrations.items():
-            rows = release == name
-            projected = (calibration.coefficients * self.components.weight) @ self.components.vectors
-            out[rows] = calibration.terms(labels[rows, 0], labels[rows, 2]) @ projected
-        return out
 
     def _flags(self, fits: Fits, chi2, snrg, release, catalogue) -> np.ndarray:
         low, high = self.fitter.low, self.fitter.high
@@ -122,15 +107,6 @@ class Scorer:
         return flags
 
 
-def with_misfit(calibration: Calibration, scorer: Scorer, spectra: Mapping[str, np.ndarray]) -> Calibration:
-    """The calibration with what its own `spectra` (flux, good, snrg, teff) leave of χ² when it has been applied."""
-    own = dataclasses.replace(scorer, calibrations={calibration.release: calibration}, nets=())
-    release = [calibration.release] * len(spectra["flux"])
-    columns = own(spectra["flux"], spectra["good"], spectra["snrg"], release, spectra["teff"])
-    beyond = (columns["chi2"] - len(scorer.components.systematics)) / spectra["snrg"] ** 2
-    return dataclasses.replace(calibration, misfit=max(float(np.quantile(beyond, 0.99)), 0.0))
-
-
 def load_scorer(
     folder: str | Path, calibration: str | Path | None = None, networks: str | Path | None = None
 ) -> Scorer:
@@ -143,3 +119,40 @@ def load_scorer(
     low, high = limits["teff"]
     evolved = np.array(limits["evolved"])
     return Scorer(components, fitter, nets, calibrations, (low, high), limits["chi2_max"], evolved)
+
+
+def score_shard(
+    shard: str | Path, out: str | Path, scorer: Scorer, catalogue: str | Path | None, columns: Mapping[str, str]
+) -> None:
+    """Score one shard of spectra and write its rows (Parquet): facts of the files, of the catalogue, and scores."""
+    facts = read_exposures(shard)
+    flux, sigma = read_spectra(shard, "full")
+    known = None
+    flags = facts.pop("flags").astype(np.int64)
+    if catalogue is not None:
+        known = match(read_catalogue(catalogue, columns), facts["obsid"], list(facts["file"]))
+        with np.errstate(invalid="ignore"):
+            disagrees = np.abs(known["rv"].to_numpy(float) - facts["rv"]) > RV_TOLERANCE
+        flags |= np.where(disagrees, int(LrsQuality.VELOCITY_DISAGREES), 0)
+        flags |= _impossible(known)
+    labels = None if known is None else {n: known[n].to_numpy(float) for n in ("teff", "logg", "feh")}
+    good = np.isfinite(sigma.astype(np.float32))
+    release = [str(name) for name in facts["release"]]
+    scores = scorer(flux.astype(np.float32), good, facts["snrg"], release, facts.pop("template_teff"), labels)
+    table = pd.DataFrame(facts | scores)
+    table["flags"] = scores["flags"] | flags
+    if known is not None:
+        for name in ("source_id", "g", "ks", "bp", "rp", "parallax", "parallax_error", "ebv", "distance", "ruwe"):
+            table[name] = known[name].to_numpy() if name in known else np.nan
+        table["source_id"] = table["source_id"].fillna(0).astype(np.int64)
+        for name in ("teff", "logg", "feh"):
+            table[f"{name}_catalogue"] = known[name].to_numpy(float)
+    with atomic(out) as temporary:
+        table.to_parquet(temporary, index=False)
+
+
+def _impossible(known: pd.DataFrame) -> np.ndarray:
+    """Flag (S,) of distances at which a dwarf of M_G > 4 would be fainter than its own apparent magnitude says."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        absolute = known["g"] - 5 * np.log10(known["distance"] / 10.0) - 2.5 * known["ebv"].fillna(0.0)
+    return np.where(absolute.to_numpy(float) < 4.0 - 1.0, int(LrsQuality.DISTANCE), 0)

@@ -1,5 +1,6 @@
 """Measures what real stars of a data release differ by from the library."""
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,7 +12,9 @@ from dioscuri.lamost.lrs_reduction import reduce_files
 from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.mocks.lrs_light import LightMaker
 from dioscuri.spectra import lrs_frame
-from dioscuri.spectra.lrs_calibration import Calibration, terms_of
+from dioscuri.spectra.compressed import Components
+from dioscuri.spectra.lrs_calibration import Calibration, fit_calibrated, terms_of
+from dioscuri.spectra.pair_fit import PairFitter, dwarf_prior
 from dioscuri.spectra.velocity import VelocityMeter
 
 log = logging.getLogger(__name__)
@@ -27,17 +30,18 @@ def calibrate(
     labels: pd.DataFrame,
     library: SpectralLibrary,
     meter: VelocityMeter,
+    components: Components,
+    fitter: PairFitter,
     *,
-    width: float = lrs_frame.WIDTH,
     snrg_min: float = 20.0,
-) -> tuple[Calibration, dict[str, np.ndarray]]:
+) -> Calibration:
     """The calibration of `release` from those of `files` that `labels` knows (obsid or file, teff, logg, feh).
 
-    Returns it and the spectra that it was made of: flux and good (S, L), snrg, and teff of the velocity template (S,).
+    `components` and `fitter` of the mocks say what its own stars leave of χ² when it has been applied.
     """
     keys = set(labels["obsid"]) if "obsid" in labels else set()
     names = set(labels["file"]) if "file" in labels else set()
-    reduced = reduce_files(sorted(files), meter, snrg_min=snrg_min, width=width)
+    reduced = reduce_files(sorted(files), meter, snrg_min=snrg_min, width=components.width)
     known = np.array([f.obsid in keys or f.path.name in names for f in reduced.files], bool)
     foreign = {f.release for f in reduced.files} - {release}
     if foreign:
@@ -54,9 +58,13 @@ def calibrate(
     used = known & (logg > LOGG_MIN) & (feh > FEH_MIN) & np.isfinite(teff)
     log.info("%s: %d spectra, %d refused, %d calibrate", release, len(known), len(reduced.rejected), used.sum())
     chosen = {"teff": teff[used], "logg": logg[used], "feh": feh[used]}
-    seen = {"flux": reduced.flux[used], "good": np.isfinite(reduced.sigma[used]), "teff": reduced.teff[used]}
-    seen["snrg"] = np.array([file.snrg for file in reduced.files])[used]
-    return measure(release, reduced.flux[used], reduced.sigma[used], chosen, library, width), seen
+    one = measure(release, reduced.flux[used], reduced.sigma[used], chosen, library, components.width)
+    snrg = np.array([file.snrg for file in reduced.files])[used]
+    x = components.project(reduced.flux[used], np.isfinite(reduced.sigma[used]))
+    names = np.full(len(x), release, object)
+    fits, _ = fit_calibrated(components, fitter, {release: one}, x, snrg, names, *dwarf_prior(reduced.teff[used]))
+    beyond = (np.minimum(fits.chi2_single, fits.chi2_pair) - x.shape[1]) / snrg**2
+    return dataclasses.replace(one, misfit=max(float(np.quantile(beyond, 0.99)), 0.0))
 
 
 def library_spectra(

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import median_filter
 
+from dioscuri import io
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import LrsQuality, Refusal
 from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.lrs_files import LRSFile, read_lrs
+from dioscuri.shards import write_spectra_shard
 from dioscuri.spectra import lrs_frame
 from dioscuri.spectra.velocity import Templates, VelocityMeter
 
@@ -185,3 +187,26 @@ def _for_velocity(native: Sequence[tuple[np.ndarray, ...]], width: float) -> tup
         waves.append(wave[part])
         fluxes.append(np.clip(np.divide(flux[part], here, out=np.ones(len(here)), where=here > 0), 0.0, 1.5))
     return waves, fluxes
+
+
+SHARD_ARM = "full"  # the name of the spectra in a shard
+
+
+def write_shard(reduced: Reduced, shard: str | Path, rejected: str | Path, provenance: dict) -> None:
+    """Write spectra with their facts (HDF5, see dioscuri.io) and the refusals (Parquet), whole or not at all."""
+    import pandas as pd
+
+    columns: dict[str, np.ndarray] = {
+        "file": np.array([file.path.name for file in reduced.files], object),
+        "release": np.array([file.release for file in reduced.files], object),
+        "obsid": np.array([file.obsid for file in reduced.files], np.int64),
+    }
+    for name in ("ra", "dec", "snrg", "z"):
+        columns[name] = np.array([getattr(file, name) for file in reduced.files], float)
+    columns |= {name: getattr(reduced, name) for name in ("rv", "rv_err", "ccf_max", "flags")}
+    columns["template_teff"] = reduced.teff
+    write_spectra_shard(shard, columns, {SHARD_ARM: (reduced.flux, reduced.sigma)}, provenance)
+    rows = [(str(path.parent), path.name, 0, SHARD_ARM, r.value, detail) for path, r, detail in reduced.rejected]
+    table = pd.DataFrame(rows, columns=["folder", "file", "exposure", "arm", "reason", "detail"])
+    with io.atomic(rejected) as temporary:
+        table.astype({"exposure": "int64"}).to_parquet(temporary, index=False)

@@ -28,6 +28,14 @@ FIGURES: dict[str, dict[str, str | tuple[str, dict[str, Any]]]] = {
         "corner": "mrs_corner.corner",
         "night_recall": "mrs_catalog.night_recall",
     },
+    "lamost_lrs": {
+        "roc": "lrs.roc_curve",
+        "distributions": "lrs.distributions",
+        "by_ratio": "lrs.by_ratio",
+        "eclipsing": "lrs.eclipsing",
+        "catalogue": "lrs.catalogue",
+        "calibration": "lrs.calibration",
+    },
     "images": {
         "psf_stamps": "images_stamps.psf_and_stamps",
         "chance_alignments": "images_stamps.chance_alignments",

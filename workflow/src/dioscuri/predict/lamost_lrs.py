@@ -24,7 +24,6 @@ FOREIGN = (
     LrsQuality.OUT_OF_RANGE | LrsQuality.UNLIKE_ANY_MODEL | LrsQuality.FAST | LrsQuality.VELOCITY_EDGE
     | LrsQuality.VELOCITY_DISAGREES
 )  # fmt: skip
-RV_TOLERANCE = 25.0  # km/s between our velocity and the catalogue's
 THRESHOLD = 0.5
 
 
@@ -42,7 +41,7 @@ def predict(
     `calibration`: a file of calibrations of your own (made by the workflow) in place of the released one.
     """
     from dioscuri.catalogs.lrs_table import match, read_catalogue
-    from dioscuri.evaluation.lrs_scores import load_scorer
+    from dioscuri.evaluation.lrs_scores import RV_TOLERANCE, load_scorer
     from dioscuri.lamost.lrs_reduction import reduce_files, velocity_meter
     from dioscuri.spectra.templates import load_templates
 

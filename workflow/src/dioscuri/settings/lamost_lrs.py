@@ -70,6 +70,7 @@ class LamostLrs(Settings):
     epochs: Positive = Field(16, description="of the dense network")
     smoothing: PositiveFloat = Field(50.0, description="Å, Gaussian width of the normalisation; the paper prints 350")
     snrg_min: float = Field(20.0, ge=0, description="S/N in g at or below which spectra are refused")
+    files_per_shard: Positive = Field(50000, description="files per job; new files make new shards")
     survey: SimulatedSurvey
     catalog: LrsCatalog = Field(default_factory=LrsCatalog)
 

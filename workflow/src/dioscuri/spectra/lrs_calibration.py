@@ -15,8 +15,11 @@ import h5py
 import numpy as np
 
 from dioscuri import io
+from dioscuri.spectra.compressed import Components
+from dioscuri.spectra.pair_fit import Fits, PairFitter
 
 SCHEMA = "dioscuri/lrs_calibration/1"
+ROUNDS = 3
 TEFF0, TEFF1, FEH0, FEH1 = 5300.0, 300.0, -0.1, 0.3  # zero points and units of the terms
 
 
@@ -81,3 +84,38 @@ def load(path: str | os.PathLike) -> dict[str, Calibration]:
             release, n, width = str(attributes["release"]), int(attributes["n_stars"]), float(attributes["width"])
             found[release] = Calibration(release, value, error, n, ends[0], ends[1], width, float(attributes["misfit"]))
     return found
+
+
+def correction(
+    components: Components, calibrations: Mapping[str, Calibration], release: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """The calibrations as components (S, K) at `labels` (S, 3), Teff first and [Fe/H] last; 0 for other releases."""
+    out = np.zeros((len(labels), components.vectors.shape[1]), np.float32)
+    for name, one in calibrations.items():
+        rows = release == name
+        projected = (one.coefficients * components.weight) @ components.vectors
+        out[rows] = one.terms(labels[rows, 0], labels[rows, 2]) @ projected
+    return out
+
+
+def fit_calibrated(
+    components: Components,
+    fitter: PairFitter,
+    calibrations: Mapping[str, Calibration],
+    x: np.ndarray,
+    snrg: np.ndarray,
+    release: np.ndarray,
+    prior: np.ndarray,
+    sigma: np.ndarray,
+) -> tuple[Fits, np.ndarray]:
+    """Fits of components `x` (S, K) after their release's calibration, and the corrected components.
+
+    The correction depends on labels and the labels on the correction: three rounds. `prior`, `sigma` (S, 3) as in
+    `PairFitter.fit`.
+    """
+    labels = prior
+    for _ in range(ROUNDS):
+        corrected = x - correction(components, calibrations, release, labels)
+        fits = fitter.fit(corrected, snrg, prior, sigma)
+        labels = fits.single
+    return fits, corrected

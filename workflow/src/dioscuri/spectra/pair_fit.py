@@ -27,6 +27,17 @@ STEPS, LONGEST = 9, 0.6  # Gauss–Newton steps, and how far one may go in units
 BLOCK = 512  # spectra at once
 
 
+# What a dwarf of the sample is, and how far it may be from the temperature of a velocity template.
+PRIOR_LOGG, PRIOR_FEH = 4.58, -0.15
+PRIOR_SIGMA = (350.0, 0.12, 0.35)
+
+
+def dwarf_prior(teff: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Teff, log g and [Fe/H] from which fits begin, of a template's `teff` (S,) [K], and their 1σ, each (S, 3)."""
+    n = len(teff)
+    return np.stack([teff, np.full(n, PRIOR_LOGG), np.full(n, PRIOR_FEH)], axis=1), np.tile(PRIOR_SIGMA, (n, 1))
+
+
 @dataclass(frozen=True)
 class Fits:
     """Fits of S spectra, all (S,): Teff [K], log g and [Fe/H] of the better fit's primary, χ² of both fits, and of the
