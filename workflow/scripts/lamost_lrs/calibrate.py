@@ -8,8 +8,8 @@ from dioscuri.job import logged, provenance
 from dioscuri.lamost.lrs_calibration import calibrate
 from dioscuri.lamost.lrs_reduction import velocity_meter
 from dioscuri.libraries.grid import SpectralLibrary
-from dioscuri.release import load_templates
 from dioscuri.spectra import compressed, lrs_calibration, pair_fit
+from dioscuri.spectra.templates import load_templates
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from dioscuri.job import logged, provenance, use_threads
 from dioscuri.lamost.inputs import read_manifest
 from dioscuri.lamost.lrs_reduction import reduce_files, velocity_meter, write_shard
-from dioscuri.release import load_templates
+from dioscuri.spectra.templates import load_templates
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
