@@ -23,7 +23,7 @@ ROOMS = {
     "spectra": LEAVES | {"stars", "synthesis", "libraries"},
     "mocks": LEAVES | {"stars", "synthesis", "libraries", "spectra"},
     "lamost": LEAVES | {"stars", "synthesis", "libraries", "spectra", "mocks"},
-    "learn": {"flags", "io", "job", "paths", "seals", "shards"},
+    "learn": {"flags", "io", "job", "paths", "seals", "shards", "transfer"},
     "psf": LEAVES | {"stars"},
     "stamps": LEAVES | {"psf", "learn"},
     "cluster": LEAVES | {"stars", "psf", "stamps", "learn", "catalogs"},

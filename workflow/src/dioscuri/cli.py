@@ -7,9 +7,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dioscuri
 from dioscuri import door, extras
+
+if TYPE_CHECKING:
+    from dioscuri.config import Config
 
 EXIT_NOTHING_READ = 1
 EXIT_USAGE = 2
@@ -92,6 +96,13 @@ def build_parser() -> argparse.ArgumentParser:
     verb.add_argument("--base-url", help="another address of the download service")
     verb.add_argument("--checksums", type=Path, help="sha256 of the files, in sha256sum's format")
     verb.set_defaults(run=_download_mast)
+
+    verb = verbs.add_parser("download-weights", help="fetch pretrained networks for machines without a network")
+    verb.add_argument("files", nargs="*", type=Path, help="YAML files laid over config/config.yaml: whose networks")
+    verb.add_argument("--folder", type=Path, required=True, help="where to; weights.yaml there is laid over settings")
+    verb.add_argument("--base-url", help="a mirror of the Hugging Face hub")
+    verb.add_argument("--checksums", type=Path, help="sha256 of the files, in sha256sum's format")
+    verb.set_defaults(run=_download_weights)
 
     verb = verbs.add_parser("summary", help="what a run of the workflow found, and which checks failed")
     verb.add_argument("results", type=Path, help="results/<preset>")
@@ -237,6 +248,17 @@ def _download_mast(options: argparse.Namespace) -> int:
     return 0
 
 
+def _download_weights(options: argparse.Namespace) -> int:
+    from dioscuri.learn import weights
+
+    models = weights.wanted(_settings(options.files).model_dump())
+    base_url = options.base_url or weights.HUB_URL
+    files = weights.download_weights(options.folder, models, base_url=base_url, checksums=options.checksums)
+    print(f"{len(files)} files in {options.folder}, checksums in {options.folder / weights.MANIFEST}")
+    print(f"settings: snakemake --configfile … {options.folder / weights.OVERLAY}")
+    return 0
+
+
 def _summary(options: argparse.Namespace) -> int:
     from dioscuri.evaluation.summary import as_text, summarise
     from dioscuri.paths import REPOSITORY
@@ -245,12 +267,16 @@ def _summary(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_config(options: argparse.Namespace) -> int:
+def _settings(files: Sequence[Path]) -> "Config":
+    """The settings that came with the package, with files laid over them, checked."""
     from dioscuri.config import load_config
     from dioscuri.paths import shipped
 
-    base = [shipped("config") / name for name in ("config.yaml", "surveys.yaml")]
-    config = load_config([*base, *options.files])
+    return load_config([*(shipped("config") / name for name in ("config.yaml", "surveys.yaml")), *files])
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    config = _settings(options.files)
     print(f"settings are right: preset '{config.preset}', surveys {', '.join(config.surveys)}")
     return 0
 

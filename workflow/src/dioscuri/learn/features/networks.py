@@ -179,7 +179,7 @@ def _timm_model(name: str, weights: str) -> tuple[Any, dict[str, Any]]:
     elif weights == "hub" and not _in_cache(model_name) and not _hub_answers(model_name):
         raise ConnectionError(
             f"{name}: no weights of {model_name} in the local cache, and no answer from {_origin(model_name)[1]} "
-            f"within {HUB_TIMEOUT:g} s. Give a file of weights, download them where there is a network, or use "
+            f"within {HUB_TIMEOUT:g} s. Fetch them where there is a network (`dioscuri download-weights`), or use "
             f"'{RANDOM_CNN}', which needs none"
         )
     try:

@@ -197,7 +197,7 @@ def _hub_weights(architecture: str, cfg: Mapping[str, Any]) -> dict[str, Tensor]
         if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON") or not _answers(ENDPOINT):
             raise ConnectionError(
                 f"the weights of {architecture} ({repository}) are not in the cache and {ENDPOINT} cannot be reached: "
-                "download them where there is a network and give their file as `weights`, or set `weights: none`"
+                "fetch them where there is a network (`dioscuri download-weights`), or set `weights: none`"
             )
         cached = huggingface_hub.hf_hub_download(repository, name)
     return _without_classifier(load_file(cached), cfg)
