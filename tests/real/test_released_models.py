@@ -7,7 +7,8 @@ import torch
 from astropy.io import fits
 
 from dioscuri.arms import C_KMS, air_to_vacuum
-from dioscuri.learn.spectra.inference import Ensemble, load_released
+from dioscuri.learn.spectra.inference import Ensemble
+from dioscuri.learn.spectra.models import load_released
 from dioscuri.paths import models_folder
 from dioscuri.predict import predict
 from dioscuri.spectra.continuum import fit_continuum

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dioscuri.cluster import candidates
-from dioscuri.cluster.candidates import Search, combine, is_candidate, mean_offset, score_exposure, score_stars
+from dioscuri.cluster import scoring
+from dioscuri.cluster.candidates import combine, is_candidate, mean_offset
 from dioscuri.cluster.cutouts import cut_stamps
 from dioscuri.cluster.frames import DataQuality
+from dioscuri.cluster.scoring import Search, score_exposure, score_stars
 from dioscuri.flags import SourceFlag
 from dioscuri.stamps.mocks import Law
 
@@ -108,7 +109,7 @@ def test_a_stamp_without_its_core_is_not_scored():
 
 def test_saturated_stars_are_not_eligible():
     flags = [0, int(SourceFlag.SATURATED), int(SourceFlag.BLENDED), int(SourceFlag.EDGE | SourceFlag.BLENDED)]
-    assert candidates.eligible(pd.DataFrame({"flags": flags})).tolist() == [True, False, True, False]
+    assert scoring.eligible(pd.DataFrame({"flags": flags})).tolist() == [True, False, True, False]
 
 
 def test_mean_offset_by_hand():

@@ -6,6 +6,7 @@ import pytest
 from astropy.wcs import WCS
 
 from dioscuri.cluster import cmd
+from dioscuri.cluster.matching import crossmatch
 from dioscuri.flags import SourceFlag
 
 SCALE = 0.03962
@@ -62,7 +63,7 @@ def measured(
 @pytest.fixture(scope="module")
 def catalogue():
     tables, stars = measured()
-    return cmd.crossmatch(tables, pixel_scale=SCALE, n_min=2), stars
+    return crossmatch(tables, pixel_scale=SCALE, n_min=2), stars
 
 
 def test_every_star_is_found_once(catalogue):
@@ -110,13 +111,13 @@ def test_alignment_tells_what_was_done(catalogue):
 
 def test_order_of_the_tables_does_not_matter(catalogue):
     tables, _ = measured()
-    other = cmd.crossmatch(tables[::-1], pixel_scale=SCALE, n_min=2).stars
+    other = crossmatch(tables[::-1], pixel_scale=SCALE, n_min=2).stars
     first, second = (t.sort_values("mag_F775W")["mag_F775W"].to_numpy() for t in (catalogue[0].stars, other))
     np.testing.assert_allclose(first, second)
 
 
 def test_across_right_ascension_zero():
-    found = cmd.crossmatch(measured(ra=0.0)[0], pixel_scale=SCALE, n_min=2)
+    found = crossmatch(measured(ra=0.0)[0], pixel_scale=SCALE, n_min=2)
     assert 380 < len(found.stars) < 425
     assert found.stars["x"].abs().max() < 200
     assert (found.stars["ra"].between(0, 0.01) | found.stars["ra"].between(359.99, 360)).all()
@@ -126,9 +127,9 @@ def test_exposures_of_another_field_are_named():
     tables, _ = measured(shift=0.1)
     tables[1] = tables[1].assign(dec=tables[1]["dec"] + 0.1)
     with pytest.raises(ValueError, match="exposure 'b2' has only 0 stars in common"):
-        cmd.crossmatch(tables, pixel_scale=SCALE)
+        crossmatch(tables, pixel_scale=SCALE)
     with pytest.raises(ValueError, match="no exposure 'r9'"):
-        cmd.crossmatch(tables, pixel_scale=SCALE, reference="r9")
+        crossmatch(tables, pixel_scale=SCALE, reference="r9")
 
 
 def test_one_outlier_of_three_is_left_out():
@@ -140,7 +141,7 @@ def test_one_outlier_of_three_is_left_out():
         tables[2].loc[row["r1"], "mag"].iloc[0] - 0.5,
         int(SourceFlag.BAD_PIXELS),
     )
-    found = cmd.crossmatch(tables, pixel_scale=SCALE)
+    found = crossmatch(tables, pixel_scale=SCALE)
     star = found.detections.loc[found.detections["true"] == 7, "star_id"].iloc[0]
     mean = found.stars.set_index("star_id").loc[star]
     assert abs(mean["mag_F775W"] - stars["F775W"][7]) < 0.06

@@ -9,6 +9,7 @@ import torch
 
 from dioscuri.learn import noise
 from dioscuri.learn.spectra import inference
+from dioscuri.learn.spectra import models as model_files
 from dioscuri.learn.spectra.inference import Ensemble
 from dioscuri.learn.spectra.networks import SpectrumCNN, build
 
@@ -27,7 +28,7 @@ def a_model(penalty: float, seed: int, arm: str = "blue") -> inference.Model:
             net(0.1 * torch.randn(64, N_PIXELS))
         net.dense[-1].weight *= 4.0  # spreads the probabilities over (0, 1)
     info = {
-        "schema": inference.MODEL_SCHEMA,
+        "schema": model_files.MODEL_SCHEMA,
         "arm": arm,
         "network": NETWORK,
         "penalty": penalty,
@@ -148,8 +149,8 @@ def test_released_models_give_the_same_probabilities(
     models: list, spectra: tuple, tmp_path: Path, dtype: torch.dtype, tolerance: float
 ) -> None:
     path = tmp_path / "blue.safetensors"
-    inference.save_released(path, models, dtype)
-    loaded = inference.load_released(path, arm="blue")
+    model_files.save_released(path, models, dtype)
+    loaded = model_files.load_released(path, arm="blue")
     assert [info for _, info in loaded] == [info for _, info in models]
     before = Ensemble(models, "cpu").percentiles(*spectra, 0)
     after = Ensemble(loaded, "cpu").percentiles(*spectra, 0)
@@ -161,7 +162,7 @@ def test_released_models_give_the_same_probabilities(
 
 def test_released_files_are_reproducible_bytes(models: list, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        inference.save_released(tmp_path / name, models)
+        model_files.save_released(tmp_path / name, models)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -169,26 +170,26 @@ def test_other_arms_and_schemas_are_refused(models: list, tmp_path: Path) -> Non
     from safetensors.torch import save_file
 
     path = tmp_path / "blue.safetensors"
-    inference.save_released(path, models)
+    model_files.save_released(path, models)
     with pytest.raises(ValueError, match="a model of the blue arm, asked for the red arm"):
-        inference.load_released(path, arm="red")
+        model_files.load_released(path, arm="red")
     foreign, old = tmp_path / "foreign.safetensors", tmp_path / "old.safetensors"
     save_file({"x": torch.zeros(1)}, foreign)
     with pytest.raises(ValueError, match="expected schema 'dioscuri/models/1', found 'none'"):
-        inference.load_released(foreign)
+        model_files.load_released(foreign)
     save_file(
         {"x": torch.zeros(1)},
         old,
         {"dioscuri": json.dumps({"schema": "dioscuri/models/0", "version": "0.0.1"})},
     )
     with pytest.raises(ValueError, match=r"found 'dioscuri/models/0' .written by version 0.0.1"):
-        inference.load_released(old)
+        model_files.load_released(old)
     junk = tmp_path / "junk.safetensors"
     junk.write_bytes(b"SIMPLE  =                    T")
     with pytest.raises(ValueError, match="not a safetensors file of released models"):
-        inference.load_released(junk)
+        model_files.load_released(junk)
     with pytest.raises(FileNotFoundError, match="no such file of released models"):
-        inference.load_released(tmp_path / "absent")
+        model_files.load_released(tmp_path / "absent")
 
 
 def test_checkpoints_that_are_not_ours_are_refused(models: list, tmp_path: Path) -> None:
@@ -196,24 +197,24 @@ def test_checkpoints_that_are_not_ours_are_refused(models: list, tmp_path: Path)
     path = tmp_path / "model.ckpt"
     state = {f"net.{name}": value for name, value in net.state_dict().items()}
     torch.save({"state_dict": state, "model": info}, path)
-    loaded, found = inference.load_model(tmp_path, arm="blue")
+    loaded, found = model_files.load_model(tmp_path, arm="blue")
     assert found == info
     assert isinstance(loaded, SpectrumCNN)
     assert not loaded.training
     with pytest.raises(ValueError, match="a model of the blue arm, asked for the red arm"):
-        inference.load_model(path, arm="red")
+        model_files.load_model(path, arm="red")
     torch.save({"state_dict": state, "model": info | {"schema": "dioscuri/model/9"}}, path)
     with pytest.raises(ValueError, match="expected schema 'dioscuri/model/1', found 'dioscuri/model/9'"):
-        inference.load_model(path)
+        model_files.load_model(path)
     for junk in (b"", b"not a checkpoint", b"PK\x03\x04 truncated"):
         path.write_bytes(junk)
         with pytest.raises(ValueError, match=r"not a model.ckpt of dioscuri"):
-            inference.load_model(path)
+            model_files.load_model(path)
     torch.save({"state_dict": state}, path)
     with pytest.raises(ValueError, match=r"not a model.ckpt of dioscuri"):
-        inference.load_model(path)
+        model_files.load_model(path)
     torch.save(Path("pickled objects are code"), path)
     with pytest.raises(ValueError, match=r"not a model.ckpt of dioscuri"):
-        inference.load_model(path)
+        model_files.load_model(path)
     with pytest.raises(FileNotFoundError, match="no such model"):
-        inference.load_model(tmp_path / "absent")
+        model_files.load_model(tmp_path / "absent")

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import pdist
 
-from dioscuri.cluster.candidates import Search
 from dioscuri.cluster.injection import combine_injected, draw_artificial, inject, recover
+from dioscuri.cluster.scoring import Search
 from dioscuri.psf.effective import Psf
 from dioscuri.stamps.mocks import Law
 

@@ -9,7 +9,7 @@ from astropy.io import fits
 from dioscuri import predict
 from dioscuri.arms import Arm
 from dioscuri.cli import main
-from dioscuri.learn.spectra.inference import save_released
+from dioscuri.learn.spectra.models import save_released
 from dioscuri.learn.spectra.networks import build
 from dioscuri.predict import lamost_mrs
 from dioscuri.spectra.templates import load_templates, save_templates
@@ -135,7 +135,7 @@ def test_what_cannot_be_is_refused_before_the_work(models, files, tmp_path, monk
         raise AssertionError("the work has begun")
 
     monkeypatch.setattr("dioscuri.lamost.ingest.ingest_files", work)
-    monkeypatch.setattr("dioscuri.learn.spectra.inference.load_released", work)
+    monkeypatch.setattr("dioscuri.learn.spectra.models.load_released", work)
     monkeypatch.setenv("DIOSCURI_MODELS", str(models))
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "--survey", "lamost_mrs", *files, *options]) == 2
@@ -185,7 +185,8 @@ def test_verdicts_and_velocities():
 
 def test_another_penalty_is_a_shift_of_the_logit(models):
     from dioscuri.learn.calibration import shift_probability
-    from dioscuri.learn.spectra.inference import Ensemble, load_released
+    from dioscuri.learn.spectra.inference import Ensemble
+    from dioscuri.learn.spectra.models import load_released
 
     ensemble = Ensemble(load_released(models / "lamost_mrs" / "blue.safetensors"))
     flux = np.random.default_rng(1).normal(0, 0.1, (3, 3347)).astype(np.float16)

@@ -13,6 +13,7 @@ import torch
 from dioscuri.learn import metrics
 from dioscuri.learn.schedule import Schedule
 from dioscuri.learn.spectra import inference, training
+from dioscuri.learn.spectra import models as model_files
 from dioscuri.shards import mock_shard
 
 N_PIXELS = 120
@@ -191,7 +192,7 @@ def test_it_learns_and_the_penalty_moves_the_rates(mocks: tuple, tmp_path: Path)
     found = {}
     for penalty in (1.0, 64.0):
         run(mocks, tmp_path / f"{penalty:g}", penalty=penalty, max_epochs=12)
-        ensemble = inference.Ensemble([inference.load_model(tmp_path / f"{penalty:g}")], device="cpu")
+        ensemble = inference.Ensemble([model_files.load_model(tmp_path / f"{penalty:g}")], device="cpu")
         p = ensemble.probabilities(flux.numpy())[penalty][:, 0]
         found[penalty] = metrics.rates(p, y.numpy())
         assert metrics.auc(p, y.numpy()) > 0.97

@@ -107,7 +107,7 @@ rule build_cmd:
     """Stars of all exposures matched, their colours and magnitudes, and the regions of the diagram (Fig. 8)."""
     input:
         tables=expand("<results>/hst/photometry/{exposure}.parquet", exposure=EXPOSURES),
-        code=code("cluster.cmd", "cluster.stages"),
+        code=code("cluster.stages"),
     output:
         stars="<results>/hst/catalogs/cmd.parquet",
         detections="<results>/hst/catalogs/detections.parquet",
@@ -138,7 +138,7 @@ rule score_exposure:
         detections="<results>/hst/catalogs/detections.parquet",
         models=search_models(),
         true_psfs=lambda wildcards: true_psfs(wildcards.exposure),
-        code=code("cluster.candidates", "cluster.stages"),
+        code=code("cluster.stages"),
     output:
         "<results>/hst/scores/{exposure}.parquet",
     log:

@@ -20,7 +20,7 @@ def pack_lamost_mrs(
     `models[arm]` are the folders of the trained models; the velocity templates come from the same library as
     the mocks, so that observations are shifted to the very rest frame in which the models were trained.
     """
-    from dioscuri.learn.spectra.inference import load_model, save_released
+    from dioscuri.learn.spectra.models import load_model, save_released
     from dioscuri.libraries.grid import SpectralLibrary
     from dioscuri.spectra.templates import save_templates
     from dioscuri.spectra.velocity import Templates

@@ -48,7 +48,8 @@ def score_shard(
     pb_pct_<Λ>_p0 … p100. A masked arm has NaN. `draws` noise realisations per spectrum, keyed by observation.
     """
     from dioscuri.learn.calibration import nearest_penalty
-    from dioscuri.learn.spectra.inference import Ensemble, load_models
+    from dioscuri.learn.spectra.inference import Ensemble
+    from dioscuri.learn.spectra.models import load_models
 
     use_threads(threads)
     ensemble = Ensemble(load_models(models, arm))

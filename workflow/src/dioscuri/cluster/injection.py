@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from dioscuri.cluster.candidates import Search, combine, eligible, score_stars, sky_jacobian
+from dioscuri.cluster.candidates import combine
 from dioscuri.cluster.exposure_psf import chip_psf, possible_psfs
 from dioscuri.cluster.frames import Frame
 from dioscuri.cluster.photometry import measure
 from dioscuri.cluster.photometry_checks import match
 from dioscuri.cluster.scene import Scene
+from dioscuri.cluster.scoring import Search, eligible, score_stars, sky_jacobian
 from dioscuri.psf.effective import Psf
 from dioscuri.stamps.mocks import Law, draw_sources
 
@@ -114,7 +115,7 @@ def recover(
     """Inject `artificial` stars into an exposure, measure it as it is always measured, and score what is found.
 
     A row per star that lies on the exposure, with its truth (`true_` and the column), found, x, y, flux, and
-    the columns of `candidates.score_stars`; scores are NaN where it was not found, or is not eligible.
+    the columns of `scoring.score_stars`; scores are NaN where it was not found, or is not eligible.
     """
     tables = []
     for frame in frames:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dioscuri.cluster import candidates, cmd, injection
+from dioscuri.cluster import candidates, cmd, injection, scoring
 from dioscuri.cluster import statistics as cluster_statistics
 from dioscuri.cluster.catalogue import write_catalogue
 from dioscuri.cluster.exposure_psf import chip_psf, mean_psf
 from dioscuri.cluster.frames import read_flt
+from dioscuri.cluster.matching import crossmatch
 from dioscuri.cluster.photometry import measure
 from dioscuri.cluster.photometry_checks import error_by_magnitude, photon_limit
+from dioscuri.cluster.scoring import Search, load_classifier
 from dioscuri.cluster.spatial import projected_separation
 from dioscuri.io import atomic, write_json
 from dioscuri.psf.effective import Psf
@@ -54,7 +56,7 @@ def build_cmd(
     regions: Mapping[str, Any],
 ) -> None:
     """All exposures as one catalogue of stars with their CMD region, all detections, and how exposures were aligned."""
-    catalogue = cmd.crossmatch([pd.read_parquet(path) for path in tables], pixel_scale=pixel_scale, n_min=2)
+    catalogue = crossmatch([pd.read_parquet(path) for path in tables], pixel_scale=pixel_scale, n_min=2)
     stars = catalogue.stars.assign(region=cmd.regions(catalogue.stars, regions))
     _write(stars_out, stars)
     _write(detections_out, catalogue.detections)
@@ -83,14 +85,14 @@ def score_exposure(
     wanted = catalogue.loc[cluster_statistics.in_sequence(catalogue["region"].to_numpy()), "star_id"].to_numpy()
     seen = pd.read_parquet(detections)
     seen = seen[seen["exposure"] == frames[0].exposure]
-    search = candidates.Search(Law(**law), candidates.load_classifier(models), fit_above)
-    table = candidates.score_exposure(frames, Psf.load(psf), seen, wanted, search)
+    search = Search(Law(**law), load_classifier(models), fit_above)
+    table = scoring.score_exposure(frames, Psf.load(psf), seen, wanted, search)
     if true_psfs:
-        optimum = candidates.Search(Law(**law), fit_above=np.inf)
+        optimum = Search(Law(**law), fit_above=np.inf)
         known = []
         for one, path in zip(frames, true_psfs):
             part = seen[seen["extension"] == one.extension]
-            known.append(candidates.score_exposure([one], Psf.load(path), part, wanted, optimum))
+            known.append(scoring.score_exposure([one], Psf.load(path), part, wanted, optimum))
         best = pd.concat(known)[["star_id", "log_bf"]].rename(columns={"log_bf": "log_bf_true"})
         table = table.merge(best, on="star_id", how="left")
     _write(out, table)
@@ -117,7 +119,7 @@ def inject_exposure(
     settings = dict(plan)
     psf_error = settings.pop("psf_error")
     artificial = injection.draw_artificial(read_flt(reference), Law(**law), seed=seed, **settings)
-    search = candidates.Search(Law(**law), candidates.load_classifier(models), fit_above)
+    search = Search(Law(**law), load_classifier(models), fit_above)
     _write(
         out,
         injection.recover(

@@ -40,7 +40,7 @@ def evaluate_model(
 
     `out` (Parquet) has two rows per pair: pair_id, y (0 single, 1 binary), logit, p, and labels of the pair.
     """
-    from dioscuri.learn.spectra.inference import load_model
+    from dioscuri.learn.spectra.models import load_model
     from dioscuri.learn.spectra.networks import folded
 
     use_threads(threads)

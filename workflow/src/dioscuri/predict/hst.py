@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 import dioscuri
 from dioscuri import door
-from dioscuri.cluster.candidates import Search, eligible, score_stars
 from dioscuri.cluster.exposure_psf import chip_psf, frame_psf
 from dioscuri.cluster.frames import Frame, FrameError, read_flt
 from dioscuri.cluster.photometry import measure
+from dioscuri.cluster.scoring import Search, eligible, score_stars
 from dioscuri.flags import SourceFlag
 from dioscuri.io import digest
 from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption, read_any_psf

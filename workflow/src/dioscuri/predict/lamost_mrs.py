@@ -45,7 +45,8 @@ def predict(
     from dioscuri.lamost.ingest import Limits, ingest_files
     from dioscuri.lamost.mrs import MRS
     from dioscuri.learn.calibration import nearest_penalty
-    from dioscuri.learn.spectra.inference import Ensemble, load_released
+    from dioscuri.learn.spectra.inference import Ensemble
+    from dioscuri.learn.spectra.models import load_released
     from dioscuri.spectra.templates import load_templates
     from dioscuri.spectra.velocity import VelocityMeter
 

@@ -20,7 +20,7 @@ from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.resume import WALLTIME_SIGNALS, Unfinished, pl, resolved_accelerator, write_results
 from dioscuri.learn.schedule import Schedule
 from dioscuri.learn.spectra.data import Batches, PairedSpectra, epoch_order
-from dioscuri.learn.spectra.inference import MODEL_SCHEMA
+from dioscuri.learn.spectra.models import MODEL_SCHEMA
 from dioscuri.learn.spectra.networks import SpectrumCNN, build
 from dioscuri.learn.spectra.objective import weighted_bce
 
