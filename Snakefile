@@ -44,6 +44,7 @@ include: "workflow/rules/lamost_lrs/train.smk"
 include: "workflow/rules/lamost_lrs/survey.smk"
 include: "workflow/rules/lamost_lrs/evaluate.smk"
 include: "workflow/rules/images/stamps.smk"
+include: "workflow/rules/images/calibrate.smk"
 include: "workflow/rules/images/score.smk"
 include: "workflow/rules/cluster/photometry.smk"
 include: "workflow/rules/protostar/names.smk"
@@ -132,7 +133,7 @@ rule release:
     input:
         rules.pack_spectra.output,
         rules.pack_lrs.output,
-        expand(rules.pack_images.output, survey=["csst", "hst"]),
+        expand([*rules.pack_images.output, *rules.calibrate_released.output], survey=["csst", "hst"]),
         expand(rules.summarise_images.output, survey=["csst", "hst"]),
         surveys_of("all"),
 

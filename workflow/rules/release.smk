@@ -5,6 +5,11 @@
 RELEASED = "models" if settings.preset == "release" else "<results>/models"
 
 
+def release_case(wildcards):
+    """The case of a camera that is released."""
+    return images_of(wildcards).cases[images_of(wildcards).headline]
+
+
 rule pack_spectra:
     """Pack all seeds of an arm into one small file, and the velocity templates of their library beside them."""
     input:
@@ -54,6 +59,35 @@ rule pack_images:
         runtime=15,
     script:
         "../scripts/pack_images.py"
+
+
+rule calibrate_released:
+    """Make probabilities of what the released image networks answer; no training is repeated."""
+    input:
+        models=[f"{RELEASED}/{{survey}}/compact.safetensors"],
+        bank=lambda wildcards: f"<results>/{wildcards.survey}/psf/{release_case(wildcards).bank}.npz",
+        assumed="<results>/{survey}/psf/nominal.npz",
+        code=code("stamps.calibrate"),
+    output:
+        f"{RELEASED}/{{survey}}/calibration.json",
+    log:
+        "<logs>/calibrate_released/{survey}.log",
+    benchmark:
+        "<benchmarks>/calibrate_released/{survey}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        law=lambda wildcards: release_case(wildcards).model_dump(exclude={"bank"})
+        | images_of(wildcards).sources.model_dump(),
+        noise=lambda wildcards: images_of(wildcards).noise.model_dump(),
+        n=40000,
+        seed=lambda wildcards: seed_of("calibration", wildcards.survey),
+    script:
+        "../scripts/images/calibrate_images.py"
 
 
 rule pack_lrs:

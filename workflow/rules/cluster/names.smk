@@ -37,13 +37,13 @@ def psf_file(wildcards):
 def search_models():
     """The networks that search the cluster: the released ones, or those of the headline case, all seeds."""
     if settings.hst.released:
-        return [released("hst", "compact.safetensors")]
-    return expand(
-        "<results>/hst/{case}/{network}/seed{seed}/model.ckpt",
-        case=settings.hst.headline,
-        network=settings.hst.train_networks[0],
-        seed=settings.hst.seeds,
-    )
+        return [released("hst", "compact.safetensors"), released("hst", "calibration.json")]
+    hst = settings.hst
+    folder = f"<results>/hst/{hst.headline}/{hst.train_networks[0]}"
+    return [
+        *expand("{folder}/seed{seed}/model.ckpt", folder=folder, seed=hst.seeds),
+        f"{folder}/calibration.json",
+    ]
 
 
 def search_law():

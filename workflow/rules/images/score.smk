@@ -5,9 +5,12 @@ def stamp_networks(survey):
     """What scores stamps: the released networks, or those of the case that predictions go by."""
     images = IMAGES[survey]
     if images.released:
-        return [released(survey, "compact.safetensors")]
-    network = images.train_networks[0]
-    return [path for path in image_models(survey, cases=[images.headline]) if f"/{network}/" in path]
+        return [released(survey, "compact.safetensors"), released(survey, "calibration.json")]
+    folder = f"<results>/{survey}/{images.headline}/{images.train_networks[0]}"
+    return [
+        *expand("{folder}/seed{seed}/model.ckpt", folder=folder, seed=images.seeds),
+        f"{folder}/calibration.json",
+    ]
 
 
 rule score_stamps:

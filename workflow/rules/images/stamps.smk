@@ -281,6 +281,7 @@ rule check_images:
     input:
         merits="<results>/{survey}/tables/merits.csv",
         chance="<results>/{survey}/tables/chance_alignments.csv",
+        calibrations=lambda wildcards: calibrations(wildcards.survey),
         others=further_checks,
         code=code("evaluation.image_checks"),
     output:

@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     files = snakemake.input
-    further = {"chance_csv": files.chance, "others": files.others}
+    further = {"chance_csv": files.chance, "others": files.others, "calibrations": files.calibrations}
     write_checks(snakemake.output[0], files.merits, snakemake.params.cases, **further)

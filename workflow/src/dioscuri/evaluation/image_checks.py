@@ -22,6 +22,8 @@ OPTIMUM_SHORTFALL = {"compact": 0.007}
 ROBUST_WITHIN = {"jitter": 0.02, "wfe": 15.0}
 # ... must not make single stars look double, at a small price where the PSF is right.
 ROBUST_FPR, ROBUST_LOSS = 0.05, 0.015
+# A probability is a probability: mean distance of predicted and true shares.
+CALIBRATION_MOST = 0.01
 # The share at the higher density is printed as "approximately 2.5 %", that at the lower as "below 0.3 %".
 CHANCE_TOLERANCE = {1e6: 0.0, 1e7: 5e-4}
 
@@ -32,17 +34,21 @@ def write_checks(
     cases: Mapping[str, Mapping[str, Any]],
     *,
     chance_csv: str | os.PathLike | None = None,
+    calibrations: Iterable[str | os.PathLike] = (),
     others: Iterable[str | os.PathLike] = (),
 ) -> None:
     """Write all checks of a survey as a JSON list.
 
-    `cases`: the settings of each case. `chance_csv`: chance alignments against density. `others`: lists of
-    checks that further stages have written, which are appended.
+    `cases`: the settings of each case. `chance_csv`: chance alignments against density. `calibrations`: a
+    calibration.json per case and network. `others`: lists of checks that further stages have written, which are
+    appended.
     """
     table = read_merits(merits_csv)
     checks = [*_test_checks(table), *_grid_checks(table), *_robust_checks(table, cases)]
     if chance_csv is not None:
         checks += _chance_checks(pd.read_csv(chance_csv, comment="#"))
+    for path in calibrations:
+        checks += _calibration_checks(Path(path))
     listed = [asdict(check) for check in checks]
     for path in others:
         listed += json.loads(Path(path).read_text(encoding="utf-8"))
@@ -68,6 +74,16 @@ def _test_checks(table: pd.DataFrame) -> Iterator[Check]:
         for best in _rows(_of(table, TEST, row["case"], UNKNOWN)):  # of few stamps, whose error decides
             shortfall = best["accuracy"] - row["accuracy"]
             yield unbounded(f"{stem}.accuracy_below_optimum_unknown_psf", shortfall, _half(best, "accuracy"))
+
+
+def _calibration_checks(path: Path) -> Iterator[Check]:
+    """How far probabilities are from the shares that are true, on stamps that the calibration has not seen."""
+    report = json.loads(path.read_text(encoding="utf-8"))["report"]
+    stem = f"{path.parts[-3]}.{path.parts[-2]}.calibration_error"
+    # Bins whose shares are right miss them by √(2/π) σ on average.
+    scatter = float(np.average(report["after"]["error"], weights=report["after"]["count"]) * np.sqrt(2 / np.pi))
+    yield at_most(stem, report["after"]["expected_error"], scatter, CALIBRATION_MOST)
+    yield unbounded(f"{stem}_of_raw_answers", report["before"]["expected_error"], scatter)
 
 
 def _grid_checks(table: pd.DataFrame) -> Iterator[Check]:

@@ -13,8 +13,9 @@ from dioscuri.psf.files import read_psf, read_stdpsf
 if TYPE_CHECKING:
     from dioscuri.learn.images.inference import Classifier
 
-RELEASED = "compact.safetensors"
+RELEASED, CALIBRATION = "compact.safetensors", "calibration.json"
 OK, LIKELIHOOD = "ok", "ok: likelihood only"
+BAYES = "log_bf: ln of the Bayes factor, two stars : one"
 PAIR_ABOVE = 0.0  # ln of the Bayes factor from which separation, angle and flux ratio are given
 
 
@@ -32,7 +33,7 @@ def find_networks(survey: str, folder: Path | Sequence[str] | None) -> "Classifi
     root = folder or models_folder()
     released = root / survey / RELEASED
     if released.is_file():
-        return Classifier.load(released)
+        return Classifier.load(_with_calibration([released], released.parent))
     trained = sorted((root / survey).glob("*/*/seed*/model.ckpt")) if folder else []
     if not trained:
         if folder:
@@ -45,7 +46,14 @@ def find_networks(survey: str, folder: Path | Sequence[str] | None) -> "Classifi
     cases = [path.parts[-4] for path in trained]
     case = next((name for name in wanted if name in cases), cases[0])
     network = next(path.parts[-3] for path in trained if path.parts[-4] == case)
-    return Classifier.load([path for path in trained if path.parts[-4] == case and path.parts[-3] == network])
+    chosen = [path for path in trained if path.parts[-4] == case and path.parts[-3] == network]
+    return Classifier.load(_with_calibration(chosen, chosen[0].parents[1]))
+
+
+def _with_calibration(models: list[Path], folder: Path) -> list[Path]:
+    """The files of networks, and the calibration in `folder` that makes probabilities of what they answer."""
+    calibration = folder / CALIBRATION
+    return [*models, calibration] if calibration.is_file() else models
 
 
 def read_any_psf(path: Path, *, pixel_scale: float, oversampling: int | None = None) -> Psf:
@@ -71,8 +79,11 @@ def network_caption(classifier: "Classifier | None") -> str:
     """Which networks the probabilities come from."""
     if classifier is None:
         return "no networks found: p is missing, log_bf (natural logarithm of the Bayes factor) stands alone"
-    case = classifier.context.get("case", "")
-    return f"p: mean of {len(classifier.infos)} networks (case {case}); log_bf: ln of the Bayes factor, two stars : one"
+    case, n = classifier.context.get("case", ""), len(classifier.infos)
+    if classifier.calibration is None:
+        return f"p: mean of {n} networks (case {case}), a score, not calibrated; {BAYES}"
+    prior = "probability of two stars where half of all sources are: multiply the odds by your own prior"
+    return f"p: {prior} ({n} networks, case {case}); {BAYES}"
 
 
 def likely(p: Any, log_bf: Any) -> np.ndarray:

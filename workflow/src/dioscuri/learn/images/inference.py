@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dioscuri.learn import platt
 from dioscuri.learn.images.augmentation import symmetries
 from dioscuri.learn.images.backbones import Backbone, Compact, build
 from dioscuri.learn.memory import keep_freed_memory
@@ -62,22 +63,30 @@ def _agree(infos: Sequence[dict[str, Any]]) -> None:
 class Classifier:
     """An ensemble of networks (seeds) that look at the same channels; their probabilities are averaged."""
 
-    def __init__(self, models: Iterable[ImageModel], device: str = "auto"):
+    def __init__(
+        self, models: Iterable[ImageModel], device: str = "auto", calibration: platt.Calibration | None = None
+    ):
         models = sorted(models, key=lambda model: model[1]["seed"])
         self.infos = [info for _, info in models]
         _agree(self.infos)
+        self.calibration = calibration
         self.device = resolved_device(device)
         self._nets = [net.eval().requires_grad_(False).to(self.device) for net, _ in models]
         keep_freed_memory()
 
     @classmethod
     def load(cls, paths: str | PathLike | Sequence[str | PathLike], device: str = "auto") -> "Classifier":
-        """From one released .safetensors file, or from `model.ckpt` files (or their folders), one per seed."""
+        """From one released .safetensors file, or from `model.ckpt` files (or their folders), one per seed.
+
+        A calibration.json among the paths makes probabilities of their answers.
+        """
         paths = [paths] if isinstance(paths, str | PathLike) else list(paths)
+        files = [path for path in paths if Path(path).suffix != ".json"]
         models: list[ImageModel] = []
-        for path in paths:
+        for path in files:
             models += load_released(path) if Path(path).suffix == ".safetensors" else [load_model(path)]
-        return cls(models, device)
+        calibration = next((platt.read(path, files) for path in paths if Path(path).suffix == ".json"), None)
+        return cls(models, device, calibration)
 
     @property
     def networks(self) -> list[Compact | Backbone]:
@@ -98,13 +107,14 @@ class Classifier:
         """Probability of two stars, (B,) float32, of `channels` (B, C, H, W); NaN where an image is not finite.
 
         The softmax of the networks, averaged over them and, with `tta` (test-time augmentation), over the eight
-        turns and mirror images of each stamp. Trained with label smoothing it stays within ε and 1 − ε: the odds
-        are those of `unsmoothed`.
+        turns and mirror images of each stamp, then calibrated. Without a calibration it is a score: training with
+        smoothed labels (eq. 3) keeps it between ε and 1 − ε.
         """
-        return self.probabilities(channels, tta, progress).mean(axis=1)
+        p = self.probabilities(channels, tta, progress).mean(axis=1)
+        return p if self.calibration is None else self.calibration(p)
 
     def probabilities(self, channels: np.ndarray, tta: bool = True, progress: bool = False) -> np.ndarray:
-        """`probability` of each network by itself, (B, M) float32.
+        """What each network answers by itself, (B, M) float32, not calibrated.
 
         Passes have one fixed shape: on one machine the result of an image is the same to the bit whatever its
         neighbours are.
@@ -126,11 +136,3 @@ class Classifier:
                     p = torch.stack([torch.softmax(net(view), dim=1)[:, 1] for view in views]).mean(dim=0)
                     result[usable[here], m] = p[: here.stop - here.start].cpu().numpy()
         return result
-
-
-def unsmoothed(p: np.ndarray, epsilon: float) -> np.ndarray:
-    """The probability of two stars behind the `p` of a network trained with label smoothing ε (eq. 3).
-
-    A network that knows the true probability π answers p = (1 − ε) π + ε (1 − π); beyond those limits π is 0 or 1.
-    """
-    return np.clip((p - epsilon) / (1.0 - 2.0 * epsilon), 0.0, 1.0)
