@@ -34,6 +34,7 @@ def wanted_of(name, images) -> Counter:
     jobs["make_stamps"] = len(tested) * (2 if images.mocks.fresh else 3)
     jobs["make_cell"], jobs["score_optimum"] = cells, cells + len(tested)
     jobs["train_images"] = len(tested) * models
+    jobs["calibrate_images"] = len(tested) * len(images.train_networks)
     jobs["score_images"] = models * sum(1 + len(axes) for axes in tested.values())
     jobs["summarise_recall"] = int(any(images.cases[case].flux_ratio == "uniform" for case in images.train_cases))
     jobs["plot_networks"] = int(name == "csst")
@@ -56,7 +57,7 @@ def test_a_release_trains_packs_and_tests_every_seed(plan, root):
     config = load_config(root / f"config/{name}.yaml" for name in ("config", "surveys", "release"))
     jobs = plan("--configfile", "config/release.yaml", "--", "release")
     assert jobs["train_images"] == len(config.csst.seeds) + len(config.hst.seeds)
-    assert jobs["pack_images"] == jobs["summarise_images"] == 2
+    assert jobs["pack_images"] == jobs["calibrate_released"] == jobs["summarise_images"] == 2
     assert jobs["score_images"] == 3 * jobs["train_images"]  # test, jitter, wavefront
 
 

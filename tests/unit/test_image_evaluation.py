@@ -227,3 +227,14 @@ def test_recall_counts_every_unequal_pair_once(tables, tmp_path):
     whole = merits(samples_of([], [path])).set_index("method").loc["optimum"]
     assert found == pytest.approx(whole["tpr"], abs=1e-4)
     assert (table["sep_low"] < table["sep_high"]).all() and (table["tpr_low"] <= table["tpr"]).all()
+
+
+@pytest.mark.parametrize(("error", "passed"), [(0.006, True), (0.05, False)])
+def test_probabilities_are_held_against_the_shares_that_are_true(checked, tmp_path, error, passed):
+    path = tmp_path / "results/csst/plain/compact/calibration.json"
+    path.parent.mkdir(parents=True)
+    after = {"expected_error": error, "error": [0.004, 0.006], "count": [100, 100]}
+    path.write_text(json.dumps({"report": {"before": {"expected_error": 0.08}, "after": after}}), encoding="utf-8")
+    checks = checked(calibrations=[path])
+    assert checks["plain.compact.calibration_error"]["passed"] is passed
+    assert checks["plain.compact.calibration_error_of_raw_answers"]["value"] == 0.08

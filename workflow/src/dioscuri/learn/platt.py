@@ -4,7 +4,6 @@ The log-odds of the answer go through a cubic (Platt 1999 has a line): training 
 eq. 3) bends them, and steeply so where it holds the answer away from 0 and 1.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -14,6 +13,9 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
+
+from dioscuri.io import write_json
+from dioscuri.seals import content_digest
 
 CALIBRATION_SCHEMA = "dioscuri/calibration/1"
 ORDER = 3
@@ -66,10 +68,14 @@ def write(
     path: str | os.PathLike, calibration: Calibration, models: Iterable[str | os.PathLike], report: Mapping
 ) -> None:
     """Write a calibration with the digests of the model files that it belongs to, and how reliable it is (JSON)."""
-    from dioscuri.io import write_json
-
     write_json(
-        path, {"schema": CALIBRATION_SCHEMA, **asdict(calibration), "networks": digests(models), "report": report}
+        path,
+        {
+            "schema": CALIBRATION_SCHEMA,
+            **asdict(calibration),
+            "networks": [content_digest(path) for path in models],
+            "report": report,
+        },
     )
 
 
@@ -78,14 +84,9 @@ def read(path: str | os.PathLike, models: Iterable[str | os.PathLike]) -> Calibr
     content = json.loads(Path(path).read_text(encoding="utf-8"))
     if content.get("schema") != CALIBRATION_SCHEMA:
         raise ValueError(f"{path}: expected schema '{CALIBRATION_SCHEMA}', found '{content.get('schema')}'")
-    if sorted(content["networks"]) != sorted(digests(models)):
+    if sorted(content["networks"]) != sorted(content_digest(path) for path in models):
         raise ValueError(f"{path}: this calibration belongs to other networks; make it again (rule calibrate_images)")
     return Calibration(tuple(content["coefficients"]), content["low"], content["high"], content["n"])
-
-
-def digests(models: Iterable[str | os.PathLike]) -> list[str]:
-    """SHA-256 of each model file."""
-    return [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in models]
 
 
 def table(p: np.ndarray, y: np.ndarray, n_bins: int = 12) -> dict[str, Any]:
