@@ -95,7 +95,9 @@ def _templates(arm: Arm, n_templates: int = 22) -> Templates:
     wave = np.exp(np.arange(np.log(arm.wave_min * 0.997), np.log(arm.wave_max * 1.003), 4 / C_KMS))
     absorption = 1 - _line_spectrum(wave)
     strengths = np.linspace(0.5, 1.0, n_templates)
-    return Templates(wave, 1 - strengths[:, None] * absorption, np.linspace(4250, 7500, n_templates))
+    return Templates(
+        wave, 1 - strengths[:, None] * absorption, np.linspace(4250, 7500, n_templates), np.full(n_templates, 5.0)
+    )
 
 
 def _write(folder: Path, k: int) -> Path:

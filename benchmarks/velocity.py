@@ -21,7 +21,7 @@ def rows() -> list[dict]:
     rng = np.random.default_rng(0)
     wave = np.exp(np.arange(np.log(4986), np.log(5314), 2 / C_KMS))
     flux = np.stack([_star(wave, rng) for _ in range(N_TEMPLATES)])
-    meter = VelocityMeter(Templates(wave, flux, np.linspace(4250, 7500, N_TEMPLATES)), BLUE)
+    meter = VelocityMeter(Templates(wave, flux, np.linspace(4250, 7500, N_TEMPLATES), np.full(N_TEMPLATES, 5.0)), BLUE)
     which, rv = rng.integers(0, N_TEMPLATES, N_SPECTRA), rng.uniform(-300, 300, N_SPECTRA)
     observed = np.stack([np.interp(BLUE.wave, wave * (1 + v / C_KMS), flux[k]) for k, v in zip(which, rv)])
     observed += rng.normal(0, 1 / 30, observed.shape)

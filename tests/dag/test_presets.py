@@ -13,6 +13,7 @@ EVERY_RUN = {
     "plan_shards": 1,
     "score_double_peak": 2,
     "summarise_spectra": 1,
+    "calibrate_evidence": 1,
     "build_catalog": 1,
     "select_candidates": 1,
     "list_rejected": 1,

@@ -9,6 +9,7 @@ import pytest
 
 FIRST = {"models": "trained", "seeds": [1], "spectra": ["observed/*.fits"], "arms": ["blue"]}
 EVALUATION = ["summarise_spectra", "plot_mrs_models", "check_spectra", "judge_checks"]
+NETWORKS = ["train_spectra", "score_spectra", "calibrate_evidence"]
 CATALOGUE = ["build_catalog", "list_rejected", "select_candidates", "plot_mrs_catalog", "plot_mrs_sources"]
 
 
@@ -59,7 +60,7 @@ def test_nothing_to_do_after_a_run(plan_again):
 
 def test_one_more_seed_adds_its_models_and_what_looks_at_all_models(plan_again):
     jobs = plan_again(seeds=[1, 2])
-    assert jobs == {**once("train_spectra", "score_spectra", *EVALUATION, *CATALOGUE), "infer_shard": 2}
+    assert jobs == {**once(*NETWORKS, *EVALUATION, *CATALOGUE), "infer_shard": 2, "fit_pairs": 2}
 
 
 def test_another_learning_rate_leaves_mocks_and_shards_alone(plan_again):

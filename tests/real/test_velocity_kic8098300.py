@@ -34,7 +34,7 @@ def meter(real_data):
     )
     sigma_kms = C_KMS * np.sqrt(7500.0**-2 - 1e4**-2) / FWHM_PER_SIGMA
     flux = gaussian_filter1d(flux, sigma_kms / 2.0, axis=1)
-    return VelocityMeter(Templates(wave, normalise(wave, flux)[0], np.array([5750.0, 6400.0])), BLUE)
+    return VelocityMeter(Templates(wave, normalise(wave, flux)[0], np.array([5750.0, 6400.0]), np.zeros(2)), BLUE)
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
+from dioscuri.catalogs.evidence import Evidence
+from dioscuri.catalogs.pairs import FIT_COLUMNS, frames
 from dioscuri.flags import Quality
 from dioscuri.io import observation_key, write_json
 from dioscuri.learn.spectra.networks import build
@@ -116,3 +120,25 @@ def write_spectra(path: Path, columns: dict[str, np.ndarray]) -> None:
         flux[masked], sigma[masked] = np.nan, np.nan
         arms[arm] = (flux, sigma)
     write_spectra_shard(path, columns, arms, {})
+
+
+def write_pairs(path: Path, columns: dict[str, np.ndarray]) -> None:
+    """Fits of two stars that stand at the velocities of the exposures; NaN where an arm is masked."""
+    n = len(columns["key"])
+    fits = {"key": columns["key"]}
+    for end in "BR":
+        masked = ~columns[f"specflag_{end}"]
+        fits |= {f"{name}_{end}": np.where(masked, np.nan, 1.0).astype("f4") for name in FIT_COLUMNS}
+        fits[f"vs_{end}"] = columns[f"rv_obs_{end}"]
+        fits[f"v1_{end}"] = np.where(masked, np.nan, columns[f"rv_obs_{end}"] + 20).astype("f4")
+        fits[f"pair_logodds_{end}"] = np.where(masked, np.nan, np.arange(n) % 2 * 4.0).astype("f4")
+    fits |= frames(fits, ["blue", "red"])
+    pq.write_table(pa.table(fits).replace_schema_metadata({"schema": "dioscuri/pairs/1"}), path)
+
+
+def evidence() -> Evidence:
+    """Regressions that were fitted to noise."""
+    rng = np.random.default_rng(3)
+    y = np.arange(200) % 2
+    fits = {arm: {name: rng.uniform(0.1, 1, 200) + y for name in FIT_COLUMNS} for arm in N_PIXELS}
+    return Evidence.fitted(fits, y, {arm: rng.normal(0, 1, 200) + y for arm in N_PIXELS}, 16.0)

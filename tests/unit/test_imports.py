@@ -28,7 +28,7 @@ ROOMS = {
     "stamps": LEAVES | {"psf", "learn"},
     "cluster": LEAVES | {"stars", "psf", "stamps", "learn", "catalogs"},
     "analogues": LEAVES | {"learn"},
-    "catalogs": LEAVES | {"stars", "learn"},
+    "catalogs": LEAVES | {"stars", "spectra", "learn"},
     "evaluation": LEAVES | {"libraries", "spectra", "learn", "catalogs"},
 }
 ROOMS["plots"] = LEAVES | set(ROOMS) - {"plots"}

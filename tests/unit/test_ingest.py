@@ -34,7 +34,7 @@ class LineMeter:
     def __init__(self, arm: str, *, ccf_max: float = 0.9, teff: float = 6000.0, at_edge: bool = False):
         self.line, self.ccf_max, self.best, self.at_edge = LINES[arm], ccf_max, teff, at_edge
 
-    def measure(self, wave, flux):
+    def measure(self, wave, flux, sigma=None):
         n = len(flux)
         rv = np.empty(n)
         for i, (w, f) in enumerate(zip(wave, flux, strict=True)):
@@ -272,7 +272,7 @@ def test_shard_and_rejected_table_on_disk(tmp_path):
 
 def test_a_meter_without_an_answer_refuses_the_spectrum(tmp_path):
     class Mute(LineMeter):
-        def measure(self, wave, flux):
+        def measure(self, wave, flux, sigma=None):
             answer = super().measure(wave, flux)
             answer.rv[:] = np.nan
             return answer

@@ -20,7 +20,7 @@ NETWORK = {"channels": [2], "kernels": [7], "strides": [8], "dense": [4], "dropo
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
+def models(tmp_path_factory, products):
     """A models/ folder with untrained networks: its numbers mean nothing, its files are the genuine ones."""
     folder = tmp_path_factory.mktemp("models") / "lamost_mrs"
     folder.mkdir()
@@ -28,13 +28,14 @@ def models(tmp_path_factory):
     for name, arm in ARMS.items():
         wave = arm.wave_min * np.exp(np.arange(-300, 5500) * 4.0 / 299792.458)
         depth = sum(np.exp(-0.5 * ((wave - line) / 0.4) ** 2) for line in np.linspace(*wave[[0, -1]], 40))
-        templates[name] = (arm, Templates(wave, 1 - 0.5 * depth[None], np.array([5800.0])))
+        templates[name] = (arm, Templates(wave, 1 - 0.5 * depth[None], np.array([5800.0]), np.array([5.0])))
         torch.manual_seed(1)
         grid = {k: getattr(arm, k) for k in ("wave_min", "wave_max", "n_pixels", "resolution")}
         info = {"arm": name, "network": NETWORK, "penalty": 16.0, "seed": 1, "grid": grid, "version": "0"}
         info |= {"schema": "dioscuri/model/1", "training": {}}
         save_released(folder / f"{name}.safetensors", [(build(NETWORK, arm.n_pixels).eval(), info)])
     save_templates(folder / "templates.h5", templates, {})
+    products.evidence().save(folder / "evidence.json")
     return folder.parent
 
 
@@ -67,6 +68,7 @@ def test_a_model_of_another_arm_is_refused(models, files, tmp_path, capsys):
     wrong = tmp_path / "lamost_mrs"
     wrong.mkdir()
     (wrong / "templates.h5").write_bytes((models / "lamost_mrs" / "templates.h5").read_bytes())
+    (wrong / "evidence.json").write_bytes((models / "lamost_mrs" / "evidence.json").read_bytes())
     (wrong / "blue.safetensors").write_bytes((models / "lamost_mrs" / "red.safetensors").read_bytes())
     arguments = ["predict", "--survey", "lamost_mrs", "--arm", "blue", *files, "--models", str(tmp_path)]
     assert main(arguments) == 2
@@ -174,6 +176,7 @@ def test_verdicts_and_velocities():
     assert said[3:] == ["no second star seen", "unlike the training stars", ""]
     exposures = {"file": "f", "obsid": 1, "ra": 10.0, "dec": 2.0, "bjdmid": 2458240.02, "exposure": 7}
     exposures |= {"flags_B": flags, "snr_B": np.array([9.0] * 5 + [4.25]), "rv_obs_B": np.arange(6.0)}
+    exposures |= dict.fromkeys((*lamost_mrs.JOINT, "rv_obs_err_B", *(f"{n}_B" for n in lamost_mrs.FITTED)), 0.5)
     table = lamost_mrs._scored(
         {name: np.broadcast_to(value, 6) for name, value in exposures.items()}, "blue", percentiles, snr_min=5.0
     )

@@ -117,7 +117,7 @@ class Fixed:
 
     teff = np.array([4500.0, 7000.0])
 
-    def measure(self, wave, flux):
+    def measure(self, wave, flux, sigma=None):
         self.wave, self.flux = wave, flux
         zero = np.zeros(len(flux))
         return SimpleNamespace(rv=zero, rv_err=zero, teff=zero, ccf_max=zero, at_edge=zero > 1)

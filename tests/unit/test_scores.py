@@ -4,7 +4,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dioscuri.arms import Arm
 from dioscuri.catalogs.scores import PERCENTILES, read_scores, score_column, score_shard, write_scores
+
+RED = Arm("red", 6350.0, 6356.0, 72, 7500.0)
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def test_another_parquet_file_is_refused(tmp_path):
     import pyarrow as pa
 
     pq.write_table(pa.table({"key": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(ValueError, match="expected schema 'dioscuri/scores/2'"):
+    with pytest.raises(ValueError, match="expected schema 'dioscuri/scores/3'"):
         read_scores([tmp_path / "other.parquet"], [16])
 
 
@@ -68,7 +71,8 @@ def test_scores_do_not_depend_on_sharding(tmp_path, products):
     for number in range(3):
         out = tmp_path / f"scores{number}.parquet"
         folders = [tmp_path / "seed1", tmp_path / "seed2"]
-        score_shard(tmp_path / f"shard{number}.h5", "red", folders, out, penalties=[16], draws=4, seed=7)
+        products.write_pairs(pairs := tmp_path / f"pairs{number}.parquet", [whole, *parts][number])
+        score_shard(tmp_path / f"shard{number}.h5", RED, pairs, folders, out, penalties=[16], draws=4, seed=7)
         table = read_scores([out], [16])
         keys.append(table["key"])
         scores.append(table["pb_pct_16"])
@@ -85,4 +89,4 @@ def test_a_model_of_the_other_arm_is_refused(tmp_path, products):
     products.write_model(tmp_path / "blue", "blue")
     products.write_spectra(tmp_path / "shard.h5", products.exposures(1))
     with pytest.raises(ValueError, match="asked for the red arm"):
-        score_shard(tmp_path / "shard.h5", "red", [tmp_path / "blue"], tmp_path / "out", penalties=[16])
+        score_shard(tmp_path / "shard.h5", RED, "", [tmp_path / "blue"], tmp_path / "out", penalties=[16])

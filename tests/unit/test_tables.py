@@ -38,15 +38,19 @@ def percentiles(columns, arm):
 
 def build(products, folder, parts, name):
     """Catalogue files of observed shards that hold `parts`, in this order."""
-    shards, scores = [], {"blue": [], "red": []}
+    shards, pairs, scores = [], [], {"blue": [], "red": []}
+    products.evidence().save(folder / "evidence.json")
     for k, columns in enumerate(parts):
         shards.append(folder / f"{name}{k}.h5")
+        pairs.append(folder / f"{name}{k}_pairs.parquet")
+        products.write_pairs(pairs[-1], columns)
         products.write_spectra(shards[-1], columns)
         for arm, paths in scores.items():
             paths.append(folder / f"{name}{k}_{arm}.parquet")
             write_scores(paths[-1], columns, arm, percentiles(columns, arm))
     out = folder / f"{name}.fits", folder / f"{name}.parquet"
-    make_catalog(shards, scores, *out, penalties=PENALTIES, zero_point=ZERO, zero_point_error=ERROR, settings={"a": 1})
+    joined = (shards, scores, pairs, folder / "evidence.json")
+    make_catalog(*joined, *out, penalties=PENALTIES, zero_point=ZERO, zero_point_error=ERROR, settings={"a": 1})
     return out
 
 

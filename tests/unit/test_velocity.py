@@ -25,7 +25,7 @@ def line_spectrum(seed, wave, rv=0.0, width_kms=SIGMA_KMS, n_lines=150):
 @pytest.fixture(scope="module")
 def templates():
     wave = np.exp(np.arange(np.log(4985), np.log(5315), 2.0 / C_KMS))
-    return Templates(wave, np.stack([line_spectrum(seed, wave) for seed in range(3)]), TEFF)
+    return Templates(wave, np.stack([line_spectrum(seed, wave) for seed in range(3)]), TEFF, np.full(3, 5.0))
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,20 @@ def test_result_does_not_depend_on_company_or_order(meter):
     for name in ("rv", "rv_err", "ccf_max", "teff", "template", "at_edge"):
         np.testing.assert_array_equal(getattr(shuffled, name), getattr(together, name)[order])
     np.testing.assert_array_equal(meter.measure(BLUE.wave, flux[[37]]).rv, together.rv[[37]])
+
+
+@pytest.mark.parametrize("snr", [15, 150])
+def test_errors_from_noise_hold_for_a_star_unlike_all_templates(meter, snr):
+    rng = np.random.default_rng(6)
+    # Native pixels of 7 km/s; half of the lines are in no template, and at S/N 150 that is what the residuals are
+    # made of.
+    native = np.exp(np.arange(np.log(4990), np.log(5310), 7.0 / C_KMS))
+    star = 0.5 * (line_spectrum(0, native, 21.0) + line_spectrum(9, native, 21.0))
+    flux = star + rng.normal(0, 1 / snr, (200, len(native)))
+    found = meter.measure(native, flux, np.full_like(flux, 1 / snr))
+    pulls = (found.rv - found.rv.mean()) / found.rv_err
+    assert 0.85 < pulls.std() < 1.15  # 200 draws: ±0.05
+    assert np.std(meter.measure(native, flux).rv / meter.measure(native, flux).rv_err) < 0.6 or snr == 15
 
 
 def test_ccf_is_the_correlation_coefficient(meter, templates):
@@ -151,9 +165,9 @@ def test_refuses_templates_that_do_not_fit(templates):
     with pytest.raises(ValueError, match="span"):
         VelocityMeter(templates, Arm("red", 6350.0, 6750.0, 3509, 7500.0))
     with pytest.raises(ValueError, match="do not match"):
-        Templates(templates.wave, templates.flux[:2], templates.teff)
+        Templates(templates.wave, templates.flux[:2], templates.teff, templates.vsini)
     with pytest.raises(ValueError, match="ascend"):
-        Templates(templates.wave[::-1], templates.flux, templates.teff)
+        Templates(templates.wave[::-1], templates.flux, templates.teff, templates.vsini)
 
 
 class LineLibrary:

@@ -14,11 +14,13 @@ rule pack_spectra:
     """Pack all seeds of an arm into one small file, and the velocity templates of their library beside them."""
     input:
         models=models(penalties=[HEADLINE_PENALTY]),
+        evidence="<results>/lamost_mrs/evidence.json",
         library="<library>/variant0.h5",
         code=code("release"),
     output:
         models=expand(f"{RELEASED}/lamost_mrs/{{arm}}.safetensors", arm=mrs.arms),
         templates=f"{RELEASED}/lamost_mrs/templates.h5",
+        evidence=f"{RELEASED}/lamost_mrs/evidence.json",
     log:
         "<logs>/pack_spectra.log",
     benchmark:

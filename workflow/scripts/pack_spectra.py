@@ -15,4 +15,5 @@ with logged(snakemake.log[0]):
     folders = [Path(model).parent for model in snakemake.input.models]
     models = {arm.name: [folder for folder in folders if f"/{arm.name}/" in f"{folder}/"] for arm in arms}
     folder = Path(snakemake.output.templates).parent
-    pack_lamost_mrs(models, Path(snakemake.input.library), arms, folder, provenance(dict(snakemake.params.items())))
+    about = provenance(dict(snakemake.params.items()))
+    pack_lamost_mrs(models, Path(snakemake.input.library), snakemake.input.evidence, arms, folder, about)

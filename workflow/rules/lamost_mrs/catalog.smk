@@ -6,6 +6,8 @@ rule build_catalog:
     input:
         shards=observed("<results>/lamost_mrs/ingest/shard{shard}.h5"),
         scores=observed("<results>/lamost_mrs/{arm}/inference/shard{shard}.parquet"),
+        pairs=observed("<results>/lamost_mrs/pairs/shard{shard}.parquet"),
+        evidence=EVIDENCE,
         table=mrs.table.path or [],
         night=NIGHT,  # with a table of its stars, where none is given
         code=code("catalogs.tables"),

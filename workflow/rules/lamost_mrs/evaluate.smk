@@ -48,6 +48,35 @@ rule score_double_peak:
         "../../scripts/lamost_mrs/score_double_peak.py"
 
 
+rule calibrate_evidence:
+    """Calibrate log-odds of fits of two stars and of networks on validation mocks that take the path of observations."""
+    input:
+        models=models(penalties=[HEADLINE_PENALTY]),
+        mocks=mock_shards("validation"),
+        library="<library>/variant0.h5",
+        code=code("evaluation.mock_path"),
+    output:
+        "<results>/lamost_mrs/evidence.json",
+    log:
+        "<logs>/calibrate_evidence.log",
+    benchmark:
+        "<benchmarks>/calibrate_evidence.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        arms=arm_facts("lamost_mrs"),
+        penalty=HEADLINE_PENALTY,
+        draws=4,  # the median of the draws of all models hardly moves with more
+        n_pairs=mrs.evidence.n_pairs,
+        seed=settings.seed,
+    script:
+        "../../scripts/lamost_mrs/calibrate_evidence.py"
+
+
 rule summarise_spectra:
     """Rates per arm and Λ beside the paper's, and how well calibrated the probabilities are."""
     input:

@@ -88,6 +88,8 @@ def scoring_models(arm):
 
 # Velocities are measured with the spectra that the networks were trained on.
 TEMPLATES = released("lamost_mrs", "templates.h5") if mrs.released else "<library>/variant0.h5"
+# What fits and networks are worth was calibrated with these networks.
+EVIDENCE = released("lamost_mrs", "evidence.json") if mrs.released else "<results>/lamost_mrs/evidence.json"
 
 
 def files_seen(patterns):

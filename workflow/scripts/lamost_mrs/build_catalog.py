@@ -16,4 +16,5 @@ with logged(snakemake.log[0]):
     given = {name: settings[name] for name in ("penalties", "source_radius", "table")} | settings["zero_points"]
     output = snakemake.output
     files = {"duplicates_path": output.duplicates, "stars_path": output.stars}
-    make_catalog(snakemake.input.shards, scores, output.fits, output.parquet, **files, **given, settings=settings)
+    joined = (snakemake.input.shards, scores, snakemake.input.pairs, snakemake.input.evidence)
+    make_catalog(*joined, output.fits, output.parquet, **files, **given, settings=settings)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from dioscuri.arms import Arm
 from dioscuri.catalogs.scores import score_shard
 from dioscuri.job import logged
 
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     score_shard(
         snakemake.input.shard,
-        snakemake.wildcards.arm,
+        Arm(snakemake.wildcards.arm, **snakemake.params.grid),
+        snakemake.input.pairs,
         snakemake.input.models,
         snakemake.output[0],
         **snakemake.params.inference,

@@ -14,6 +14,8 @@ class Quality(IntFlag):
     COADD = 32  # co-added spectrum, not a single exposure
     SHORT_COVERAGE = 64  # the rest-frame grid is not fully covered; the ends are extrapolated as continuum
     VELOCITY_EDGE = 128  # the CCF peak lies at the edge of the velocity range
+    THIRD_PEAK = 256  # a third star serves beside the two of the fit: a triple, or unlike the templates
+    FIT_FRAME = 512  # p comes from the frame of the pair fit's primary, not of the best single star
     BAD_GRID = 1024  # wavelengths not on the instrument's grid: the arm is masked
     BAD_ERRORS = 2048  # errors contradict the scatter of the flux or the header's S/N: the arm is masked
     COPIED_PIXELS = 4096  # constant or copied pixels: the arm is masked

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dioscuri.catalogs.evidence import Evidence
 from dioscuri.catalogs.files import Column, fill, table_of, write_fits, write_parquet
+from dioscuri.catalogs.pairs import exposure_evidence, read_pairs
 from dioscuri.catalogs.scores import read_scores
 from dioscuri.catalogs.sources import RADIUS, duplicates, group, name_sources, write_duplicates
 from dioscuri.catalogs.stars import describe
@@ -67,7 +69,33 @@ def paper_columns(penalties: Sequence[float] = (8, 16, 32)) -> tuple[Column, ...
     return (*columns, Column("bprp0", "E", "mag", "Intrinsic color (BP - RP)_0"))
 
 
+# What the fit of two stars says of each arm (`catalogs.pairs`): name, unit, meaning.
+PAIR_FITS = (
+    ("vs", "km s-1", "heliocentric velocity of the best single star"),
+    ("vs_err", "km s-1", "its error, from noise alone"),
+    ("vsini", "km s-1", "v sin i of the best single star"),
+    ("v1", "km s-1", "heliocentric velocity of the star with more light, zero point not added"),
+    ("v1_err", "km s-1", "its error"),
+    ("v2", "km s-1", "velocity of the other star: to be believed where pair_logodds or logodds says so"),
+    ("v2_err", "km s-1", "its error"),
+    ("vsini1", "km s-1", "v sin i of star 1"),
+    ("vsini2", "km s-1", "v sin i of star 2"),
+    ("teff1", "K", "Teff of the template of star 1"),
+    ("teff2", "K", "Teff of the template of star 2"),
+    ("light_ratio", "", "line strength of star 2 over star 1"),
+    ("light_ratio_err", "", "its error, from noise alone"),
+    ("dchi2", "", "N ln(chi2 of one star / chi2 of two): not a chi2 table's"),
+    ("dchi2_third", "", "the same for a third star beside the two"),
+    ("residual", "", "rms residual of the pair over its noise"),
+    ("pair_logodds", "", "log-odds (equal priors) of two stars by the fit, calibrated on mocks"),
+)
+BOTH_ARMS = (
+    Column("logodds", "E", "", "log-odds (equal priors) SB2 : single by fits and networks of both arms"),
+    Column("p_joint", "E", "", "1 / (1 + exp(-logodds))"),
+)
 EXTRA_COLUMNS = (
+    *(Column(f"{name}_{end}", "E", unit, text) for end in SUFFIX.values() for name, unit, text in PAIR_FITS),
+    *BOTH_ARMS,
     Column("source_id", "A", "", "name of the source: LAMOST designation of its first observation"),
     Column("designation", "A", "", "LAMOST designation of this observation"),
     Column("gaia_id", "K", "", "Gaia source_id of the source where any input catalogue has it"),
@@ -109,6 +137,8 @@ STAR_COLUMNS = (
 def make_catalog(
     spectra_shards: Sequence[str | os.PathLike],
     score_files: Mapping[str, Sequence[str | os.PathLike]],
+    pair_files: Sequence[str | os.PathLike],
+    evidence_path: str | os.PathLike,
     fits_path: str | os.PathLike,
     parquet_path: str | os.PathLike,
     *,
@@ -123,7 +153,8 @@ def make_catalog(
 ) -> None:
     """Join observed shards and the score tables of each arm into the catalogue, as FITS and as Parquet.
 
-    `score_files`: arm → score tables (catalogs.scores), one per shard in the shards' order. `zero_point`,
+    `score_files`: arm → score tables (catalogs.scores), `pair_files`: fits of two stars (catalogs.pairs), one per shard
+    in the shards' order; `evidence_path`: what joins them to log-odds (catalogs.evidence). `zero_point`,
     `zero_point_error`: arm → km/s, added to rv_obs (in quadrature to its error). An exposure that several files
     hold is taken once; the others are listed in `duplicates_path` (Parquet). Rows within `source_radius`
     [arcsec] show one source (see `sources.group`). `table`: arguments of `stars.describe` for a user's table of
@@ -132,7 +163,8 @@ def make_catalog(
     """
     exposures = _concatenate([read_exposures(path) for path in spectra_shards])
     scores = {arm: read_scores(paths, penalties) for arm, paths in score_files.items()}
-    catalog, again = assemble(exposures, scores, penalties, zero_point, zero_point_error, source_radius)
+    pairs = exposure_evidence(read_pairs(pair_files), scores, penalties, Evidence.load(evidence_path))
+    catalog, again = assemble(exposures, scores, penalties, zero_point, zero_point_error, source_radius, pairs)
     described = describe(catalog, **(table or {}))
     colour = described.set_index("source_id")["bprp0"].reindex(catalog["source_id"]).to_numpy(np.float32)
     catalog["bprp0"] = np.where(np.isfinite(colour), colour, catalog["bprp0"])
@@ -158,13 +190,20 @@ def assemble(
     zero_point: Mapping[str, float],
     zero_point_error: Mapping[str, float],
     source_radius: float = RADIUS,
+    pairs: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[dict[str, np.ndarray], list[dict]]:
     """Catalogue columns, name → (S,) or (S, 5), masked where the inputs do not say; and the duplicates left out.
 
     `exposures`: columns of observed shards (N,), as ingest names them. `scores`: arm → {"key": (N,), "file": (N,),
-    <pb_pct_Λ>: (N, 5)} of the same rows in the same order, as `read_scores` gives them.
+    <pb_pct_Λ>: (N, 5)} of the same rows in the same order, as `read_scores` gives them. `pairs`: columns of
+    `exposure_evidence`, rows alike.
     """
     known = dict(exposures)
+    if pairs is not None:
+        _check_rows(known, {**pairs, "file": known["file"]}, "fits of two stars")
+        known |= {name: values for name, values in pairs.items() if not name.startswith("flags_")}
+        for name in set(pairs) & {f"flags_{end}" for end in SUFFIX.values()}:
+            known[name] = np.asarray(known[name]) | pairs[name]
     for arm, score in scores.items():
         _check_rows(known, score, arm)
         known |= {probability_column(arm, value): score[f"pb_pct_{format_number(value)}"] for value in penalties}

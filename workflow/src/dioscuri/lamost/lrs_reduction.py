@@ -65,7 +65,7 @@ def velocity_templates(library: "SpectralLibrary", width: float = lrs_frame.WIDT
     wave = np.arange(VELOCITY_ARM.wave_min - 30.0, VELOCITY_ARM.wave_max + 30.0)
     move = Kinematics(library.grid("full"), wave, library.resolution)
     flux = move(library.flux("full", labels), 5.0, 0.0, lrs_frame.RESOLUTION).double().numpy()
-    return Templates(wave, flux / smoothed(wave, flux, width=width), labels[:, 0])
+    return Templates(wave, flux / smoothed(wave, flux, width=width), labels[:, 0], np.full(len(labels), 5.0))
 
 
 def velocity_meter(templates: Templates) -> VelocityMeter:

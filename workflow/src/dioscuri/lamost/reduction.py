@@ -57,7 +57,9 @@ class Meter(Protocol):
 
     teff: np.ndarray
 
-    def measure(self, wave: Sequence[np.ndarray], flux: Sequence[np.ndarray]) -> Velocities: ...
+    def measure(
+        self, wave: Sequence[np.ndarray], flux: Sequence[np.ndarray], sigma: Sequence[np.ndarray]
+    ) -> Velocities: ...
 
 
 class RefusedSpectrum(Exception):
@@ -165,13 +167,14 @@ def measure_velocities(spectra: Sequence[Cleaned], arm: Arm, meter: Meter) -> Ve
     grid = np.linspace(low, high, n_pixels)
     flux = [np.interp(grid, s.wave, s.flux, left=np.nan, right=np.nan) for s in spectra]
     levels = continuum.fit_continuum(grid, np.stack(flux))
-    normalised = []
+    normalised, errors = [], []
     for spectrum, level in zip(spectra, levels, strict=True):
         level = np.interp(spectrum.wave, grid, level)
         usable = level > 0
         ratio = np.divide(spectrum.flux, level, out=np.full_like(level, np.nan), where=usable)
         normalised.append(np.minimum(ratio, BRIGHTEST))
-    return meter.measure([spectrum.wave for spectrum in spectra], normalised)
+        errors.append(np.divide(spectrum.sigma, level, out=np.full_like(level, np.nan), where=usable))
+    return meter.measure([spectrum.wave for spectrum in spectra], normalised, errors)
 
 
 def rest_frame(

@@ -10,19 +10,30 @@ import pandas as pd
 import dioscuri
 from dioscuri import door
 from dioscuri.flags import Quality, why_masked
-from dioscuri.paths import models_folder
+from dioscuri.paths import format_number, models_folder
 
 SUFFIXES, WHAT = door.FITS, "spectra"
 OPTIONS = ("arms", "penalty", "draws", "coadds", "models")
 PERCENTILES = ("p0", "p16", "p50", "p84", "p100")
+# Of the fit of two stars (heliocentric velocities), see catalogs.tables; p_joint and logodds are of both arms together.
+FITTED = (
+    "v1", "v1_err", "v2", "v2_err", "light_ratio", "light_ratio_err", "vsini1", "vsini2", "teff1", "teff2", "dchi2",
+    "pair_logodds",
+)  # fmt: skip
+JOINT = ("p_joint", "logodds")
 COLUMNS = (
-    "file", "obsid", "ra", "dec", "date", "bjdmid", "exposure", "arm", "snr", "rv", *PERCENTILES,
-    "verdict", "status", "flags",
+    "file", "obsid", "ra", "dec", "date", "bjdmid", "exposure", "arm", "snr", "rv", "rv_err", *PERCENTILES, *JOINT,
+    *FITTED, "verdict", "status", "flags",
 )  # fmt: skip
 # What is printed: the rest is in the table that is written.
-SHOWN = ("file", "date", "arm", "snr", "rv", "p0", "p50", "p100", "verdict", "status", "flags")
-UNITS = {"ra": "deg", "dec": "deg", "rv": "km/s", "exposure": "min", "bjdmid": "d"}
-DIGITS = {"ra": 6, "dec": 6, "bjdmid": 5, "snr": 1, "rv": 1}  # 3 for all else
+SHOWN = (
+    "file", "date", "arm", "snr", "rv", "p0", "p50", "p100", "p_joint", "v1", "v2", "light_ratio", "verdict", "status",
+    "flags",
+)  # fmt: skip
+UNITS = {"ra": "deg", "dec": "deg", "exposure": "min", "bjdmid": "d", "teff1": "K", "teff2": "K"}
+UNITS |= dict.fromkeys(("rv", "rv_err", "v1", "v1_err", "v2", "v2_err", "vsini1", "vsini2"), "km/s")
+DIGITS = {"ra": 6, "dec": 6, "bjdmid": 5, "snr": 1, "rv": 1, "rv_err": 2, "v1": 1, "v2": 1, "light_ratio": 2}  # 3 else
+DIGITS |= {"v1_err": 2, "v2_err": 2, "light_ratio_err": 3, "vsini1": 0, "vsini2": 0, "teff1": 0, "teff2": 0, "dchi2": 1}
 SUFFIX = {"blue": "B", "red": "R"}  # Table 4 of Zhang et al. 2022 names the arms so
 # What the networks have not been trained on: their probabilities mean nothing there.
 FOREIGN = Quality.WEAK_CCF | Quality.TEFF_EDGE | Quality.VELOCITY_EDGE
@@ -42,11 +53,15 @@ def predict(
     `penalty` is Λ; where no model was trained at it, the nearest one's logit is shifted by −ln Λ (exact for a
     calibrated model), and the information says so. Raises ValueError for wrong options or models.
     """
+    from dioscuri.catalogs.evidence import Evidence
+    from dioscuri.catalogs.pairs import exposure_evidence, fit_exposures
+    from dioscuri.catalogs.scores import percentiles_in_frames
     from dioscuri.lamost.ingest import Limits, ingest_files
     from dioscuri.lamost.mrs import MRS
     from dioscuri.learn.calibration import nearest_penalty
     from dioscuri.learn.spectra.inference import Ensemble
     from dioscuri.learn.spectra.models import load_released
+    from dioscuri.spectra.double_lines import DoubleLineFitter
     from dioscuri.spectra.templates import load_templates
     from dioscuri.spectra.velocity import VelocityMeter
 
@@ -56,27 +71,40 @@ def predict(
     if strange := [name for name in chosen if name not in SUFFIX]:
         raise ValueError(f"--arm: found {', '.join(strange)}; accepted: {', '.join(SUFFIX)}")
     templates = load_templates(folder / "templates.h5", chosen)
+    evidence = Evidence.load(folder / "evidence.json")
     ensembles = {name: Ensemble(load_released(folder / f"{name}.safetensors", arm=name)) for name in chosen}
     trained = {name: nearest_penalty(ensemble.penalties, penalty) for name, ensemble in ensembles.items()}
     meters = {name: VelocityMeter(template, arm) for name, (arm, template) in templates.items()}
+    fitters = {name: DoubleLineFitter(template, arm) for name, (arm, template) in templates.items()}
     limits = Limits()
     ingested = ingest_files(
         paths, MRS, [arm for arm, _ in templates.values()], meters, limits=limits, coadds=coadds, progress=True
     )
-    tables = [_refused(ingested.rejected)]
+    exposures = ingested.exposures
+    rv_obs = {name: exposures[f"rv_obs_{SUFFIX[name]}"].astype(float) for name in chosen}
+    fits = fit_exposures(fitters, ingested.arms, rv_obs, evidence)
+    scores = {}
     for name in chosen:
-        flux, sigma = ingested.arms[name]
-        percentiles = ensembles[name].percentiles(
-            flux,
-            sigma,
-            ingested.exposures["key"],
-            arm_index=list(SUFFIX).index(name),
+        found, second = percentiles_in_frames(
+            ensembles[name],
+            templates[name][0],
+            *ingested.arms[name],
+            exposures["key"],
+            rv_obs[name],
+            fits,
             n_draws=draws,
             penalties=[penalty],
             shift_from=trained[name],
             progress=True,
-        )[penalty]
-        tables.append(_scored(ingested.exposures, name, percentiles, limits.snr_min))
+        )
+        scores[name] = {f"pb_pct_{format_number(penalty)}": found[penalty], "fit_frame": second}
+    known = {**exposures, **(added := exposure_evidence(fits, scores, [penalty], evidence))}
+    for end in (SUFFIX[name] for name in chosen):
+        known[f"flags_{end}"] = exposures[f"flags_{end}"] | added[f"flags_{end}"]
+    tables = [_refused(ingested.rejected)]
+    for name in chosen:
+        percentiles = scores[name][f"pb_pct_{format_number(penalty)}"]
+        tables.append(_scored(known, name, percentiles, limits.snr_min))
     rows = [row for table in tables for row in table.to_dict("records")]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
         ["file", "exposure", "arm"], kind="stable", ignore_index=True
@@ -113,7 +141,10 @@ def _scored(exposures: Mapping[str, Any], arm: str, percentiles: np.ndarray, snr
             "arm": arm,
             "snr": snr,
             "rv": rv,
+            "rv_err": exposures[f"rv_obs_err_{column}"],
             **dict(zip(PERCENTILES, percentiles.T)),
+            **{name: exposures[name] for name in JOINT},
+            **{name: exposures[f"{name}_{column}"] for name in FITTED},
         }
     )
     low = (flags & Quality.LOW_SNR) > 0

@@ -159,6 +159,14 @@ class Inference(Settings):
     draws: Positive = Field(20, description="Monte-Carlo noise draws per spectrum")
 
 
+class Evidence(Settings):
+    """What joins fits of two stars and networks to log-odds."""
+
+    n_pairs: Positive = Field(
+        4000, description="validation pairs on which it is calibrated, sent through the path of data"
+    )
+
+
 class Ingest(Settings):
     files_per_shard: Positive = Field(description="LAMOST files per shard (one job each)")
     coadds: bool = Field(True, description="score co-added spectra too (flagged)")
@@ -229,6 +237,7 @@ class LamostMrs(Settings):
     seeds: Annotated[list[Count], Field(min_length=1)] = Field(description="initialisations, one model each")
     training: Training
     inference: Inference
+    evidence: Evidence
     ingest: Ingest
     night: Night
     catalog: MrsCatalog

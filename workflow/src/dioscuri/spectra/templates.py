@@ -13,11 +13,16 @@ from dioscuri.io import atomic, open_shard
 from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.spectra.velocity import Templates, VelocityMeter
 
-TEMPLATE_SCHEMA = "dioscuri/templates/1"
+TEMPLATE_SCHEMA = "dioscuri/templates/2"
 
 
 def velocity_meters(path: str | os.PathLike, arms: Sequence[Arm]) -> dict[str, VelocityMeter]:
     """A meter for each arm: with the templates of a released file, or those of a library, as `path` holds them."""
+    return {arm.name: VelocityMeter(templates, arm) for arm, templates in zip(arms, templates_of(path, arms))}
+
+
+def templates_of(path: str | os.PathLike, arms: Sequence[Arm]) -> list[Templates]:
+    """Templates of each of `arms`, of a released file or of a library, as `path` holds them."""
     with h5py.File(path, "r") as stream:
         released = stream.attrs.get("schema") == TEMPLATE_SCHEMA
     if released:
@@ -25,9 +30,9 @@ def velocity_meters(path: str | os.PathLike, arms: Sequence[Arm]) -> dict[str, V
         strange = [arm.name for arm in arms if stored[arm.name][0] != arm]
         if strange:
             raise ValueError(f"{path}: templates of another grid in {', '.join(strange)} (instruments in surveys.yaml)")
-        return {arm.name: VelocityMeter(stored[arm.name][1], arm) for arm in arms}
+        return [stored[arm.name][1] for arm in arms]
     library = SpectralLibrary.load(Path(path))
-    return {arm.name: VelocityMeter(Templates.from_library(library, arm), arm) for arm in arms}
+    return [Templates.from_library(library, arm) for arm in arms]
 
 
 def save_templates(
@@ -44,6 +49,7 @@ def save_templates(
             group["wave"] = template.wave
             group["flux"] = np.asarray(template.flux, np.float32)
             group["teff"] = template.teff
+            group["vsini"] = template.vsini
 
 
 def load_templates(path: str | os.PathLike, arms: Sequence[str]) -> dict[str, tuple[Arm, Templates]]:
@@ -60,6 +66,6 @@ def load_templates(path: str | os.PathLike, arms: Sequence[str]) -> dict[str, tu
             facts = {key: group.attrs[key].item() for key in ("wave_min", "wave_max", "n_pixels", "resolution")}
             found[name] = (
                 Arm(name, **facts),
-                Templates(group["wave"][:], group["flux"][:], group["teff"][:]),
+                Templates(*(group[key][:] for key in ("wave", "flux", "teff", "vsini"))),
             )
     return found

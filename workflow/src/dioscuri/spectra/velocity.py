@@ -44,17 +44,22 @@ FEWEST_PIXELS = 100  # with fewer finite pixels in the arm there is no velocity
 
 @dataclass(frozen=True)
 class Templates:
-    """Normalised template spectra at rest: `wave` (L,) vacuum Å ascending, `flux` (T, L), `teff` (T,) [K]."""
+    """Normalised template spectra at rest.
+
+    `wave` (L,) vacuum Å ascending, `flux` (T, L), `teff` (T,) [K], `vsini` (T,) [km/s].
+    """
 
     wave: np.ndarray
     flux: np.ndarray
     teff: np.ndarray
+    vsini: np.ndarray
 
     def __post_init__(self) -> None:
-        if self.flux.ndim != 2 or self.flux.shape != (len(self.teff), len(self.wave)) or not len(self.teff):
+        shape = (len(self.teff), len(self.wave))
+        if self.flux.shape != shape or len(self.vsini) != len(self.teff) or not len(self.teff):
             raise ValueError(
-                f"templates: flux {self.flux.shape}, {len(self.wave)} wavelengths and {len(self.teff)} "
-                "temperatures do not match; accepted is flux (templates, wavelengths)"
+                f"templates: flux {self.flux.shape}, {len(self.wave)} wavelengths, {len(self.teff)} temperatures and "
+                f"{len(self.vsini)} v sin i do not match; accepted is flux (templates, wavelengths)"
             )
         if not (np.all(np.diff(self.wave) > 0) and np.all(np.isfinite(self.flux))):
             raise ValueError("templates: wave must ascend and flux must be finite")
@@ -93,7 +98,9 @@ class Templates:
         flux = library.flux(arm.name, chosen)
         broadened = np.concatenate([move(flux, v, 0.0, arm.resolution).double().numpy() for v in vsini])
         normalised, _, _ = normalise(wave, broadened)
-        return cls(wave, normalised, np.tile(chosen[:, 0], len(vsini)))
+        return cls(
+            wave, normalised, np.tile(chosen[:, 0], len(vsini)), np.repeat(np.asarray(vsini, float), len(chosen))
+        )
 
 
 @dataclass(frozen=True)
@@ -144,22 +151,29 @@ class VelocityMeter:
         self._transforms = scipy.fft.rfft(self._templates, self._n_fft).astype(np.complex64)
         self._norms = self._template_norms()
 
-    def measure(self, wave: np.ndarray | Sequence[np.ndarray], flux: np.ndarray | Sequence[np.ndarray]) -> Velocities:
+    def measure(
+        self,
+        wave: np.ndarray | Sequence[np.ndarray],
+        flux: np.ndarray | Sequence[np.ndarray],
+        sigma: np.ndarray | Sequence[np.ndarray] | None = None,
+    ) -> Velocities:
         """Velocities of S spectra from the highest peak over all templates.
 
         `wave` [vacuum Å, ascending, as observed] and normalised `flux` are (L,) and (S, L), or two lists of S
         arrays, one pair per spectrum; pixels that are not finite, or outside the arm, are left out. The peak
-        is that of the parabola through the highest point and its neighbours. The error is Zucker's (2003,
-        MNRAS 342, 1291),
+        is that of the parabola through the highest point and its neighbours.
 
-            σ² = −1 / [N C″/C · C²/(1 − C²)],
+        The error is what the noise `sigma` (as `flux`; independent pixels) does to the place of the peak,
 
-        where N counts independent pixels: neighbours that share noise, as interpolated ones do, are
-        recognised by the correlation of their residuals.
+            σ² = Σ (wᵢ σᵢ M′ᵢ)² / C″²
+
+        for pixel weights w and the template M. Without `sigma` it is Zucker's (2003, MNRAS 342, 1291), σ² =
+        −1 / [N C″/C · C²/(1 − C²)], which takes the template's misfit for noise and so overstates the error of
+        good spectra; N counts independent pixels by the correlation of their residuals.
         """
         peaks = [
             self._peak(spectrum, ccf)
-            for spectra, ccfs in self._correlate(wave, flux)
+            for spectra, ccfs in self._correlate(wave, flux, sigma)
             for spectrum, ccf in zip(spectra, ccfs)
         ]
         template = np.array([peak.template for peak in peaks], np.int64)
@@ -188,9 +202,9 @@ class VelocityMeter:
         mean, square = ((sums[:, n:] - sums[:, :-n]) / n for sums in (total, squares))
         return np.sqrt(np.maximum(square - mean**2, 1e-12))[:, ::-1].astype(np.float32)
 
-    def _correlate(self, wave, flux) -> Iterator[tuple[list["_Spectrum"], np.ndarray]]:
+    def _correlate(self, wave, flux, sigma=None) -> Iterator[tuple[list["_Spectrum"], np.ndarray]]:
         """Batches of spectra and their correlations (≤ BATCH, T, V) float32."""
-        spectra = self._spectra(wave, flux)
+        spectra = self._spectra(wave, flux, sigma)
         n_velocities = len(self.velocity)
         while batch := list(islice(spectra, BATCH)):
             nodes = np.zeros((BATCH, self._n_nodes), np.float32)
@@ -202,7 +216,7 @@ class VelocityMeter:
             correlation = scipy.fft.irfft(products, self._n_fft)[:, :, n_velocities - 1 :: -1]
             yield batch, (correlation / self._norms)[: len(batch)]
 
-    def _spectra(self, wave, flux) -> Iterator["_Spectrum"]:
+    def _spectra(self, wave, flux, sigma) -> Iterator["_Spectrum"]:
         """Each spectrum's pixels in the arm, ready for correlation."""
         shared = isinstance(wave, np.ndarray) and wave.ndim == 1
         if not shared and len(wave) != len(flux):
@@ -213,7 +227,10 @@ class VelocityMeter:
             one = np.asarray(one, float)
             if one.shape != here.shape:
                 raise ValueError(f"velocity: spectrum {s} has {len(here)} wavelengths and fluxes {one.shape}")
-            yield _Spectrum.of(here, one, self._n_nodes)
+            error = np.full(one.shape, np.nan) if sigma is None else np.asarray(sigma[s], float)
+            if error.shape != one.shape:
+                raise ValueError(f"velocity: spectrum {s} has fluxes {one.shape} and errors {error.shape}")
+            yield _Spectrum.of(here, one, error, self._n_nodes)
 
     def _positions(self, wave: np.ndarray) -> np.ndarray:
         """Wavelengths in units of nodes of the arm."""
@@ -236,15 +253,18 @@ class VelocityMeter:
         bend = before - 2 * peak + after  # < 0 at a maximum
         lag = k - self._reach + 0.5 * (before - after) / bend
         height = peak - 0.125 * (before - after) ** 2 / bend
-        model = np.interp(
-            spectrum.position - lag,
-            np.arange(self._templates.shape[1]) - self._reach,
-            self._templates[template],
-        )
+        nodes = np.arange(self._templates.shape[1]) - self._reach
+        model = np.interp(spectrum.position - lag, nodes, self._templates[template])
         correlation, n_independent = spectrum.compare(model)
-        signal = correlation**2 / max(1 - correlation**2, 1e-12)
-        information = n_independent * (-bend / height) * signal
-        error = self._step / np.sqrt(information) if information > 0 else np.nan
+        if np.isfinite(spectrum.error).all():
+            slope = np.interp(spectrum.position - lag, nodes, np.gradient(self._templates[template]))
+            slope -= np.sum(spectrum.weight * slope)  # the spectrum's mean has been taken out, with its noise
+            slope /= self._norms[template, k]
+            error = self._step * np.sqrt(np.sum((spectrum.weight * spectrum.error * slope) ** 2)) / -bend
+        else:
+            signal = correlation**2 / max(1 - correlation**2, 1e-12)
+            information = n_independent * (-bend / height) * signal
+            error = self._step / np.sqrt(information) if information > 0 else np.nan
         rv = C_KMS * np.expm1(lag * self._step)
         return _Peak(rv, C_KMS * error, correlation, False, int(template))
 
@@ -261,7 +281,8 @@ class _Peak(NamedTuple):
 
 @dataclass(frozen=True)
 class _Spectrum:
-    """The pixels of a spectrum that take part: `position` [nodes], `weight` (sum 1), `flux` (mean 0, norm 1).
+    """The pixels of a spectrum that take part: `position` [nodes], `weight` (sum 1), `flux` (mean 0, norm 1) and its
+    `error` in the same unit (NaN where it is not known).
 
     None do when there are too few, or when the spectrum is flat.
     """
@@ -269,24 +290,25 @@ class _Spectrum:
     position: np.ndarray
     weight: np.ndarray
     flux: np.ndarray
+    error: np.ndarray
 
     @classmethod
-    def of(cls, position: np.ndarray, flux: np.ndarray, n_nodes: int) -> "_Spectrum":
+    def of(cls, position: np.ndarray, flux: np.ndarray, error: np.ndarray, n_nodes: int) -> "_Spectrum":
         """A pixel weighs what it covers in ln λ: then the template's norm does not depend on the sampling.
 
         Pixels beside a missing one take over its share, those beside a wide gap not more than twice their
         own.
         """
         used = np.isfinite(flux) & (position >= 0) & (position < n_nodes - 1)
-        position, flux = position[used], flux[used]
+        position, flux, error = position[used], flux[used], error[used]
         if len(flux) < FEWEST_PIXELS:
-            return cls(*np.empty((3, 0)))
+            return cls(*np.empty((4, 0)))
         weight = np.gradient(position)
         weight = np.minimum(weight, 3.0 * np.median(weight))
         weight /= weight.sum()
         flux = flux - np.sum(weight * flux)
         norm = np.sqrt(np.sum(weight * flux**2))
-        return cls(position, weight, flux / norm) if norm > 0 else cls(*np.empty((3, 0)))
+        return cls(position, weight, flux / norm, error / norm) if norm > 0 else cls(*np.empty((4, 0)))
 
     def on_nodes(self, n_nodes: int) -> np.ndarray:
         """Weighted fluxes shared between neighbouring nodes, (n_nodes,): interpolation transposed."""

@@ -1,0 +1,202 @@
+"""How much the numbers of one exposure speak for two stars: calibrated log-odds of each arm's fit, and of both arms.
+
+Logistic regressions on what the pair fit and the networks say, with coefficients that were fitted to mocks sent through
+the product's own path. Log-odds are natural and for equal shares of SB2 and single stars: add ln(prior odds).
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from dioscuri.io import write_json
+
+SCHEMA = "dioscuri/evidence/1"
+RESOLUTION_KMS = 40.0  # FWHM at R = 7500
+LARGEST_LOGIT = 8.0  # networks are not calibrated beyond
+AGREEMENT_KMS = (12.0, 40.0)  # arms of one exposure differ by 4 km/s in velocity, fits of blends by more
+ARMS = ("blue", "red")
+RIDGE = 1.0  # of the standardised coefficients
+
+Fits = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """log-odds = `intercept` + Σ `weights` (feature − `mean`) / `scale`, all (F,)."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    intercept: float
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Log-odds (S,) of features (S, F)."""
+        return self.intercept + ((features - self.mean) / self.scale) @ self.weights
+
+    @classmethod
+    def fitted(cls, features: np.ndarray, y: np.ndarray) -> "Logistic":
+        """By Newton's method with a ridge; classes `y` (S,) weigh the same whatever their numbers."""
+        y = np.asarray(y, float)
+        mean, scale = features.mean(0), np.maximum(features.std(0), 1e-6)
+        x = np.c_[(features - mean) / scale, np.ones(len(y))]
+        share = np.where(y > 0.5, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
+        penalty = np.diag(np.r_[np.full(features.shape[1], RIDGE), 0.0])
+        beta = np.zeros(x.shape[1])
+        for _ in range(30):
+            p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
+            curvature = (x * (share * p * (1 - p))[:, None]).T @ x + penalty
+            step = np.linalg.solve(curvature, x.T @ (share * (y - p)) - penalty @ beta)
+            beta += step
+            if np.abs(step).max() < 1e-8:
+                break
+        return cls(mean, scale, beta[:-1], float(beta[-1]))
+
+
+def pair_features(fits: Fits) -> np.ndarray:
+    """(S, F) features of the pair fit of one arm.
+
+    `fits` name → (S,), names as in `spectra.double_lines.DoubleLines`.
+    """
+    gain = np.log1p(np.nan_to_num(fits["dchi2"]) / 10)
+    ratio = np.log(np.clip(np.nan_to_num(fits["light_ratio"]), 0.02, 1))
+    fast1, fast2, fast = (np.log(20 + np.nan_to_num(fits[name])) for name in ("vsini1", "vsini2", "vsini"))
+    resolved = np.abs(fits["v1"] - fits["v2"]) / np.sqrt(RESOLUTION_KMS**2 + fits["vsini1"] ** 2 + fits["vsini2"] ** 2)
+    resolved = np.nan_to_num(resolved)
+    misfit = np.log(np.clip(np.nan_to_num(fits["residual"], nan=1.0), 0.5, 20))
+    return np.stack(
+        [
+            gain, ratio, np.minimum(resolved, 2), np.minimum(resolved, 6), fast1, fast2, fast, gain * ratio,
+            gain * fast2, gain * np.minimum(resolved, 2), misfit, gain * misfit,
+        ],
+        axis=1,
+    )  # fmt: skip
+
+
+def arm_features(pair_logodds: np.ndarray, logit: np.ndarray) -> np.ndarray:
+    """(S, 2): what the pair fit and the network of one arm say, clipped to where they are calibrated."""
+    return np.stack([_clipped(pair_logodds), _clipped(logit)], axis=1)
+
+
+def agreement_features(blue: Fits, red: Fits) -> np.ndarray:
+    """(S, 4): whether the two arms' fits of two stars mean the same two velocities (heliocentric, in either order)."""
+    same = np.hypot(blue["v1"] - red["v1"], blue["v2"] - red["v2"])
+    crossed = np.hypot(blue["v1"] - red["v2"], blue["v2"] - red["v1"])
+    distance = np.fmin(same, crossed)
+    gain = np.minimum(*(np.log1p(np.nan_to_num(fits["dchi2"]) / 10) for fits in (blue, red)))
+    near, nearer = (np.exp(-0.5 * (np.nan_to_num(distance, nan=1e3) / width) ** 2) for width in AGREEMENT_KMS)
+    return np.stack([near, nearer, near * gain, nearer * gain], axis=1)
+
+
+def _clipped(logit: np.ndarray) -> np.ndarray:
+    return np.clip(np.nan_to_num(logit), -LARGEST_LOGIT, LARGEST_LOGIT)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The regressions: `pair[arm]` on a fit, `single[arm]` on fit and network of one arm, `both` on two arms (or None).
+
+    `penalty`: the Λ of the networks whose logits they take.
+    """
+
+    pair: Mapping[str, Logistic]
+    single: Mapping[str, Logistic]
+    both: Logistic | None
+    penalty: float
+
+    @classmethod
+    def fitted(
+        cls, fits: Mapping[str, Fits], y: np.ndarray, logits: Mapping[str, np.ndarray], penalty: float
+    ) -> "Evidence":
+        """From mocks: arm → columns of the fits, classes `y` (S,), arm → logits (S,) of the networks' median p at Λ."""
+        pair = {arm: Logistic.fitted(pair_features(columns), y) for arm, columns in fits.items()}
+        features = {arm: arm_features(pair[arm](pair_features(fits[arm])), logits[arm]) for arm in fits}
+        single = {arm: Logistic.fitted(values, y) for arm, values in features.items()}
+        both = None
+        if set(fits) == set(ARMS):
+            agreement = agreement_features(*(fits[arm] for arm in ARMS))
+            both = Logistic.fitted(np.concatenate([*(features[arm] for arm in ARMS), agreement], axis=1), y)
+        return cls(pair, single, both, penalty)
+
+    def pair_logodds(self, arm: str, fits: Fits) -> np.ndarray:
+        """Log-odds (S,) by the pair fit of one arm alone; NaN where nothing was fitted."""
+        found = self.pair[arm](pair_features(fits))
+        return np.where(np.isfinite(fits["dchi2"]), found, np.nan)
+
+    def logodds(self, fits: Mapping[str, Fits], logits: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Log-odds (S,) by everything that is known of an exposure; NaN where no arm is.
+
+        `fits` arm → columns with `pair_logodds` among them, `logits` arm → logit of the networks' median p.
+        """
+        known = {arm: np.isfinite(fits[arm]["pair_logodds"]) & np.isfinite(logits[arm]) for arm in fits}
+        features = {arm: arm_features(fits[arm]["pair_logodds"], logits[arm]) for arm in fits}
+        found = np.full(len(next(iter(known.values()))), np.nan)
+        for arm in sorted(fits, reverse=True):  # where only one arm is known, and no joint regression: the blue one
+            found[known[arm]] = self.single[arm](features[arm][known[arm]])
+        if self.both is not None and set(fits) == set(ARMS):
+            rows = known["blue"] & known["red"]
+            agreement = agreement_features(*(fits[arm] for arm in ARMS))
+            together = np.concatenate([*(features[arm] for arm in ARMS), agreement], axis=1)
+            found[rows] = self.both(together[rows])
+        return found
+
+    def save(self, path: str | os.PathLike, provenance: Any = None) -> None:
+        """Write a JSON file."""
+        content = {
+            "schema": SCHEMA,
+            "pair": {arm: _plain(model) for arm, model in self.pair.items()},
+            "single": {arm: _plain(model) for arm, model in self.single.items()},
+            "both": None if self.both is None else _plain(self.both),
+            "penalty": self.penalty,
+            "provenance": provenance,
+        }
+        write_json(path, content)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "Evidence":
+        """Read what `save` wrote; ValueError says what is wrong with a file."""
+        try:
+            with open(path, encoding="utf-8") as stream:
+                content = json.load(stream)
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"{path}: no evidence file ({error}); `make release` and the workflow write one"
+            ) from error
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise ValueError(f"{path}: expected schema '{SCHEMA}'; make it again with `make release`")
+        both = content["both"]
+        return cls(
+            {arm: _logistic(model) for arm, model in content["pair"].items()},
+            {arm: _logistic(model) for arm, model in content["single"].items()},
+            None if both is None else _logistic(both),
+            float(content["penalty"]),
+        )
+
+    def logits(self, p: np.ndarray, penalty: float) -> np.ndarray:
+        """Logits at the regressions' own Λ of probabilities at `penalty`."""
+        return logit(p) - np.log(self.penalty / penalty)
+
+
+def logit(p: np.ndarray) -> np.ndarray:
+    """ln p / (1 − p); NaN stays."""
+    p = np.clip(np.asarray(p, float), 1e-6, 1 - 1e-6)
+    return np.log(p / (1 - p))
+
+
+def probability(logodds: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^−x)."""
+    return expit(np.asarray(logodds, float))
+
+
+def _plain(model: Logistic) -> dict[str, Any]:
+    arrays = {name: getattr(model, name).tolist() for name in ("mean", "scale", "weights")}
+    return {**arrays, "intercept": model.intercept}
+
+
+def _logistic(content: Mapping[str, Any]) -> Logistic:
+    mean, scale, weights = (np.array(content[name]) for name in ("mean", "scale", "weights"))
+    return Logistic(mean, scale, weights, content["intercept"])
