@@ -30,11 +30,12 @@ def runs(stubbed: Path, run: Callable) -> Callable:
 
 @pytest.fixture(scope="module")
 def plan_again(runs: Callable, read_plan: Callable) -> Callable[..., Counter]:
-    """Rule → jobs that a rerun with other settings would start; the summary rule `all` is left out."""
+    """Rule → jobs that a rerun with other settings would start; the rules that summarise are left out."""
 
     def planned(**settings: object) -> Counter:
         jobs = read_plan(runs("--dry-run", **settings))
-        jobs.pop("all", None)
+        for name in ("all", "summarise_run"):
+            jobs.pop(name, None)
         return jobs
 
     return planned

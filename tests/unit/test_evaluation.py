@@ -117,6 +117,7 @@ def test_a_penalty_shifts_the_logits_by_its_logarithm(summary):
     assert entry["median"] == pytest.approx(-np.log(16), abs=1e-5)
     assert entry["scatter"] < 1e-5
     assert entry["tpr_shifted"] == entry["tpr_trained"] and entry["fpr_shifted"] == entry["fpr_trained"]
+    assert entry["tpr_difference"] == 0 and 0 < shift["seed_tpr_difference"] < 0.3  # a shift leaves the ROC as it is
     assert shift["seed_scatter"] == pytest.approx(2 * np.sqrt(2), rel=0.2)  # independent seeds, σ = 2 within a class
 
 

@@ -19,6 +19,8 @@ from dioscuri.shards import MOCK_SCHEMA
 
 log = logging.getLogger(__name__)
 
+EQUAL_FPR = np.geomspace(2e-3, 0.1, 12)  # where curves of trained and of shifted penalties are held side by side
+
 SCHEMA = "dioscuri/test-scores/1"
 # What detectability is drawn against; every score table carries it, so that a figure needs no shard.
 LABELS = ("snr", "dv", "q", "teff1", "teff2", "logg1", "feh", "vsini1", "vsini2")
@@ -289,20 +291,36 @@ def _calibration(logits: Mapping[float, np.ndarray], y: np.ndarray) -> dict[str,
                 "fpr_trained": trained.fpr,
                 "tpr_shifted": shifted.tpr,
                 "fpr_shifted": shifted.fpr,
+                "tpr_difference": float(
+                    np.mean([_roc_distance(a, b, y) for a, b in zip(logits[penalty], logits[lowest])])
+                ),
             }
         )
     members = logits[lowest]
     between_seeds = _robust_scatter(members[1] - members[0]) if len(members) > 1 else None
     return {
         "reliability": curves,
-        "shift": {"from_penalty": lowest, "to": shifts, "seed_scatter": between_seeds},
+        "shift": {
+            "from_penalty": lowest,
+            "to": shifts,
+            "seed_scatter": between_seeds,
+            "seed_tpr_difference": _roc_distance(members[0], members[1], y) if len(members) > 1 else None,
+        },
         "units": {
+            "tpr_difference": "largest |difference| at equal FPR of 0.002-0.1, trained and shifted, mean of seeds",
+            "seed_tpr_difference": "the same between two seeds of one penalty",
             "expected": "logit",
             "median": "logit",
             "scatter": "logit (1.48 MAD)",
             "seed_scatter": "logit (1.48 MAD)",
         },
     }
+
+
+def _roc_distance(one: np.ndarray, other: np.ndarray, y: np.ndarray) -> float:
+    """Largest difference of TPR (0–1) between two statistics (S,) at equal false positive rates of EQUAL_FPR."""
+    rates = [[metrics.tpr_at_fpr(values, y, fpr) for fpr in EQUAL_FPR] for values in (one, other)]
+    return float(np.abs(np.subtract(*rates)).max())
 
 
 def _robust_scatter(values: np.ndarray) -> float:
