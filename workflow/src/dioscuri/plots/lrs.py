@@ -1,5 +1,6 @@
 """Figures of the LAMOST LRS line."""
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -155,3 +156,24 @@ def calibration(out: str | PathLike, calibration: str, *, settings: Any = None) 
             axes.set(xlabel="wavelength [Å]", ylabel="real − library", ylim=(-0.15, 0.15))
             axes.set_title(f"{one.release}: {one.n_stars} stars, {one.teff[0]:.0f} to {one.teff[1]:.0f} K")
             axes.legend(ncols=4, loc="lower right")
+
+
+def real_beside_libraries(
+    out: style.File,
+    wave: np.ndarray,
+    stars: Mapping[str, tuple[np.ndarray, Mapping[str, np.ndarray]]],
+    settings: Any = None,
+) -> None:
+    """Real spectra beside the best of each library: a row per star, name → (flux (L,), library → flux (L,))."""
+    colours = (style.BINARY, style.ACCENT)
+    with style.figure(out, style.PAGE, 0.6 + 1.3 * len(stars), settings) as drawing:
+        panels = drawing.subplots(len(stars), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (name, (real, models)) in zip(panels, stars.items()):
+            axes.plot(wave, real, color=style.SINGLE, lw=0.6, label="LAMOST")
+            for colour, (library, model) in zip(colours, models.items()):
+                axes.plot(wave, model, color=colour, lw=0.5, alpha=0.8, label=library)
+            axes.set_title(name)
+            axes.set_ylim(0, 1.6)
+            axes.set_ylabel("flux / smoothed")
+        panels[-1].set_xlabel("vacuum wavelength at rest [Å]")
+        panels[0].legend(ncols=3, loc="lower right")

@@ -199,8 +199,8 @@ SOLAR_RATIO = _solar_ratio()
 # solar ratio; set by the TiO and MgH of LAMOST K and M dwarfs, whose subclasses give their temperatures), scaled so
 # that the bolometric correction in G follows Andrae et al. (2018), and an opacity that molecules add to the mean.
 _COOL_TEFF = np.array([3500.0, 3900.0, 4400.0, 4700.0, 5200.0])
-_COOL_FLATNESS = np.array([0.70, 0.70, 0.80, 0.875, 1.0])
-_COOL_SCALE = np.array([0.980, 0.958, 0.966, 0.982, 1.0])
+_COOL_FLATNESS = np.array([0.68, 0.56, 0.65, 0.80, 1.0])
+_COOL_SCALE = np.array([0.980, 0.948, 0.956, 0.977, 1.0])
 BLANKETING = 1.0
 
 
