@@ -6,17 +6,11 @@ def flat(files):
     return [files] if isinstance(files, str) else [name for part in files for name in flat(part)]
 
 
-def scored_by_released(survey):
-    """Whether released models score a survey's observations, so that there is no training to check."""
-    return getattr(getattr(settings, survey), "released", False)
-
-
 rule summarise_run:
     """What every survey found, which checks failed and why, and minutes: the first page of the report."""
     input:
-        # Judging comes after: a run that fails its checks has its page, too.
-        [path for path in flat(surveys_of("all")) if not path.endswith(".judged")],
-        [f"<results>/{survey}/checks.json" for survey in settings.surveys if not scored_by_released(survey)],
+        # Not judged yet: a run that fails its checks has its page, too.
+        [path.replace("checks.judged", "checks.json") for path in flat(surveys_of("all"))],
         code=code("evaluation.summary"),
     output:
         report(
