@@ -194,15 +194,6 @@ def test_linear_stretch_of_velocities():
             Stretch(**wrong)
 
 
-def test_stretches_of_a_catalogue():
-    rng = np.random.default_rng(0)
-    images = np.stack([10 ** rng.normal(9, 0.5, (200, 8, 8)), rng.normal(0, 1, (200, 8, 8))], axis=1)
-    log, linear = features.stretches_of(images, ("continuum_1300um", "moment1_cold"), decades=3)
-    assert (log.kind, log.decades, linear.kind) == ("log", 3, "linear")
-    assert log.ceiling == pytest.approx(np.quantile(images[:, 0].max((1, 2)), 0.999))
-    assert linear.ceiling == pytest.approx(2.576, abs=0.1)  # 99 % of normal velocities
-
-
 def test_features_do_not_depend_on_the_batch():
     rng = np.random.default_rng(0)
     images = 10 ** rng.normal(9, 1, (features.BATCH + 3, 32, 32)).astype(np.float32)

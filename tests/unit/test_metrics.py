@@ -66,16 +66,6 @@ def test_tpr_at_fpr_never_exceeds_the_rate() -> None:
     assert metrics.tpr_at_fpr(p, y, 1.0) == 1.0
 
 
-def test_binned_recall() -> None:
-    result = metrics.binned_recall(
-        p=[0.9, 0.1, 0.9, 0.9, 0.2], x=[10.0, 15.0, 50.0, 100.0, 100.0], edges=[0.0, 20.0, 40.0, 100.0]
-    )
-    np.testing.assert_array_equal(result.total, [2, 0, 3])
-    np.testing.assert_array_equal(result.found, [1, 0, 2])
-    np.testing.assert_allclose(result.recall, [0.5, np.nan, 2 / 3])
-    assert ((result.low < result.recall) & (result.recall < result.high))[[0, 2]].all()
-
-
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="1 of 2 probabilities are not finite"):
         metrics.rates([0.1, np.nan], [0, 1])

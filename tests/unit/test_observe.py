@@ -251,17 +251,3 @@ def test_round_beam_against_scipy():
 def test_no_beam_changes_nothing():
     image = np.random.default_rng(0).uniform(size=(5, 5))
     np.testing.assert_array_equal(convolve(image, (0, 0, 0), 1.0), image)
-
-
-def test_noise_has_the_rms_asked_for_and_the_correlation_of_the_beam():
-    rng = np.random.default_rng(8)
-    noise = observe.add_noise(np.zeros((400, 400)), 0.3, (12.0, 12.0, 0.0), 2.0, rng)
-    assert noise.std() == pytest.approx(0.3, rel=0.03)
-    # Noise behind a Gaussian of width σ is correlated as exp(−d²/4σ²): at d = 3 pixels and FWHM = 6 pixels.
-    correlation = np.mean(noise[:, 3:] * noise[:, :-3]) / noise.var()
-    assert correlation == pytest.approx(np.exp(-9 / 4 / (6 / observe.GAUSSIAN) ** 2), abs=0.03)
-
-
-def test_beam_solid_angle():
-    wanted = (0.25 * units.arcsec) ** 2 * np.pi / (4 * np.log(2))
-    assert observe.beam_solid_angle((75.0, 75.0, 0.0), 300.0) == pytest.approx(wanted.to_value("sr"))

@@ -176,9 +176,3 @@ def iterate_images(
         for first in range(0, len(names), batch):
             rows = slice(first, first + batch)
             yield names[rows], read_images(path, channel, rows)
-
-
-def read_profiles(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Everything in a shard with more than one value per image: radial profiles [AU km/s, km/s], SEDs; may be empty."""
-    with io.open_shard(path, SCHEMA) as stream:
-        return {name: dataset[:] for name, dataset in stream.get("profiles", {}).items()}

@@ -86,17 +86,6 @@ def measure(
     return out
 
 
-def stretches_of(images: np.ndarray, channels: Sequence[str], decades: float = 4.0) -> list[Stretch]:
-    """A stretch for each channel (N, C, H, W): linear for moment-1 maps (named moment1…), log for the rest."""
-    out = []
-    for c, name in enumerate(channels):
-        if name.startswith("moment1"):
-            out.append(Stretch("linear", float(np.nanquantile(np.abs(images[:, c]), 0.99))))
-        else:
-            out.append(Stretch("log", ceiling_of(images[:, c]), decades))
-    return out
-
-
 @dataclass(frozen=True)
 class FeatureTable:
     """Features (N, F) float32 of the images `image_id` (N,), and what made them (network, stretches, channels)."""

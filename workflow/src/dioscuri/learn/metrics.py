@@ -99,29 +99,6 @@ def tpr_at_fpr(p: np.ndarray, y: np.ndarray, fpr: float) -> float:
     return float(true_rate[false_rate <= fpr].max())
 
 
-@dataclass(frozen=True)
-class BinnedRecall:
-    """Recall in bins: `found` of `total` objects per bin, all (K,); the rate is NaN in an empty bin."""
-
-    edges: np.ndarray
-    found: np.ndarray
-    total: np.ndarray
-    recall: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-def binned_recall(
-    p: np.ndarray, x: np.ndarray, edges: np.ndarray, threshold: float = 0.5, method: str = "wilson"
-) -> BinnedRecall:
-    """The share of objects with p > threshold in bins of `x` (N,); the last bin includes its upper edge."""
-    p, x, edges = np.asarray(p, float), np.asarray(x, float), np.asarray(edges, float)
-    total, _ = np.histogram(x, edges)
-    found, _ = np.histogram(x[p > threshold], edges)
-    recall = np.divide(found, total, out=np.full(len(total), np.nan), where=total > 0)
-    return BinnedRecall(edges, found, total, recall, *binomial_interval(found, total, method=method))
-
-
 def _checked(p: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     p, y = np.asarray(p, float), np.asarray(y)
     if p.shape != y.shape or p.ndim != 1:

@@ -309,20 +309,3 @@ def convolve(image: np.ndarray, beam_au: Sequence[float], pixel_au: float) -> np
     transfer = np.exp(-2 * np.pi**2 * power / (GAUSSIAN * pixel_au) ** 2)
     smooth = scipy.fft.irfft2(scipy.fft.rfft2(padded) * transfer, padded.shape[-2:])
     return smooth[..., pad : pad + height, pad : pad + width]
-
-
-def add_noise(
-    image: np.ndarray, sigma: float, beam_au: Sequence[float], pixel_au: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Add Gaussian noise of rms `sigma` [unit of the image], correlated over the beam as an interferometer's is."""
-    noise = convolve(rng.standard_normal(image.shape), beam_au, pixel_au)
-    major, minor, _ = beam_au
-    # rms of white noise behind a Gaussian: 1/√(4π σ_major σ_minor) in pixels.
-    shrink = np.sqrt(4 * np.pi * major * minor) / (GAUSSIAN * pixel_au) if major > 0 else 1.0
-    return image + sigma * max(shrink, 1.0) * noise
-
-
-def beam_solid_angle(beam_au: Sequence[float], distance_pc: float) -> float:
-    """Solid angle [sr] of a Gaussian beam (major, minor, …) [AU] at `distance_pc`: Jy/sr × this = Jy/beam."""
-    arcsec = np.radians(1 / 3600)
-    return float(np.pi / (4 * np.log(2)) * beam_au[0] * beam_au[1] * (arcsec / distance_pc) ** 2)
