@@ -319,8 +319,8 @@ def _calibration(logits: Mapping[float, np.ndarray], y: np.ndarray) -> dict[str,
 
 def _roc_distance(one: np.ndarray, other: np.ndarray, y: np.ndarray) -> float:
     """Largest difference of TPR (0–1) between two statistics (S,) at equal false positive rates of EQUAL_FPR."""
-    rates = [[metrics.tpr_at_fpr(values, y, fpr) for fpr in EQUAL_FPR] for values in (one, other)]
-    return float(np.abs(np.subtract(*rates)).max())
+    first, second = (np.array([metrics.tpr_at_fpr(values, y, fpr) for fpr in EQUAL_FPR]) for values in (one, other))
+    return float(np.abs(first - second).max())
 
 
 def _robust_scatter(values: np.ndarray) -> float:
