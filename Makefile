@@ -5,6 +5,7 @@
 #   make release        train the released models again (about an hour on 2 loaded cores); writes models/
 #   make slurm-profile  once on a cluster; then: snakemake --profile slurm lamost_mrs
 #   make slurm-test     a real one-node SLURM on this machine (root, apt: slurm-wlm munge)
+#   make docs           pages of the package and of the rules from their docstrings, in docs/build
 #   make lint           ruff, mypy, snakefmt, snakemake --lint
 
 SHELL := /bin/bash
@@ -18,10 +19,10 @@ QUIETLY := python workflow/quietly.py
 TIMES := .pytest_cache/times
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test bench release lint slurm-test slurm-profile
+.PHONY: help demo test docs bench release lint slurm-test slurm-profile
 
 help:
-	@sed -n '2,8s/^# *//p' Makefile
+	@sed -n '2,9s/^# *//p' Makefile
 
 # A looser request than torch==… may fetch another torch with gigabytes of CUDA libraries.
 $(READY): pyproject.toml $(CONSTRAINTS)
@@ -49,6 +50,9 @@ bench: $(READY)
 
 release: $(READY)
 	snakemake --configfile config/release.yaml --profile profiles/local --cores $(CORES) release
+
+docs: $(READY)
+	python docs/build.py
 
 lint: $(READY)
 	ruff check .
