@@ -29,7 +29,7 @@ ROOMS = {
     "cluster": LEAVES | {"stars", "psf", "stamps", "learn", "catalogs"},
     "analogues": LEAVES | {"learn"},
     "catalogs": LEAVES | {"stars", "spectra", "learn"},
-    "evaluation": LEAVES | {"libraries", "spectra", "learn", "catalogs"},
+    "evaluation": LEAVES | {"stars", "libraries", "spectra", "learn", "catalogs"},
 }
 ROOMS["plots"] = LEAVES | set(ROOMS) - {"plots"}
 DOORS = {"cli", "predict", "release"}  # what users call: these may use every room

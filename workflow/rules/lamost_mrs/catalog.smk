@@ -60,6 +60,7 @@ rule select_candidates:
         penalty=HEADLINE_PENALTY,
         npixbad_max=mrs.catalog.npixbad_max,
         bprp0_max=mrs.catalog.bprp0_max,
+        sb2_prior=mrs.catalog.sb2_prior,
     script:
         "../../scripts/lamost_mrs/select_candidates.py"
 

@@ -9,7 +9,7 @@ import numpy as np
 from astropy.table import Table
 
 from dioscuri.catalogs.files import NULL, Column, read_catalog, table_of, write_fits
-from dioscuri.catalogs.published_mrs import CANDIDATES
+from dioscuri.catalogs.published_mrs import CANDIDATES, PAPER_STATISTICS
 from dioscuri.catalogs.tables import SUFFIX, catalog_columns, probability_column
 from dioscuri.flags import Quality
 from dioscuri.io import write_json
@@ -27,6 +27,7 @@ SOURCE_COLUMNS = (
     Column("dec", "D", "deg", "Declination (J2000)"),
     Column("n_exposures", "J", "", "single exposures in the catalogue"),
     Column("n_flagged", "J", "", "single exposures that are candidates"),
+    Column("n_joint", "J", "", "single exposures that are candidates by the joint rule"),
     Column("n_coadds_flagged", "J", "", "co-added spectra that are candidates"),
     Column("p0_max_B", "E", "", "highest p0 of the blue arm"),
     Column("p0_max_R", "E", "", "highest p0 of the red arm"),
@@ -46,26 +47,35 @@ def select_candidates(
     penalty: float = 16,
     npixbad_max: int = 100,
     bprp0_max: float | None = 2.5,
+    sb2_prior: float = 0.02,
     settings: Any = None,
 ) -> None:
-    """Write the SB2 candidates: extensions CANDIDATES (rows of the catalogue) and SOURCES (a row each).
+    """Write the SB2 candidates: extensions CANDIDATES and JOINT (rows of the catalogue) and SOURCES (a row each).
 
-    A spectrum is a candidate if, in every arm of `arms`, p0 at `penalty` exceeds 0.5 and npixbad is below
-    `npixbad_max`, and (BP − RP)0 is below `bprp0_max` [mag] where it is known (None: no cut). Our own cuts, after
-    the paper's: the velocity of no arm of `arms` is a guess (Quality.WEAK_CCF, VELOCITY_EDGE), and not all arms
-    have the library's coolest or hottest template (TEFF_EDGE): such a star may lie beyond what models know.
-    `counts_json`: what survives each cut, beside the paper's counts.
+    By the paper's rule, CANDIDATES, a spectrum is one if, in every arm of `arms`, p0 at `penalty` exceeds 0.5 and
+    npixbad is below `npixbad_max`, and (BP − RP)0 is below `bprp0_max` [mag] where it is known (None: no cut). Our own
+    cuts, after the paper's: the velocity of no arm of `arms` is a guess (Quality.WEAK_CCF, VELOCITY_EDGE), and not all
+    arms have the library's coolest or hottest template (TEFF_EDGE): such a star may lie beyond what models know.
+    By the joint rule, JOINT, it is one if `logodds` of all fits and networks together, with the prior odds of
+    `sb2_prior`, make it likelier than not, and the arms that were scored pass the same cuts.
+    SOURCES has the stars of either rule. `counts_json`: what survives each cut, beside the paper's counts, and the
+    share and the number of observations of candidate stars.
     """
     catalog = read_catalog(catalog_path)
     chosen, counts = cut(catalog, arms, penalty, npixbad_max, bprp0_max)
-    sources = summarise_sources(catalog, chosen, penalty)
-    candidates = {name: _plain(catalog[name][chosen]) for name in catalog.colnames}
+    joint, joint_counts = cut_joint(catalog, sb2_prior, npixbad_max, bprp0_max)
+    sources = summarise_sources(catalog, chosen, penalty, joint)
     columns = catalog_columns(_penalties(catalog))
-    tables = {"CANDIDATES": table_of(columns, candidates), "SOURCES": table_of(SOURCE_COLUMNS, sources)}
+    tables = {
+        name: table_of(columns, {column: _plain(catalog[column][rows]) for column in catalog.colnames})
+        for name, rows in (("CANDIDATES", chosen), ("JOINT", joint))
+    }
+    tables["SOURCES"] = table_of(SOURCE_COLUMNS, sources)
     remarks = [f"{row['spectra']} spectra of {row['sources']} sources: {row['description']}" for row in counts]
     write_fits(candidates_fits, tables, settings, remarks)
-    write_json(counts_json, {"cuts": counts, "provenance": provenance(settings)})
-    for row in counts:
+    content = {"cuts": counts, "joint": joint_counts, "sources": _statistics(catalog, sources)}
+    write_json(counts_json, {**content, "provenance": provenance(settings)})
+    for row in counts + joint_counts:
         log.info("%7d spectra %7d sources  %s", row["spectra"], row["sources"], row["description"])
 
 
@@ -112,12 +122,57 @@ def cut(
     return kept, counts
 
 
-def summarise_sources(catalog: Table, chosen: np.ndarray, penalty: float = 16) -> dict[str, np.ndarray]:
-    """One row per source with a chosen spectrum, columns SOURCE_COLUMNS, by falling number of candidates."""
+def cut_joint(
+    catalog: Table, sb2_prior: float, npixbad_max: int, bprp0_max: float | None
+) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """Which rows the joint rule takes (S,) bool, and the counts after each cut; an arm may be missing."""
+    scored = {end: np.asarray(catalog[f"specflag_{end}"], bool) for end in SUFFIX.values()}
+    logodds = np.asarray(catalog["logodds"], float)
+    kept = (scored["B"] | scored["R"]) & np.isfinite(logodds)
+    counts = [_count(catalog, kept, "joint: scored", "with log-odds of any arm")]
+    kept &= logodds + np.log(sb2_prior / (1 - sb2_prior)) > 0
+    counts.append(_count(catalog, kept, "joint: probability", f"P(SB2) > 0.5 for {sb2_prior:g} of SB2s"))
+    beyond = np.ones(len(catalog), bool)
+    for end, used in scored.items():
+        flags = np.asarray(catalog[f"flags_{end}"], int)
+        bad = np.ma.filled(catalog[f"npixbad_{end}"], npixbad_max) >= npixbad_max
+        kept &= ~used | ~(bad | ((flags & GUESSED_VELOCITY) > 0))
+        beyond &= ~used | ((flags & Quality.TEFF_EDGE) > 0)
+    kept &= ~beyond
+    counts.append(_count(catalog, kept, "joint: quality", "pixels, velocities and templates as above"))
+    if bprp0_max is not None:
+        kept &= ~(np.asarray(catalog["bprp0"], float) >= bprp0_max)
+        counts.append(_count(catalog, kept, "joint: colour", f"(BP-RP)0 < {bprp0_max:g} mag where known"))
+    return kept, counts
+
+
+def _statistics(catalog: Table, sources: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The numbers of §4.5: share of SB2 stars, medians of the numbers of observations, stars with six or more."""
+    total = len(set(np.asarray(catalog["source_id"]).tolist()))
+    found: dict[str, Any] = {}
+    for rule, column in (("paper", "n_flagged"), ("joint", "n_joint")):
+        rows = sources[column] > 0
+        seen, flagged = sources["n_exposures"][rows], sources[column][rows]
+        found[rule] = {
+            "sources": int(rows.sum()),
+            "f_sb2": float(rows.sum() / total) if total else None,
+            "median_n_obs": float(np.median(seen)) if rows.any() else None,
+            "median_n_candidates": float(np.median(flagged)) if rows.any() else None,
+            "six_or_more": int((seen >= 6).sum()),
+        }
+    found["paper's"] = PAPER_STATISTICS
+    return found
+
+
+def summarise_sources(
+    catalog: Table, chosen: np.ndarray, penalty: float = 16, joint: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """One row per source with a spectrum that either rule takes, SOURCE_COLUMNS, by falling number of candidates."""
+    joint = np.zeros(len(catalog), bool) if joint is None else joint
     source = np.asarray(catalog["source_id"]).astype(str)
     coadd = (np.asarray(catalog["flags_B"]) | np.asarray(catalog["flags_R"])) & Quality.COADD > 0
     names, first, index = np.unique(source, return_index=True, return_inverse=True)
-    wanted = np.bincount(index, chosen, len(names)) > 0
+    wanted = np.bincount(index, chosen | joint, len(names)) > 0
 
     def count(rows: np.ndarray) -> np.ndarray:
         return np.bincount(index[rows], minlength=len(names)).astype(np.int32)
@@ -136,6 +191,7 @@ def summarise_sources(catalog: Table, chosen: np.ndarray, penalty: float = 16) -
         "dec": np.asarray(catalog["dec"], float)[first],
         "n_exposures": count(~coadd),
         "n_flagged": count(chosen & ~coadd),
+        "n_joint": count(joint & ~coadd),
         "n_coadds_flagged": count(chosen & coadd),
     }
     for arm, end in SUFFIX.items():
@@ -144,7 +200,7 @@ def summarise_sources(catalog: Table, chosen: np.ndarray, penalty: float = 16) -
         table[f"p0_max_{end}"] = extreme(np.asarray(catalog[probability_column(arm, penalty)], float)[:, 0], every)
         table[f"rv_range_{end}"] = extreme(velocity, single) + extreme(-velocity, single)
         table[f"snr_max_{end}"] = extreme(np.asarray(catalog[f"snr_{end}"], float), every)
-    order = np.lexsort((names, -table["n_flagged"]))
+    order = np.lexsort((names, -table["n_joint"], -table["n_flagged"]))
     order = order[wanted[order]]
     return {column.name: table[column.name][order] for column in SOURCE_COLUMNS}
 

@@ -10,6 +10,7 @@ from dioscuri.catalogs.orbits import Epochs
 from dioscuri.flags import Quality
 
 ARM_ERROR = 1.5  # km/s by which velocities of the two arms differ beyond their errors
+NIGHT_ERROR = 2.0  # km/s by which the zero points of nights differ: exposures of one share it
 LEAST_SEPARATION = 30.0  # km/s; closer pairs of velocities are one blend at R = 7500
 GUESSED = Quality.WEAK_CCF | Quality.VELOCITY_EDGE
 
@@ -42,6 +43,10 @@ def sources(catalog: Mapping[str, np.ndarray]) -> Iterator[Source]:
         one = {key: values[at] for key, values in pair.items()}
         resolved = (one["logodds"] > 0) & (np.abs(one["v1"] - one["v2"]) > LEAST_SEPARATION)
         light = float(np.median(one["light"][resolved])) if resolved.any() else 0.0
+        night = np.asarray(catalog["bjdmid"], float)[at].round()
+        shared = NIGHT_ERROR * np.sqrt((night[:, None] == night).sum(axis=1))  # so that their mean keeps it
+        for name in ("v1_err", "v2_err", "vs_err"):
+            one[name] = np.hypot(one[name], shared)
         epochs = Epochs(
             bjd=np.asarray(catalog["bjdmid"], float)[at],
             v1=np.where(resolved, one["v1"], np.nan),

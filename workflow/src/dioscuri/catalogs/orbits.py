@@ -113,12 +113,15 @@ def fit_orbit(
 def _rows(epochs: Epochs) -> np.ndarray:
     """Data rows (R, 5): date, value, error, kind (PRIMARY …), light ratio."""
     rows = []
+    nights = epochs.bjd.round()
     for i in range(len(epochs.bjd)):
+        # What makes a blend lie is the same for all exposures of a night.
+        blend_error = BLEND_ERROR * np.sqrt((nights == nights[i]).sum())
         if epochs.resolved[i]:
             rows.append((epochs.bjd[i], epochs.v1[i], epochs.err1[i], PRIMARY, 0.0))
             rows.append((epochs.bjd[i], epochs.v2[i], epochs.err2[i], SECONDARY, 0.0))
         elif np.isfinite(epochs.vs[i]):
-            error = np.hypot(epochs.errs[i], BLEND_ERROR) if epochs.light > 0 else epochs.errs[i]
+            error = np.hypot(epochs.errs[i], blend_error) if epochs.light > 0 else epochs.errs[i]
             rows.append((epochs.bjd[i], epochs.vs[i], error, BLEND, epochs.light))
             if epochs.light > 0:
                 rows.append((epochs.bjd[i], 0.0, UNRESOLVED, NO_SEPARATION, 0.0))

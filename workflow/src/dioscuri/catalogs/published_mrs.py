@@ -40,6 +40,14 @@ TABLE_3: dict[str, dict[float, PublishedRates]] = {
 
 # §4.5: cut → (spectra, sources) of LAMOST MRS DR8 that survive it.
 CANDIDATES = {"probability and bad pixels": (8367, 2314), "colour": (8003, 2198)}
+# §4.5: stars, their share ("less than 1%"), median numbers of all and of candidate observations, six or more.
+PAPER_STATISTICS = {
+    "sources": 2198,
+    "f_sb2": 0.01,
+    "median_n_obs": 6,
+    "median_n_candidates": 3,
+    "six_or_more": 1189,
+}
 
 
 def table_3(arm: str, penalty: float) -> PublishedRates | None:

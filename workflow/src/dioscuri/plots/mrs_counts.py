@@ -52,6 +52,7 @@ def known_binaries(
 def observations(out: File, candidates: File, settings: Any = None) -> None:
     """Fig. 13: how often the candidate stars were observed (black), and how often as an SB2 (blue)."""
     sources = read_catalog(candidates, "SOURCES")
+    sources = sources[np.asarray(sources["n_flagged"]) > 0]
     with figure(out, 5.0, 3.6, settings) as drawing:
         axes = drawing.subplots()
         if not len(sources):

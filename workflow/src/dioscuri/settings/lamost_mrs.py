@@ -205,10 +205,29 @@ class StarTable(TableFile):
     )
 
 
+class ClassPrior(Settings):
+    """Shares of stars before anything is known of them."""
+
+    single: PositiveFloat = Field(0.86, description="no change of velocity, one set of lines")
+    sb1: PositiveFloat = Field(0.12, description="velocity changes, one set of lines")
+    sb2: PositiveFloat = Field(0.02, description="two sets of lines at some epochs")
+
+    @model_validator(mode="after")
+    def _add_up(self) -> "ClassPrior":
+        total = self.single + self.sb1 + self.sb2
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the shares add up to {total:g}; accepted: 1")
+        return self
+
+
 class MrsCatalog(Settings):
     source_radius: PositiveFloat = Field(2.0, description="arcsec; rows closer than this show one source")
     npixbad_max: Positive = Field(100, description="candidates: bad pixels below this in both arms")
     bprp0_max: float | None = Field(2.5, description="mag; candidates: (BP−RP)0 below this where known; null: no cut")
+    sb2_prior: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.02, description="share of spectra that show two stars: prior odds of the joint rule"
+    )
+    class_prior: ClassPrior = Field(default_factory=ClassPrior, description="prior of the class of a star")
     zero_point: dict[ArmName, float] = Field(
         default_factory=lambda: dict.fromkeys(get_args(ArmName), 0.0), description="km/s added to rv_obs to give rv_abs"
     )
