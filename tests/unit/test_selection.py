@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dioscuri.catalogs.candidates import cut, select_candidates, summarise_sources
+from dioscuri.catalogs.candidates import cut, cut_joint, select_candidates, summarise_sources
 from dioscuri.catalogs.files import read_catalog, table_of, write_parquet
 from dioscuri.catalogs.tables import assemble, catalog_columns
 from dioscuri.flags import Quality
@@ -66,6 +66,21 @@ def test_a_star_at_the_edge_of_the_library_in_every_arm_is_no_candidate(catalog_
     chosen, counts = cut(catalog, ARMS, 16, 100, 2.5)
     assert np.flatnonzero(before & ~chosen).tolist() == [first]
     assert (counts[-1]["cut"], counts[-1]["spectra"]) == ("temperature", 7)
+
+
+def test_the_joint_rule_weighs_odds_by_the_prior_and_takes_one_arm(catalog_path):
+    """Odds of e⁴ beat a prior of 2 % (49 to 1 against), odds of e³ do not."""
+    catalog = read_catalog(catalog_path)
+    catalog["logodds"] = 3.0
+    assert cut_joint(catalog, 0.02, 100, 2.5)[0].sum() == 0
+    catalog["logodds"][8:12] = 4.0
+    catalog["specflag_R"][8] = False
+    catalog["npixbad_B"][9] = 100
+    catalog["flags_B"][10] |= Quality.WEAK_CCF
+    chosen, counts = cut_joint(catalog, 0.02, 100, 2.5)
+    assert np.flatnonzero(chosen).tolist() == [8, 11]
+    assert [row["spectra"] for row in counts][1:] == [4, 2, 2]
+    assert cut_joint(catalog, 0.05, 100, 2.5)[0].sum() > 2
 
 
 def test_without_colour_cut_or_with_one_arm(catalog_path):

@@ -15,14 +15,14 @@ import numpy as np
 GAMMA_PRIOR, K_PRIOR = 100.0, 100.0
 ECC_NODES = np.array([0.0, 0.1, 0.2, 0.35, 0.5, 0.7])
 ECC_BETA = (0.867, 3.03)  # of the Beta prior (Kipping 2013, MNRAS 434, L51)
-PHASES = 16  # of the search, for e > 0; for e = 0 the phase is linear
-OVERSAMPLING = 6  # frequencies per 1/baseline
+PHASES = 12  # of the search, for e > 0; for e = 0 the phase is linear
+OVERSAMPLING = 5  # frequencies per 1/baseline
 # A blend of two stars moves like their light-weighted mean, to this [km/s]; unresolved means |Δv| of about this.
 BLEND_ERROR, UNRESOLVED = 5.0, 30.0
 CONJUNCTION_ERROR = 5.0  # km/s, of no separation at an eclipse: an eccentric orbit's is not quite zero
 PRIMARY, SECONDARY, BLEND, NO_SEPARATION = 0, 1, 2, 3  # kinds of data rows
 GRID_ERROR = 8.0  # km/s
-N_STARTS, N_WALKERS, N_STEPS, N_MODES = 4000, 32, 300, 6
+N_STARTS, N_WALKERS, N_STEPS, N_MODES = 2000, 32, 240, 5
 ALIAS_SHARE = 0.01  # of the evidence, from which another period is listed
 
 
