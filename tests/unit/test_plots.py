@@ -5,6 +5,8 @@ import sys
 from dataclasses import asdict
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from matplotlib.image import imread
@@ -174,14 +176,17 @@ def test_learning_curves(tmp_path, products, drawn):
 
 
 def test_twin_binaries(tmp_path, drawn):
-    dv = np.arange(0, 201, 10.0)
-    curves = [
-        mrs_models.TwinCurve(name, arm, snr, dv, *(np.clip(dv / 100 + step, 0, 1) for step in (-0.1, 0, 0.1)))
+    points = {"penalty": 16.0, "p16": 0.1, "p50": 0.5, "p84": 0.9}
+    rows = [
+        {"name": name, "vsini": vsini, "arm": arm, "snr": snr, "dv": dv, **points}
         for name in ("G dwarf", "K giant")
         for arm in ("blue", "red")
+        for vsini in (5.0, 50.0)
         for snr in (10.0, 40.0)
+        for dv in np.arange(0, 201, 20.0)
     ]
-    mrs_models.twin_binaries(tmp_path / "f.png", curves)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "twins.parquet")
+    mrs_models.twin_binaries(tmp_path / "f.png", tmp_path / "twins.parquet")
     assert len(drawn[0].axes) == 4
     assert "Δv [km s$^{-1}$]" in axis_labels(drawn[0])
 

@@ -77,6 +77,34 @@ rule calibrate_evidence:
         "../../scripts/lamost_mrs/calibrate_evidence.py"
 
 
+rule score_twins:
+    """Score twin binaries of chosen stars against S/N and separation, as observations are scored (Fig. 5)."""
+    input:
+        models=models(penalties=mrs.inference.penalties),
+        library="<library>/variant0.h5",
+        evidence="<results>/lamost_mrs/evidence.json",
+        code=code("evaluation.twins"),
+    output:
+        "<results>/lamost_mrs/tables/twins.parquet",
+    log:
+        "<logs>/score_twins.log",
+    benchmark:
+        "<benchmarks>/score_twins.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        arms=arm_facts("lamost_mrs"),
+        penalties=mrs.inference.penalties,
+        draws=mrs.inference.draws,
+        seed=settings.seed,
+    script:
+        "../../scripts/lamost_mrs/score_twins.py"
+
+
 rule summarise_spectra:
     """Rates per arm and Λ beside the paper's, and how well calibrated the probabilities are."""
     input:

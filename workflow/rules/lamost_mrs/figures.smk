@@ -40,6 +40,7 @@ rule plot_mrs_models:
         scores=models(file="scores.parquet"),
         rates="<results>/lamost_mrs/tables/rates.csv",
         calibration="<results>/lamost_mrs/tables/calibration.json",
+        twins="<results>/lamost_mrs/tables/twins.parquet",
         code=code("plots.mrs_models", "plots.mrs_corner"),
     output:
         corner=shown(
@@ -49,6 +50,7 @@ rule plot_mrs_models:
         rates=shown("<results>/lamost_mrs/figures/rates.png", "Models", "rates against Λ"),
         detectability=shown("<results>/lamost_mrs/figures/detectability.png", "Models", "detectability"),
         reliability=shown("<results>/lamost_mrs/figures/reliability.png", "Models", "reliability"),
+        twin_binaries=shown("<results>/lamost_mrs/figures/twin_binaries.png", "Models", "twin binaries"),
         penalty_shift=shown("<results>/lamost_mrs/figures/penalty_shift.png", "Models", "shift of the logit"),
     log:
         "<logs>/plot_mrs_models.log",

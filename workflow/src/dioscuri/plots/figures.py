@@ -26,6 +26,7 @@ FIGURES: dict[str, dict[str, str | tuple[str, dict[str, Any]]]] = {
         "known_binaries": "mrs_counts.known_binaries",
         "observations": "mrs_counts.observations",
         "corner": "mrs_corner.corner",
+        "twin_binaries": "mrs_models.twin_binaries",
         "night_recall": "mrs_catalog.night_recall",
     },
     "lamost_lrs": {

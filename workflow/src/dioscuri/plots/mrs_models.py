@@ -3,11 +3,11 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
@@ -246,33 +246,28 @@ def penalty_shift(out: File, calibration: File, settings: Any = None) -> None:
         axes.legend(loc="lower left")
 
 
-@dataclass(frozen=True)
-class TwinCurve:
-    """Probability of twin binaries at one S/N: `dv` (V,) [km/s], percentiles `p16`, `p50`, `p84` (V,)."""
+def twin_binaries(out: File, twins: File, *, penalty: float = 16, settings: Any = None) -> None:
+    """Probability of twin binaries against Δv (Fig. 5): a row per arm, a column per star, bands 16–84 %.
 
-    name: str
-    arm: str
-    snr: float
-    dv: np.ndarray
-    p16: np.ndarray
-    p50: np.ndarray
-    p84: np.ndarray
-
-
-def twin_binaries(out: File, curves: Sequence[TwinCurve], *, penalty: float = 16, settings: Any = None) -> None:
-    """Probability of twin binaries against Δv (Fig. 5): a row per arm, a column per star, bands 16–84 %."""
-    names = list(dict.fromkeys(curve.name for curve in curves))
-    arms = list(dict.fromkeys(curve.arm for curve in curves))
-    snrs = sorted({float(curve.snr) for curve in curves})
+    `twins`: table of `evaluation.twins`. Lines are v sin i = 5 km/s, dots the next one (p50).
+    """
+    table = {name: np.asarray(values) for name, values in pq.read_table(twins).to_pydict().items()}
+    names, arms = (list(dict.fromkeys(table[name])) for name in ("name", "arm"))
+    snrs, (slow, *fast) = (sorted(set(table[name])) for name in ("snr", "vsini"))
     shade = shades(snrs)
-    with figure(out, max(COLUMN, 2.2 * len(names) + 1), 2.3 * len(arms) + 0.5, settings) as drawing:
+    with figure(out, max(COLUMN, 1.3 * len(names) + 1), 1.9 * len(arms) + 0.5, settings) as drawing:
         panels = drawing.subplots(len(arms), len(names), sharex=True, sharey=True, squeeze=False)
-        for curve in curves:
-            axes = panels[arms.index(curve.arm)][names.index(curve.name)]
-            axes.fill_between(curve.dv, curve.p16, curve.p84, color=shade[curve.snr], alpha=0.18, lw=0)
-            axes.plot(curve.dv, curve.p50, color=shade[curve.snr])
-        for row, arm in zip(panels, arms):
-            for axes, name in zip(row, names):
+        for arm, row in zip(arms, panels):
+            for name, axes in zip(names, row):
+                for snr in snrs:
+                    here = (table["arm"] == arm) & (table["name"] == name) & (table["snr"] == snr)
+                    here &= table["penalty"] == penalty
+                    line, dots = here & (table["vsini"] == slow), here & np.isin(table["vsini"], fast[:1])
+                    axes.fill_between(
+                        table["dv"][line], table["p16"][line], table["p84"][line], color=shade[snr], alpha=0.18, lw=0
+                    )
+                    axes.plot(table["dv"][line], table["p50"][line], color=shade[snr])
+                    axes.plot(table["dv"][dots], table["p50"][dots], ".", ms=2, color=shade[snr])
                 axes.axhline(0.5, color=FAINT, lw=0.8, zorder=0)
                 axes.set_title(f"{name}, {arm}", fontsize=8)
             fraction_axis(row[0], f"p (Λ = {penalty:g})")
