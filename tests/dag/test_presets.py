@@ -14,6 +14,7 @@ EVERY_RUN = {
     "score_double_peak": 2,
     "summarise_spectra": 1,
     "calibrate_evidence": 1,
+    "score_twins": 1,
     "build_catalog": 1,
     "select_candidates": 1,
     "list_rejected": 1,

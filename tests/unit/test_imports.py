@@ -29,7 +29,11 @@ ROOMS = {
     "cluster": LEAVES | {"stars", "psf", "stamps", "learn", "catalogs"},
     "analogues": LEAVES | {"learn"},
     "catalogs": LEAVES | {"stars", "spectra", "learn"},
+<<<<<<< HEAD
     "evaluation": LEAVES | {"stars", "libraries", "spectra", "learn", "catalogs"},
+=======
+    "evaluation": LEAVES | {"synthesis", "libraries", "spectra", "learn", "catalogs"},
+>>>>>>> c37f27c (Evaluation may use the synthesis' kinematics)
 }
 ROOMS["plots"] = LEAVES | set(ROOMS) - {"plots"}
 DOORS = {"cli", "predict", "release"}  # what users call: these may use every room
