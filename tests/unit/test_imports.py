@@ -29,11 +29,7 @@ ROOMS = {
     "cluster": LEAVES | {"stars", "psf", "stamps", "learn", "catalogs"},
     "analogues": LEAVES | {"learn"},
     "catalogs": LEAVES | {"stars", "spectra", "learn"},
-<<<<<<< HEAD
-    "evaluation": LEAVES | {"stars", "libraries", "spectra", "learn", "catalogs"},
-=======
-    "evaluation": LEAVES | {"synthesis", "libraries", "spectra", "learn", "catalogs"},
->>>>>>> c37f27c (Evaluation may use the synthesis' kinematics)
+    "evaluation": LEAVES | {"stars", "synthesis", "libraries", "spectra", "learn", "catalogs"},
 }
 ROOMS["plots"] = LEAVES | set(ROOMS) - {"plots"}
 DOORS = {"cli", "predict", "release"}  # what users call: these may use every room
