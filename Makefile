@@ -40,13 +40,17 @@ demo: $(READY)
 
 test: lint
 	mkdir -p $(TIMES)
-	pytest -n 2 --dist loadfile --junitxml $(TIMES)/unit.xml tests/unit tests/real tests/dag
-	pytest --junitxml $(TIMES)/workflow.xml tests/slurm tests/workflow
+# SLURM spends most of its time waiting: it runs beside the unit tests, and its own output is shown when both have ended.
+	pytest --junitxml $(TIMES)/slurm.xml tests/slurm > $(TIMES)/slurm.log 2>&1 & slurm=$$!; \
+	pytest -n 2 --dist loadfile --junitxml $(TIMES)/unit.xml tests/unit tests/real tests/dag; units=$$?; \
+	wait $$slurm; waited=$$?; cat $(TIMES)/slurm.log; exit $$((units > waited ? units : waited))
+	pytest --junitxml $(TIMES)/workflow.xml tests/workflow
 	@python .ci/budget.py
 
 bench: $(READY)
 	snakemake --profile profiles/local --cores 1 bench
 	@column -s, -t results/paper/bench/benchmarks.csv
+	pytest -m bench tests/unit
 
 release: $(READY)
 	snakemake --configfile config/release.yaml --profile profiles/local --cores $(CORES) release
