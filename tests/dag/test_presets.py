@@ -16,6 +16,8 @@ EVERY_RUN = {
     "calibrate_evidence": 1,
     "score_twins": 1,
     "build_catalog": 1,
+    "classify_sources": 1,
+    "describe_survey": 1,
     "select_candidates": 1,
     "list_rejected": 1,
     "plot_mrs_mocks": 1,
