@@ -16,5 +16,8 @@ def remedy(error: ModuleNotFoundError) -> str:
         lines = []
     for name, extra in (match.groups() for line in lines if (match := _REQUIREMENT.match(line))):
         if extra not in COLLECTIONS and name.lower().replace("-", "_") == library.lower():
-            return f"this needs {library}, which is not installed: pip install 'dioscuri[{extra}]'"
+            return (
+                f"this needs {library}, which is not installed; it comes with the extra '{extra}': in the checkout, "
+                f"pip install '.[{extra}]'; of a wheel, pip install 'dioscuri-….whl[{extra}]'"
+            )
     return f"this needs {library}, which is not installed: pip install {library}"
