@@ -9,7 +9,7 @@ rule evaluate_lrs:
         models="<results>/lamost_lrs/models/range.json",
         catalog="<results>/lamost_lrs/catalogs/lrs.parquet",
         truth="<results>/lamost_lrs/survey/truth.parquet" if LRS_SIMULATED else [],
-        code=code("evaluation.lrs_merits", "mocks.lrs_mocks"),
+        code=code("evaluation.lrs_merits"),
     output:
         scores="<results>/lamost_lrs/tables/scores.parquet",
         merits="<results>/lamost_lrs/tables/merits.json",

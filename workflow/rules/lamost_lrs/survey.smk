@@ -6,6 +6,7 @@ rule simulate_lrs_survey:
     input:
         tracks=f"resources/tracks/{settings.tracks.source}.npz",
         library=f"<lrs_library>/variant{lrs.survey.variant}.h5",
+        photometry="<lrs_library>/photometry.h5",
         code=code("lamost.lrs_survey"),
     output:
         files=directory("<results>/lamost_lrs/{sample}/files"),

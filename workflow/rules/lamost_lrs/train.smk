@@ -5,7 +5,7 @@ rule make_lrs_models:
     """Components and polynomial fits of the training mocks, and the range in which they hold."""
     input:
         mocks="<results>/lamost_lrs/mocks/train.h5",
-        code=code("evaluation.lrs_models", "mocks.lrs_mocks"),
+        code=code("evaluation.lrs_models"),
     output:
         components="<results>/lamost_lrs/models/components.h5",
         fitter="<results>/lamost_lrs/models/pair_fit.h5",
@@ -31,7 +31,9 @@ rule train_lrs_dense:
     input:
         mocks="<results>/lamost_lrs/mocks/train.h5",
         components="<results>/lamost_lrs/models/components.h5",
-        code=code("evaluation.lrs_models", "mocks.lrs_mocks"),
+        shards=[] if lrs.training == "mocks" else lrs_observed("<results>/lamost_lrs/ingest/shard{shard}.h5"),
+        catalogue=[] if lrs.training == "mocks" else LRS_CATALOGUE,
+        code=code("evaluation.lrs_training"),
     output:
         "<results>/lamost_lrs/dense/seed{seed}/model.safetensors",
     log:
@@ -46,6 +48,8 @@ rule train_lrs_dense:
         runtime=60,
     params:
         epochs=lrs.epochs,
+        training=lrs.training,
+        columns=lrs.columns,
     script:
         "../../scripts/lamost_lrs/train_dense.py"
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from dioscuri.job import logged, provenance, use_threads
 from dioscuri.libraries.grid import SpectralLibrary
-from dioscuri.mocks.lrs_mocks import draw_sample, normalised_light, write_mocks
+from dioscuri.mocks.lrs_mocks import draw_sample, normalised_light
+from dioscuri.shards import write_field_mocks
 from dioscuri.stars.field import FieldLaw
 from dioscuri.stars.tracks import TrackGrid
 
@@ -17,4 +18,4 @@ with logged(snakemake.log[0]):
     library, tracks = SpectralLibrary.load(snakemake.input.library), TrackGrid.load(snakemake.input.tracks)
     sample = draw_sample(params.n, params.seed, tracks, library, FieldLaw(**params.population), mocks.pop("teff"))
     flux = normalised_light(sample, library, seed=params.seed, width=params.width, **mocks)
-    write_mocks(snakemake.output[0], sample, flux, provenance(dict(params.items()), library=library.provenance))
+    write_field_mocks(snakemake.output[0], sample, flux, provenance(dict(params.items()), library=library.provenance))

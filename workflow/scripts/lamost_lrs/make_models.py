@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from dioscuri.evaluation.lrs_models import make_models
 from dioscuri.job import logged, use_threads
-from dioscuri.mocks.lrs_mocks import read_mocks
+from dioscuri.shards import read_field_mocks
 
 if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
     use_threads(snakemake.threads)
-    stars, flux = read_mocks(snakemake.input.mocks)
+    stars, flux = read_field_mocks(snakemake.input.mocks)
     make_models(stars, flux, snakemake.params.width, Path(snakemake.output.range).parent)

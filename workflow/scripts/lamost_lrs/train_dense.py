@@ -1,11 +1,11 @@
-"""Trains one dense network on components of low-resolution mocks."""
+"""Trains one dense network: on mocks, on spectra labelled by the HR diagram, or on composites of their singles."""
 
 from typing import TYPE_CHECKING
 
-from dioscuri.evaluation.lrs_models import train_networks, true_classes
+from dioscuri.evaluation.lrs_models import train_networks
+from dioscuri.evaluation.lrs_training import training_sample
 from dioscuri.job import logged, use_threads
 from dioscuri.learn.spectra.dense import DenseSettings
-from dioscuri.mocks.lrs_mocks import read_mocks
 from dioscuri.spectra.compressed import Components
 
 if TYPE_CHECKING:
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]) as log:
     use_threads(snakemake.threads)
-    stars, flux = read_mocks(snakemake.input.mocks)
-    components = Components.load(snakemake.input.components)
-    settings, seed = DenseSettings(epochs=snakemake.params.epochs), int(snakemake.wildcards.seed)
-    classes = true_classes(stars["q"])
-    for row in train_networks(stars, flux, classes, components, seed, snakemake.output[0], settings):
+    inputs, params, seed = snakemake.input, snakemake.params, int(snakemake.wildcards.seed)
+    components, settings = Components.load(inputs.components), DenseSettings(epochs=params.epochs)
+    real = (inputs.get("shards") or [], inputs.get("catalogue"), params.columns)
+    stars, flux, classes = training_sample(params.training, inputs.mocks, *real, seed)
+    observed = params.training != "mocks"
+    for row in train_networks(stars, flux, classes, components, seed, snakemake.output[0], settings, observed):
         log.info("%s", row)

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import h5py
 import numpy as np
@@ -107,3 +108,26 @@ def read_spectra(path: str | os.PathLike, arm: str) -> tuple[np.ndarray, np.ndar
     """Normalised flux − 1 and its 1σ error of one arm, each (N, L) float16, NaN rows where the arm is masked."""
     with open_shard(path, SPECTRA_SCHEMA) as stream:
         return stream[f"{arm}/flux"][:], stream[f"{arm}/sigma"][:]
+
+
+# --- mocks of the field, without noise ----------------------------------------------------------------------
+
+FIELD_SCHEMA = "dioscuri/lrs_mocks/1"
+
+
+def write_field_mocks(
+    path: str | os.PathLike, sample: Mapping[str, np.ndarray], flux: np.ndarray, provenance: Mapping[str, Any]
+) -> None:
+    """Write `stars/<column>` (N,) and `flux` (N, L) float16, whole or not at all."""
+    with atomic(path) as temporary, h5py.File(temporary, "w") as stream:
+        stream.attrs["schema"] = FIELD_SCHEMA
+        stream.attrs["provenance"] = json.dumps(dict(provenance), default=str)
+        for name, values in sample.items():
+            stream[f"stars/{name}"] = values
+        stream["flux"] = flux
+
+
+def read_field_mocks(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Columns and normalised flux − 1 (N, L) float16 of a file written by `write_field_mocks`."""
+    with open_shard(path, FIELD_SCHEMA) as stream:
+        return {name: values[:] for name, values in stream["stars"].items()}, stream["flux"][:]

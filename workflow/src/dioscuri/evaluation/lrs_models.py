@@ -71,11 +71,15 @@ def train_networks(
     seed: int,
     path: str | os.PathLike,
     settings: DenseSettings,
+    observed: bool = False,
 ) -> list[dict[str, float]]:
-    """Train one dense network on noise-free spectra of `classes` 0 and 1 and write it; returns the history."""
+    """Train one dense network on spectra of `classes` 0 and 1 and write it; returns the history.
+
+    `observed`: real spectra, which have their noise; mocks are given it anew in every epoch.
+    """
     used = classes >= 0
     x = components.project(flux[used].astype(np.float32))
-    sample = Sample(x, classes[used] == 1, stars["snrg"][used], stars["system_id"][used])
+    sample = Sample(x, classes[used] == 1, stars["snrg"][used], stars["system_id"][used], observed)
     net, history = train_dense(sample, components.systematics, seed, settings)
     info: dict[str, Any] = asdict(settings) | {"seed": seed, "n_binaries": int(sample.y.sum()), "history": history}
     save_dense(path, [net], [info | {"n_singles": int((~sample.y).sum())}])

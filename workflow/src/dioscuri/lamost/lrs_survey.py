@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import pandas as pd
 from dioscuri.lamost.lrs_files import LRSFile
 from dioscuri.lamost.lrs_writer import WAVE, write_lrs_file
 from dioscuri.libraries.grid import SpectralLibrary
+from dioscuri.libraries.photometry import EXTINCTION, Photometry
 from dioscuri.mocks.lrs_light import ARM, FAINT, LightMaker, light_share
 from dioscuri.spectra import lrs_frame
 from dioscuri.spectra.smoothing import smoothed
@@ -41,13 +41,13 @@ def simulate_survey(
     *,
     ripple: float = 0.01,
     distance_max: float = 2000.0,
-    photometry: Any = None,
+    photometry: Photometry | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Write every visit of `n` systems as an LRS file into `folder`; returns the catalogue and the truth, a row a file.
 
     `library` is not that of the mocks: with a response `ripple` (1σ of the flux, fixed) it makes the gap that a
     calibration has to find. Catalogue: obsid, source_id, ra, dec, snrg, teff, logg, feh, rv with errors as measured,
-    and g, bp, rp, ks, parallax, ebv where `photometry` (stars.photometry) is given.
+    and g, bp, rp, ks, parallax, ebv where `photometry` is given.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,5 +180,5 @@ def _photometry(systems, photometry, ebv, distance_max, random) -> dict[str, np.
     for band, sigma in (("G", 0.004), ("BP", 0.005), ("RP", 0.005), ("Ks", 0.025)):
         pair = np.where(systems["radius2"] > 0, 10 ** (-0.4 * np.nan_to_num(two[band], nan=99.0)), 0.0)
         light = -2.5 * np.log10(10 ** (-0.4 * one[band]) + pair)
-        seen[band.lower()] = light + modulus + photometry.extinction(band, ebv) + sigma * random.standard_normal(n)
+        seen[band.lower()] = light + modulus + EXTINCTION[band] * ebv + sigma * random.standard_normal(n)
     return seen

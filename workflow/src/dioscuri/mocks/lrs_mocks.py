@@ -1,15 +1,10 @@
 """Mock LRS of the field: systems that the library can serve, normalised at rest, without noise."""
 
-import json
 import logging
-import os
 from collections.abc import Mapping
-from typing import Any
 
-import h5py
 import numpy as np
 
-from dioscuri import io
 from dioscuri.libraries.grid import SpectralLibrary
 from dioscuri.mocks.lrs_light import LightMaker, light_share
 from dioscuri.spectra import lrs_frame
@@ -18,7 +13,6 @@ from dioscuri.stars.tracks import TrackGrid
 
 log = logging.getLogger(__name__)
 
-SCHEMA = "dioscuri/lrs_mocks/1"
 LOGG_MIN = 4.0  # dwarfs only (Jing et al. 2025, §2.1)
 BLEND_KMS = 150.0  # velocity difference up to which a spectrum's velocity is that of the common light
 SNRG = (20.0, 200.0)  # of training spectra
@@ -73,21 +67,3 @@ def normalised_light(
     sharp = lrs_frame.RESOLUTION * random.uniform(1 - resolution_spread, 1 + resolution_spread, n)
     light = LightMaker(library)(sample, -frame, sample["dv"] - frame, sharp)
     return lrs_frame.normalised(light, width).astype(np.float16)
-
-
-def write_mocks(
-    path: str | os.PathLike, sample: Mapping[str, np.ndarray], flux: np.ndarray, provenance: Mapping[str, Any]
-) -> None:
-    """Write `stars/<column>` (N,) and `flux` (N, L) float16, whole or not at all."""
-    with io.atomic(path) as temporary, h5py.File(temporary, "w") as stream:
-        stream.attrs["schema"] = SCHEMA
-        stream.attrs["provenance"] = json.dumps(dict(provenance), default=str)
-        for name, values in sample.items():
-            stream[f"stars/{name}"] = values
-        stream["flux"] = flux
-
-
-def read_mocks(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Columns and normalised flux − 1 (N, L) float16 of a file written by `write_mocks`."""
-    with io.open_shard(path, SCHEMA) as stream:
-        return {name: values[:] for name, values in stream["stars"].items()}, stream["flux"][:]

@@ -51,12 +51,16 @@ class DenseNet(nn.Module):
 
 @dataclass(frozen=True)
 class Sample:
-    """Noise-free components `x` (N, K), class `y` (N,) bool, S/N_g `snrg` (N,), and `group` (N,), one per star."""
+    """Components `x` (N, K), class `y` (N,) bool, S/N_g `snrg` (N,), and `group` (N,), one per star.
+
+    `observed`: the components have their noise already, as those of real spectra do; else it is drawn anew.
+    """
 
     x: np.ndarray
     y: np.ndarray
     snrg: np.ndarray
     group: np.ndarray
+    observed: bool = False
 
 
 class Noise:
@@ -71,6 +75,13 @@ class Noise:
         white = torch.randn(x.shape, generator=self.generator) / snrg[:, None]
         amplitude = torch.exp(SCATTER * torch.randn(len(x), 1, generator=self.generator))
         return x + white + amplitude * (torch.randn(x.shape, generator=self.generator) @ self.root)
+
+
+class _Kept:
+    """Leaves components as they are."""
+
+    def __call__(self, x: Tensor, snrg: Tensor) -> Tensor:
+        return x
 
 
 def train_dense(
@@ -90,12 +101,12 @@ def train_dense(
     positive, negative = np.flatnonzero(y & ~held), np.flatnonzero(~y & ~held)
     if not (len(positive) and len(negative) and y[held].any() and (~y[held]).any()):
         raise ValueError(f"dense network: {int(y.sum())} binaries and {int((~y).sum())} singles; both are needed")
-    noise = Noise(systematics, generator)
+    noise = _Kept() if sample.observed else Noise(systematics, generator)
     net = DenseNet(x.shape[1], settings.hidden, settings.dropout)
     net.scale.copy_(x.std(0) + 0.01)
     # Validation spectra are seen eight times, each time with other noise: a steadier loss.
     rows = np.repeat(np.flatnonzero(held), 8)
-    seen = Noise(systematics, generator_of(seed + 99))(x[rows], snrg[rows])
+    seen = (_Kept() if sample.observed else Noise(systematics, generator_of(seed + 99)))(x[rows], snrg[rows])
     target = torch.tensor(y[rows], dtype=torch.float32)
     larger, smaller = (negative, positive) if len(negative) > len(positive) else (positive, negative)
     steps = 2 * len(larger) // settings.batch
