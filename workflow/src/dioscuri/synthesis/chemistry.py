@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from dioscuri.synthesis.equation_of_state import ATOMIC_MASS, BOLTZMANN, ELECTRONVOLT, ELEMENTS, PLANCK
+from dioscuri.synthesis.equation_of_state import (
+    ATOMIC_MASS,
+    BOLTZMANN,
+    ELECTRONVOLT,
+    ELEMENTS,
+    PARTITION_LN_T,
+    PLANCK,
+)
 
 HC_OVER_K = 1.438777  # cm K
 
@@ -25,8 +32,6 @@ N_ITERATIONS = 40
 
 
 def _atomic_partition(z: int, temperature: np.ndarray) -> np.ndarray:
-    from dioscuri.synthesis.equation_of_state import PARTITION_LN_T
-
     row = ELEMENTS.row(z)
     return np.interp(np.log(temperature), PARTITION_LN_T, ELEMENTS.partition[row, 0])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-BOHR_MAGNITUDE = 16.857629  # ħ² / (2 u Å²) in cm⁻¹: B = BOHR_MAGNITUDE / (μ r²)
+ROTATION_UNIT = 16.857629  # ħ² / (2 u Å²) in cm⁻¹: B = ROTATION_UNIT / (μ r²)
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class State:
     spin: float  # S
     spin_orbit: float = 0.0  # A
     spin_spin: float = 0.0  # λ
-    sextic: float = 0.0  # H
+    sextic: float = 0.0  # He
 
     def vibrational(self, v: int) -> float:
         """Energy of level `v` above v = 0."""
@@ -54,10 +54,9 @@ class State:
             matrix[missing[:, k], k, k] = 1e9
         energy, vectors = np.linalg.eigh(matrix)
         gone = energy > 1e8
-        # centrifugal distortion by the rotational energy of the level itself
-        part = np.where(gone, 0.0, np.clip(energy - (energy[:, :1] if len(sigma) == 1 else 0.0), 0, None)) / b
-        part = np.where(gone, 0.0, part if len(sigma) > 1 else np.broadcast_to(x[:, None], energy.shape))
-        energy = energy - self.distortion * part**2 + self.sextic * part**3 + self.origin + self.vibrational(v)
+        # centrifugal distortion of N(N+1), which is the level's own rotational energy over B
+        x = np.where(gone, 0.0, np.maximum(energy, 0.0) / b)
+        energy = energy - self.distortion * x**2 + self.sextic * x**3 + self.origin + self.vibrational(v)
         return np.where(gone, np.nan, energy), vectors
 
 
@@ -75,14 +74,14 @@ class System:
 
 def franck_condon(lower: State, upper: State, reduced_mass: float, v_max: int) -> np.ndarray:
     """|⟨v′|v″⟩|² of the vibrational levels of two Morse potentials, (v′, v″) up to `v_max`; mass in u."""
-    centre = [np.sqrt(BOHR_MAGNITUDE / (reduced_mass * state.rotation)) for state in (lower, upper)]
+    centre = [np.sqrt(ROTATION_UNIT / (reduced_mass * state.rotation)) for state in (lower, upper)]
     r = np.linspace(min(centre) * 0.55, max(centre) * 2.2, 1200)
     waves = []
     for state, r0 in zip((lower, upper), centre):
         depth = state.vibration**2 / (4.0 * state.anharmonicity)
-        a = np.sqrt(state.anharmonicity * reduced_mass / BOHR_MAGNITUDE)
+        a = np.sqrt(state.anharmonicity * reduced_mass / ROTATION_UNIT)
         potential = depth * (1.0 - np.exp(-a * (r - r0))) ** 2
-        kinetic = BOHR_MAGNITUDE / reduced_mass / (r[1] - r[0]) ** 2
+        kinetic = ROTATION_UNIT / reduced_mass / (r[1] - r[0]) ** 2
         _, vectors = eigh_tridiagonal(
             potential + 2 * kinetic, np.full(len(r) - 1, -kinetic), select="i", select_range=(0, v_max)
         )
