@@ -5,7 +5,7 @@ import pytest
 
 from dioscuri.catalogs.epochs import combined
 from dioscuri.catalogs.source_classes import classify
-from dioscuri.catalogs.source_table import classified
+from dioscuri.catalogs.source_table import classified, classified_exposures
 from dioscuri.flags import Quality
 
 ERROR = 1.5  # km/s
@@ -67,6 +67,22 @@ def test_mass_ratio_and_orbit_of_the_binary(table):
     periods = [row["period"], *(float(one.split(":")[0]) for one in row["aliases"].split())]
     assert min(abs(period / 37.7 - 1) for period in periods) < 0.01
     assert np.isnan(table["q"]["sb1"]) and np.isfinite(table["k1"]["sb1"])
+
+
+def test_exposures_out_of_ingest_with_one_arm_and_a_file_met_twice():
+    """Two designations 0.3 arcsec apart are one star, and the exposure of a second release does not count again."""
+    rng = np.random.default_rng(2)
+    rows = catalog({"a": (*orbit(37.7, 62, 74, 8), 0.5)}, rng)
+    rows = {name: np.concatenate([values, values[:1]]) for name, values in rows.items() if not name.endswith("_R")}
+    n = len(rows["ra"])
+    rows["dec"] = rows["dec"] + 0.3 / 3600 * (np.arange(n) % 2)
+    rows["source_id"] = np.array([f"LAMOST J{k % 2}" for k in range(n)], object)
+    rows |= {"gaia_id": np.zeros(n, int), "obsid": np.append(np.arange(10), 0), "exposure": np.ones(n, int)}
+    rows |= {"file": np.array([f"{k}.fits" for k in range(n)]), "snr_B": np.full(n, 30.0)}
+    rows["specflag_B"] = np.ones(n, bool)
+    found = classified_exposures(rows)
+    assert len(found) == 1 and found["n_epochs"][0] == 10 and found["class"][0] == "sb2"
+    assert found["q"][0] == pytest.approx(62 / 74, abs=0.06)
 
 
 def test_few_epochs_fall_back_to_the_prior():

@@ -125,6 +125,9 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
     mrs = verb.add_argument_group("lamost_mrs")
     mrs.add_argument("--arm", dest="arms", action="append", choices=("blue", "red"), help="only this arm (repeatable)")
     mrs.add_argument("--penalty", type=float, help="Λ of the paper's eq. 7 (default 16)")
+    mrs.add_argument(
+        "--sources", type=Path, help="a second table to write (.csv, .fits, .parquet): class, q, γ and orbit per star"
+    )
     mrs.add_argument("--draws", type=int, help="Monte-Carlo noise draws (default 20)")
     mrs.add_argument("--coadds", action="store_true", default=None, help="score co-added spectra too")
     mrs.add_argument("--models", type=Path, help="folder of models (default: the released ones)")

@@ -9,6 +9,7 @@ import pandas as pd
 from dioscuri.catalogs.orbits import Epochs
 from dioscuri.flags import Quality
 
+FITTED = ("v1", "v1_err", "v2", "v2_err", "light_ratio", "vs", "vs_err")  # of each arm
 ARM_ERROR = 1.5  # km/s by which velocities of the two arms differ beyond their errors
 NIGHT_ERROR = 2.0  # km/s by which the zero points of nights differ: exposures of one share it
 LEAST_SEPARATION = 30.0  # km/s; closer pairs of velocities are one blend at R = 7500
@@ -45,8 +46,8 @@ def sources(catalog: Mapping[str, np.ndarray]) -> Iterator[Source]:
         light = float(np.median(one["light"][resolved])) if resolved.any() else 0.0
         night = np.asarray(catalog["bjdmid"], float)[at].round()
         shared = NIGHT_ERROR * np.sqrt((night[:, None] == night).sum(axis=1))  # so that their mean keeps it
-        for name in ("v1_err", "v2_err", "vs_err"):
-            one[name] = np.hypot(one[name], shared)
+        for error in ("v1_err", "v2_err", "vs_err"):
+            one[error] = np.hypot(one[error], shared)
         epochs = Epochs(
             bjd=np.asarray(catalog["bjdmid"], float)[at],
             v1=np.where(resolved, one["v1"], np.nan),
@@ -68,10 +69,9 @@ def combined(catalog: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     arms = {}
     for end in "BR":
-        names = ("v1", "v1_err", "v2", "v2_err", "light_ratio", "vs", "vs_err")
-        arms[end] = {name: np.array(catalog[f"{name}_{end}"], float) for name in names}
+        arms[end] = {name: np.array(catalog[f"{name}_{end}"], float) for name in FITTED}
         guessed = (np.asarray(catalog[f"flags_{end}"], int) & GUESSED) > 0
-        for name in names:
+        for name in FITTED:
             arms[end][name][guessed] = np.nan
     blue, red = arms["B"], arms["R"]
     straight = np.abs(blue["v1"] - red["v1"]) + np.abs(blue["v2"] - red["v2"])

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dioscuri.catalogs.epochs import Source, sources
+from dioscuri.catalogs.epochs import FITTED, Source, sources
 from dioscuri.catalogs.files import Column, fill, read_catalog, table_of, write_parquet
 from dioscuri.catalogs.orbits import fit_orbit
 from dioscuri.catalogs.source_classes import CLASSES, PRIOR, classify, unmoving
+from dioscuri.catalogs.sources import duplicates, group, name_sources
 from dioscuri.catalogs.wilson import wilson
+from dioscuri.flags import Quality
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,23 @@ def describe_sources(
     log.info("%d sources: %s; %d orbits: %s", len(table), counts, int(table["period"].notna().sum()), out)
 
 
+def classified_exposures(exposures: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """CLASS_COLUMNS of the stars of exposures that are in no catalogue yet: rows of ingest with the pair fits' columns.
+
+    An exposure of several files counts once, and rows of one star are found, as `tables.assemble` does; an arm that
+    was left out is missing.
+    """
+    kept, _ = duplicates(exposures)
+    rows = {name: np.asarray(values)[kept] for name, values in exposures.items() if len(values) == len(kept)}
+    for name in (f"{stem}_{end}" for end in "BR" for stem in FITTED if f"{stem}_{end}" not in rows):
+        rows[name] = np.full(int(kept.sum()), np.nan)
+    for end in "BR":
+        rows.setdefault(f"flags_{end}", np.full(int(kept.sum()), int(Quality.MISSING_ARM)))
+    number = group(rows["gaia_id"], rows["source_id"], rows["ra"], rows["dec"])
+    rows["source_id"], _ = name_sources(rows["source_id"], rows["gaia_id"], rows["obsid"], number)
+    return classified(rows)
+
+
 def classified(
     catalog: Mapping[str, np.ndarray],
     known_periods: Mapping[str, tuple[float, float]] | None = None,
@@ -106,7 +125,7 @@ def _row(source: Source, prior: Mapping[str, float], known: tuple[float, float] 
         row["light_ratio"] = epochs.light
     if seen.sum() >= LEAST_RESOLVED and row["class"] == "sb2":
         pair = [values[seen] for values in (epochs.v1, epochs.v2, epochs.err1, epochs.err2)]
-        if unmoving(*pair) and row["n_nights"] >= LEAST_RESOLVED:
+        if unmoving(*pair) and len(np.unique(np.round(epochs.bjd[seen]))) >= LEAST_RESOLVED:
             return row | {"remark": "neighbour"}
         found = wilson(*pair)
         q = found.samples(400, seed)

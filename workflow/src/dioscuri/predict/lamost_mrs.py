@@ -13,7 +13,7 @@ from dioscuri.flags import Quality, why_masked
 from dioscuri.paths import format_number, models_folder
 
 SUFFIXES, WHAT = door.FITS, "spectra"
-OPTIONS = ("arms", "penalty", "draws", "coadds", "models")
+OPTIONS = ("arms", "penalty", "draws", "coadds", "models", "sources")
 PERCENTILES = ("p0", "p16", "p50", "p84", "p100")
 # Of the fit of two stars (heliocentric velocities), see catalogs.tables; p_joint and logodds are of both arms together.
 FITTED = (
@@ -31,6 +31,8 @@ SHOWN = (
     "flags",
 )  # fmt: skip
 UNITS = {"ra": "deg", "dec": "deg", "exposure": "min", "bjdmid": "d", "teff1": "K", "teff2": "K"}
+UNITS |= {"period": "d", "period_err": "d", "bjd0": "d"}
+UNITS |= dict.fromkeys(("gamma", "gamma_err", "k1", "k1_err", "k2", "k2_err", "rv_range"), "km/s")
 UNITS |= dict.fromkeys(("rv", "rv_err", "v1", "v1_err", "v2", "v2_err", "vsini1", "vsini2"), "km/s")
 DIGITS = {"ra": 6, "dec": 6, "bjdmid": 5, "snr": 1, "rv": 1, "rv_err": 2, "v1": 1, "v2": 1, "light_ratio": 2}  # 3 else
 DIGITS |= {"v1_err": 2, "v2_err": 2, "light_ratio_err": 3, "vsini1": 0, "vsini2": 0, "teff1": 0, "teff2": 0, "dchi2": 1}
@@ -47,11 +49,13 @@ def predict(
     draws: int = 20,
     coadds: bool = False,
     models: Path | None = None,
+    sources: Path | None = None,
 ) -> tuple[pd.DataFrame, dict]:
     """SB2 probabilities of LAMOST MRS exposures (Zhang et al. 2022, eqs. 8–9), refused ones with their reason.
 
     `penalty` is Λ; where no model was trained at it, the nearest one's logit is shifted by −ln Λ (exact for a
-    calibrated model), and the information says so. Raises ValueError for wrong options or models.
+    calibrated model), and the information says so. `sources`: a second table to write, a row per star with its class,
+    mass ratio, γ and orbit (catalogs.source_table). Raises ValueError for wrong options or models.
     """
     from dioscuri.catalogs.evidence import Evidence
     from dioscuri.catalogs.pairs import exposure_evidence, fit_exposures
@@ -66,6 +70,8 @@ def predict(
     from dioscuri.spectra.velocity import VelocityMeter
 
     penalty, draws = door.positive(penalty, "--penalty"), door.counted(draws, "--draws")
+    if sources is not None:
+        sources = door.check_output(sources, "--sources", door.TABLES, paths)
     folder = (models or models_folder()) / "lamost_mrs"
     chosen = list(dict.fromkeys(arms or SUFFIX))
     if strange := [name for name in chosen if name not in SUFFIX]:
@@ -101,6 +107,8 @@ def predict(
     known = {**exposures, **(added := exposure_evidence(fits, scores, [penalty], evidence))}
     for end in (SUFFIX[name] for name in chosen):
         known[f"flags_{end}"] = exposures[f"flags_{end}"] | added[f"flags_{end}"]
+    if sources is not None:
+        _write_sources(known, sources, folder)
     tables = [_refused(ingested.rejected)]
     for name in chosen:
         percentiles = scores[name][f"pb_pct_{format_number(penalty)}"]
@@ -120,6 +128,16 @@ def predict(
         "models": str(folder),
     }
     return table, information
+
+
+def _write_sources(exposures: Mapping[str, Any], path: Path, folder: Path) -> None:
+    """The table of stars, whole or not at all, by suffix."""
+    from dioscuri import predict as package
+    from dioscuri.catalogs.source_table import classified_exposures
+
+    about = {"software": f"dioscuri {dioscuri.__version__}", "models": str(folder)}
+    information = {"survey": "lamost_mrs", "extension": "SOURCES", "header": {}, **about}
+    package.write(classified_exposures(exposures), path, information)
 
 
 def _scored(exposures: Mapping[str, Any], arm: str, percentiles: np.ndarray, snr_min: float) -> pd.DataFrame:
