@@ -55,7 +55,7 @@ def summarise(results: str | os.PathLike, rules: str | os.PathLike | None = None
         raise ValueError(f"{results}: no results of a survey in it; give results/<preset> of a run")
     return [
         SurveySummary(
-            name, FINDINGS.get(name, lambda *_: [])(results / name, _checks(results / name)), _checks(results / name),
+            name, FINDINGS[name](results / name, _checks(results / name)), _checks(results / name),
             minutes.get(name, 0.0),
         )
         for name in surveys
@@ -134,9 +134,18 @@ def _protostar(folder: Path, checks: Sequence[Mapping]) -> list[str]:
     return found
 
 
+def _promised(folder: Path, checks: Sequence[Mapping]) -> list[str]:
+    """The numbers that have a bound: of a survey that has no words of its own."""
+    found = [f"{_rows(path)} rows in catalogs/{path.name}" for path in sorted(folder.glob("catalogs/*.parquet"))]
+    kept = [check for check in checks if check["passed"]]
+    return found + [
+        f"{check['name']} = {check['value']:.3g} ± {check['error'] or 0:.2g} {check['unit']}" for check in kept
+    ]
+
+
 Finder = Callable[[Path, Sequence[Mapping]], list[str]]
 FINDINGS: dict[str, Finder] = {
-    "csst": _images, "hst": _hst, "lamost_mrs": _mrs, "lamost_lrs": lambda *_: [], "protostar": _protostar,
+    "csst": _images, "hst": _hst, "lamost_mrs": _mrs, "lamost_lrs": _promised, "protostar": _protostar,
 }  # fmt: skip
 
 
