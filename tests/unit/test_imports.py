@@ -14,7 +14,21 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-LEAVES = {"arms", "config", "door", "extras", "flags", "io", "job", "machine", "paths", "seals", "settings", "shards"}
+LEAVES = {
+    "arms",
+    "config",
+    "door",
+    "extras",
+    "flags",
+    "io",
+    "job",
+    "machine",
+    "paths",
+    "reading",
+    "seals",
+    "settings",
+    "shards",
+}
 LEAVES |= {"torchvision_quirk", "transfer"}
 ROOMS = {
     "stars": LEAVES,

@@ -20,7 +20,7 @@ def single(arm: str, lmjm: int = LMJM, snr: float = 40.0) -> Exposure:
     detector = DETECTORS[arm]
     wave = detector.pixels(-11.0)
     rng = np.random.default_rng(lmjm)
-    flux, ivar, mask, _ = observe(np.ones(len(wave)), detector, snr, rng)
+    flux, ivar, mask, _ = observe(detector.throughput(), detector, snr, rng)
     mjd = lmjm / 1440 - 1 / 3 + 600 / 86400
     name = f"{arm[0].upper()}-{lmjm}"
     measured = float(np.median((flux * np.sqrt(ivar))[~mask]))
@@ -119,10 +119,20 @@ def test_exposures_that_are_copies_of_one_another_are_both_masked(tmp_path):
 
 
 def test_of_two_extensions_of_one_name_neither_is_taken(tmp_path):
-    first, second = f"B-{LMJM}".encode(), f"B-{LMJM + 24}".encode()
-    found = read(tmp_path, night(), lambda content: content.replace(b"'" + second, b"'" + first))
-    assert {e.name for e in found.exposures if e.fault} == {first.decode()}
-    assert all(e.fault.reason is Refusal.CONTRADICTION for e in found.exposures if e.fault)
+    first, second = f"'B-{LMJM}".encode(), f"'B-{LMJM + 24}".encode()
+    found = read(tmp_path, night(), lambda content: content.replace(second, first))
+    assert [(item.lmjm, item.arm, item.reason) for item in found.lost] == [
+        (minute, "blue", Refusal.CONTRADICTION) for minute in (LMJM, LMJM + 24)
+    ]
+    assert len(found.exposures) == 6 and not any(e.fault for e in found.exposures)
+
+
+def test_the_flux_of_the_other_arm_is_noticed(tmp_path):
+    file = night()
+    blue, red = file.exposures[:2]
+    swapped = changed(changed(file, blue.name, flux=red.flux, ivar=red.ivar, snr=red.snr), red.name, flux=blue.flux)
+    found = read(tmp_path, changed(swapped, red.name, ivar=blue.ivar, snr=blue.snr))
+    assert {e.name for e in found.exposures if e.fault} == {blue.name, red.name}
 
 
 def test_a_name_that_contradicts_its_header_is_masked(tmp_path):

@@ -24,6 +24,7 @@ from astropy.wcs import WCS
 from scipy.interpolate import RectBivariateSpline
 
 from dioscuri.io import atomic
+from dioscuri.reading import open_fits, reading
 
 
 class DataQuality(IntFlag):
@@ -54,9 +55,8 @@ LAYOUT = (
     "calibrated exposures as HST's pipeline makes them (…_flt.fits or …_flc.fits): per chip the extensions "
     "SCI, ERR and DQ of one EXTVER, BUNIT = 'ELECTRONS'"
 )
+FEWEST_USABLE = 0.5  # share of the pixels of a frame that have a value and an error
 NO_FILTER = ("", "CLEAR", "CLEAR1L", "CLEAR2L", "CLEAR1S", "CLEAR2S", "N/A")
-# What astropy raises on headers and data that damage has made inconsistent.
-_DAMAGE = (fits.VerifyError, OSError, LookupError, ValueError, TypeError, AttributeError)
 
 
 class FrameError(ValueError):
@@ -126,18 +126,12 @@ def read_flt(path: str | os.PathLike, pixel_area_maps: Mapping[int, str | os.Pat
     the file's first chip; a header without distortion has areas of 1.
     """
     path = Path(path)
-    try:
+    with reading(path, LAYOUT, FrameError):
         with warnings.catch_warnings():
             # Old headers break small rules of FITS, and STScI's distortion keys go beyond its WCS standard.
             warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(path, memmap=False) as hdus:
+            with open_fits(path) as hdus:
                 return _frames(path, hdus, pixel_area_maps or {})
-    except FrameError:
-        raise
-    except FileNotFoundError:
-        raise FrameError(f"{path}: no such file") from None
-    except _DAMAGE as error:
-        raise FrameError(f"{path}: unreadable or damaged FITS file ({error}); fetch it again") from error
 
 
 def write_flt(path: str | os.PathLike, frames: Sequence[Frame], header: Mapping[str, Any] | None = None) -> None:
@@ -218,12 +212,19 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
                 f"{path}: SCI,{version} has no celestial WCS (pixel area {area:g} arcsec²); needed are CRPIX, CRVAL, "
                 "CTYPE RA---TAN/DEC--TAN and the CD matrix"
             )
+        error = _image(path, units, "ERR", version, science.shape)
+        usable = np.mean(np.isfinite(science) & np.isfinite(error) & (error > 0))
+        if usable < FEWEST_USABLE:
+            raise FrameError(
+                f"{path}: SCI,{version}: {usable:.0%} of the pixels have a finite value and an error above 0; "
+                f"accepted: at least {FEWEST_USABLE:.0%}"
+            )
         reference_area = area if np.isnan(reference_area) else reference_area
         chip = int(header.get("CCDCHIP", 1))
         frames.append(
             Frame(
                 science=science,
-                error=_image(path, units, "ERR", version, science.shape),
+                error=error,
                 dq=_image(path, units, "DQ", version, science.shape).astype(np.int32) & 0xFFFF,
                 wcs=wcs,
                 filter=_filter(path, primary),
@@ -295,11 +296,8 @@ def _zero_point(primary: fits.Header, header: fits.Header) -> float:
 
 def _read_area(path: Path, shape: tuple[int, int], header: fits.Header) -> np.ndarray:
     """The part of a pixel-area map that a (sub)frame covers: LTV1,2 say where its first pixel lies on the chip."""
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2]
-    except _DAMAGE as error:
-        raise FrameError(f"{path}: unreadable pixel-area map ({error})") from error
+    with reading(path, "a pixel-area map, any FITS image of the whole chip", FrameError), open_fits(path) as hdus:
+        images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2]
     column, row = (round(-header.get(keyword, 0.0)) for keyword in ("LTV1", "LTV2"))
     area = images[0][row : row + shape[0], column : column + shape[1]] if images else np.empty((0, 0))
     if area.shape != shape:

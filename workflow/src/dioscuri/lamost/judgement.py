@@ -24,6 +24,8 @@ SNR_RATIO = 1.3  # between the header's S/N and that of the pixels; found: 1.00 
 SNR_FAINT = 5.0  # below which neither S/N nor errors are held against anything
 SCATTER = (0.25, 2.5)  # of neighbouring pixels over their errors; found: 0.69 to 1.14, simulated co-adds 0.7
 SCATTER_COADD = (0.05, 2.5)  # co-adds are interpolated; found: 0.16 to 0.32
+BLOCKS = 32  # of a spectrum, whose shapes are compared
+SHAPE = 0.08  # scatter of the ratios of block medians; found: up to 0.021 above S/N 10, 0.19 between the two arms
 CROWDING = 0.005  # of the flux: lines of R = 7500 alone make third differences of so much
 
 
@@ -99,18 +101,14 @@ def _scatter(flux: np.ndarray, ivar: np.ndarray, good: np.ndarray) -> float:
 def judge_together(exposures: Sequence["Exposure"]) -> list["Exposure"]:
     """The exposures of one file, with its fault for each that cannot be right alone or beside the others of its arm.
 
-    Beside the others: one name twice, the same fluxes under two names, wavelengths unlike those of the other
-    exposures of the night. Of two that disagree both are at fault.
+    Beside the others: the same fluxes under two names, wavelengths or a shape of the spectrum unlike those of the
+    other exposures of the night. Of two that disagree both are at fault.
     """
-    names = Counter(exposure.name for exposure in exposures)
     fluxes = Counter(exposure.flux.tobytes() for exposure in exposures if exposure.flux.any())
     judged = []
     for exposure in exposures:
         fault = exposure.fault or pixel_fault(exposure)
-        if names[exposure.name] > 1:
-            detail = f"{names[exposure.name]} extensions are called {exposure.name}"
-            fault = Fault(Refusal.CONTRADICTION, Quality.CONTRADICTION, detail)
-        elif fault is None and fluxes[exposure.flux.tobytes()] > 1:
+        if fault is None and fluxes[exposure.flux.tobytes()] > 1:
             detail = "another exposure has the same fluxes"
             fault = Fault(Refusal.COPIED_PIXELS, Quality.COPIED_PIXELS, detail)
         elif fault is None:
@@ -134,4 +132,18 @@ def _unlike(exposure: "Exposure", siblings: Sequence["Exposure"]) -> Fault | Non
     alike = [len(e.wave) == len(here) and np.abs(np.log10(e.wave) - here).max() < SAME_GRID for e in others]
     if 2 * sum(alike) < len(alike):
         return _off_grid(f"wavelengths differ from those of {len(alike) - sum(alike)} other exposures of the night")
+    bright = [e for e in others if e.snr > SNR_FAINT and exposure.snr > SNR_FAINT]
+    odd = [np.std(_shape(exposure) / _shape(e)) > SHAPE for e in bright]
+    if 2 * sum(odd) > len(odd):
+        detail = f"its spectrum is shaped unlike those of {sum(odd)} other exposures of the night"
+        return Fault(Refusal.CONTRADICTION, Quality.CONTRADICTION, detail)
     return None
+
+
+def _shape(exposure: "Exposure") -> np.ndarray:
+    """Medians of the flux in blocks of the spectrum over that of all, (BLOCKS,); NaN in none: 1 there."""
+    flux = np.where(np.isfinite(exposure.flux) & ~exposure.mask, exposure.flux, np.nan)
+    parts = [part[np.isfinite(part)] for part in np.array_split(flux, BLOCKS)]
+    medians = np.array([np.median(part) if part.size else np.nan for part in parts])
+    medians /= np.nanmedian(medians)
+    return np.where(np.isfinite(medians) & (medians != 0), medians, 1.0)

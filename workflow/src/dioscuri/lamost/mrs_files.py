@@ -8,6 +8,7 @@ vacuum and heliocentric as they come: the header key HELIO_RV has been applied a
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -64,8 +65,12 @@ def _spectra(units: Sequence[Unit]) -> tuple[list[Exposure], list[Exposure], lis
             found.append((match, unit))
         elif unit.damage is not None:
             lost.append(Lost(0, "", unit.damage.reason, unit.damage.detail))
+    names = Counter(unit.name for _, unit in found)
     for match, unit in sorted(found, key=lambda item: item[0]["single"] is None):  # a co-add needs its exposures
         try:
+            if names[unit.name] > 1:
+                detail = f"{names[unit.name]} extensions have this name; LMJM = {unit.header.get('LMJM', 'nothing')}"
+                raise RefusedFile(Refusal.CONTRADICTION, detail)
             if unit.damage is not None:
                 raise unit.damage
             if match["single"]:
@@ -74,15 +79,18 @@ def _spectra(units: Sequence[Unit]) -> tuple[list[Exposure], list[Exposure], lis
                 coadds.append(_coadd(match, unit, singles))
         except DAMAGE as error:
             refusal = RefusedFile(Refusal.UNREADABLE, f"{unit.name}: {' '.join(str(error).split())}")
-            lost.append(_lost(match, refusal))
+            lost.append(_lost(match, unit, refusal))
         except RefusedFile as refusal:
-            lost.append(_lost(match, refusal))
+            lost.append(_lost(match, unit, refusal))
     return singles, coadds, lost
 
 
-def _lost(match: re.Match, refusal: RefusedFile) -> Lost:
+def _lost(match: re.Match, unit: Unit, refusal: RefusedFile) -> Lost:
+    """What is known of an exposure that is left out; the minute in its header goes before that in its name."""
     arm = ARM_NAMES[match["single"] or match["coadd"]]
-    return Lost(int(match["lmjm"] or COADD), arm, refusal.reason, f"{match[0]}: {refusal.detail}")
+    announced = str(unit.header.get("LMJM", "")).strip()
+    lmjm = int(announced) if match["single"] and announced.isdecimal() else int(match["lmjm"] or COADD)
+    return Lost(lmjm, arm, refusal.reason, f"{match[0]}: {refusal.detail}")
 
 
 def _missing(primary: fits.Header, units: Sequence[Unit]) -> list[str]:
@@ -144,7 +152,7 @@ def _exposure(match: re.Match, unit: Unit) -> Exposure:
 
 def _coadd(match: re.Match, unit: Unit, singles: Sequence[Exposure]) -> Exposure:
     arm = ARM_NAMES[match["coadd"]]
-    parts = [exposure for exposure in singles if exposure.arm == arm]
+    parts = [exposure for exposure in singles if exposure.arm == arm and exposure.fault is None]
     mjd_mid = float(np.mean([part.mjd_mid for part in parts])) if parts else math.nan
     exptime = float(sum(part.exptime for part in parts))
     return Exposure(unit.name, arm, COADD, mjd_mid, exptime, **pixels(unit, "ANDMASK"))

@@ -28,7 +28,7 @@ def read_checkpoint(path: str | PathLike, schema: str) -> tuple[dict[str, Tensor
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         info, state = checkpoint["model"], checkpoint["state_dict"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, IndexError) as error:
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a model.ckpt of dioscuri (a finished training writes one)") from error
     _check_schema(path, info, schema)
     _check_tensors(path, state, checkpoint.get("digest"))

@@ -15,6 +15,7 @@ from dioscuri import __version__
 from dioscuri.arms import air_to_vacuum
 from dioscuri.libraries.build import assemble, node_number, onto_grid, sampled_resolution, with_progress
 from dioscuri.libraries.grid import AXES, SpectralLibrary, log_grid
+from dioscuri.reading import reading
 
 # What grids call our four labels, in lower case without blanks.
 SYNONYMS = {
@@ -23,6 +24,7 @@ SYNONYMS = {
     "feh": {"[fe/h]", "feh", "fe/h", "metals", "[m/h]", "m/h", "metallicity", "[metals/h]"},
     "afe": {"[a/fe]", "[alpha/fe]", "alpha/fe", "afe", "alpha", "[a/m]", "[alpha/m]", "omgsiscati"},
 }
+MOST = 10_000_000  # spectra of a grid, or pixels of one
 EDDINGTON = 4 * math.pi  # FERRE grids hold the Eddington flux H_λ; F_λ = 4π H_λ
 
 
@@ -131,6 +133,10 @@ def read_header(stream: TextIO, name: str, air: bool | None = None) -> FerreHead
     n_dimensions = _integers(block, "N_OF_DIM", name)[0]
     sizes = _integers(block, "N_P", name)
     lowest, steps = _floats(block, "LLIMITS", name), _floats(block, "STEPS", name)
+    if not sizes or min(sizes) < 1 or math.prod(sizes) > MOST:
+        raise FerreError(f"{name}: N_P = {sizes}; accepted: whole numbers from 1, up to {MOST} spectra")
+    if not np.isfinite([*lowest, *steps]).all() or any(step <= 0 for step, n in zip(steps, sizes) if n > 1):
+        raise FerreError(f"{name}: LLIMITS = {lowest}, STEPS = {steps}; accepted: numbers, steps above 0")
     for key, values in (("N_P", sizes), ("LLIMITS", lowest), ("STEPS", steps)):
         if len(values) != n_dimensions:
             raise FerreError(f"{name}: N_OF_DIM = {n_dimensions}, but {key} has {len(values)} values")
@@ -199,6 +205,8 @@ def _integers(block: Mapping[str, str], key: str, name: str) -> list[int]:
 def _wavelengths(own: Mapping[str, str], block: Mapping[str, str], name: str, air: bool | None) -> np.ndarray:
     """Vacuum wavelengths [Å] of a segment: WAVE = x0 dx, in Å (LOGW 0), log10 Å (1) or ln Å (2)."""
     n_pixels = _integers(own, "NPIX", name)[0]
+    if not 1 < n_pixels <= MOST:
+        raise FerreError(f"{name}: NPIX = {n_pixels}; accepted: 2 to {MOST}")
     wave = _floats(block, "WAVE", name)
     scale = _integers(block, "LOGW", name)[0] if "LOGW" in block else 0
     if len(wave) != 2 or scale not in (0, 1, 2):
@@ -228,8 +236,8 @@ def _open(path: Path) -> TextIO:
 
 
 def _header_of(path: Path, air: bool | None) -> FerreHeader:
-    with _open(path) as stream:
-        return read_header(stream, path.name, air)
+    with reading(path, "a FERRE grid (' &SYNTH' … ' /', then a spectrum per row)", FerreError), _open(path) as stream:
+        return read_header(stream, str(path), air)
 
 
 def _rows(
@@ -239,8 +247,9 @@ def _rows(
     columns = {name: _column_of(path, header, name) for name in AXES}
     wanted = _other_dimensions(path, header, set(columns.values()), fixed)
     sizes = [len(values) for values in header.nodes]
-    with _open(path) as stream:
-        read_header(stream, path.name, air)
+    accepted = "a FERRE grid (' &SYNTH' … ' /', then a spectrum per row)"
+    with reading(path, accepted, FerreError), _open(path) as stream:
+        read_header(stream, str(path), air)
         for number in range(header.n_spectra):
             line = stream.readline()
             if not line.strip():
@@ -258,7 +267,11 @@ def _rows(
                     f"NPIX = {header.n_pixels}; the file is truncated or wrapped"
                 )
             if header.invalid_code is None or row[0] != header.invalid_code:
+                if not np.isfinite(row).all():
+                    raise FerreError(f"{path}: spectrum {number + 1} has fluxes that are not finite")
                 yield {name: header.nodes[d][index[d]] for name, d in columns.items() if d is not None}, row
+        if any(line.strip() for line in stream):  # a row too many in the middle would shift all later spectra
+            raise FerreError(f"{path}: rows follow after the {header.n_spectra} spectra that the header announces")
 
 
 def _column_of(path: Path, header: FerreHeader, name: str) -> int | None:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
 import dioscuri
 from dioscuri import door
+from dioscuri.io import open_hdf5
 from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption, read_any_psf
+from dioscuri.reading import open_fits, own_dataset, reading
 from dioscuri.stamps.channels import make_channels
 from dioscuri.stamps.companions import fit_pair
 from dioscuri.stamps.mocks import SIZE, Law, Noise, Renderer, signal_to_noise
@@ -103,9 +104,10 @@ def read_all(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[np.ndarr
     origin, found, refused = [], [], []
     for path in paths:
         try:
-            stack = _read(path)
-        except (OSError, ValueError, KeyError) as error:
-            refused.append({"file": str(path), "stamp": -1, "status": f"refused: {error}; accepted: {STAMPS}"})
+            with reading(path, STAMPS):
+                stack = _read(path)
+        except ValueError as error:
+            refused.append({"file": str(path), "stamp": -1, "status": f"refused: {error}"})
             continue
         for number, image in enumerate(stack):
             stamp = cropped(image)
@@ -135,21 +137,16 @@ def cropped(image: np.ndarray) -> np.ndarray | None:
 def _read(path: Path) -> np.ndarray:
     """All images of a file, (N, H, W) float64."""
     if path.name.endswith(door.HDF5):
-        with h5py.File(path, "r") as stream:
-            name = "stamps" if "stamps" in stream else next((key for key in stream if stream[key].ndim == 3), None)
-            if name is None:
-                raise ValueError("no dataset 'stamps'")
-            images = np.asarray(stream[name][:], float)
+        with open_hdf5(path) as stream:
+            images = np.asarray(own_dataset(stream, "stamps")[:], float)
     else:
-        from astropy.io import fits
-
-        with fits.open(path, memmap=False) as hdus:
+        with open_fits(path) as hdus:
             images = next(
                 (np.asarray(hdu.data, float) for hdu in hdus
                  if hdu.is_image and hdu.data is not None and hdu.data.ndim in (2, 3)), np.empty(0)
             )  # fmt: skip
     images = images[None] if images.ndim == 2 else images
-    if images.ndim != 3:
+    if images.ndim != 3 or not len(images):
         raise ValueError("no image of two or three dimensions")
     return images
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from dioscuri.io import atomic, digest
+from dioscuri.reading import reading
 
 PSF_SCHEMA = "dioscuri/psf/1"
 DEFAULT_OVERSAMPLING = 4
@@ -124,21 +124,21 @@ class Psf:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Psf":
         """Read what `save` wrote; any other file is a ValueError."""
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                about = json.loads(str(stored["about"]))
-                if about.get("schema") != PSF_SCHEMA:
-                    raise ValueError(f"schema '{about.get('schema')}'")
-                names = [name for name in stored.files if name.startswith("parameters/")]
-                return cls(
-                    stored["samples"],
-                    about["oversampling"],
-                    about["pixel_scale"],
-                    {name.partition("/")[2]: stored[name] for name in names},
-                    about["provenance"],
-                )
-        except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: expected PSFs ('{PSF_SCHEMA}') as .npz, found {error}; make it again") from error
+        with (
+            reading(path, f"PSFs ('{PSF_SCHEMA}') as .npz; make it again"),
+            np.load(path, allow_pickle=False) as stored,
+        ):
+            about = json.loads(str(stored["about"]))
+            if about.get("schema") != PSF_SCHEMA:
+                raise ValueError(f"schema '{about.get('schema')}'")
+            names = [name for name in stored.files if name.startswith("parameters/")]
+            return cls(
+                stored["samples"],
+                about["oversampling"],
+                about["pixel_scale"],
+                {name.partition("/")[2]: stored[name] for name in names},
+                about["provenance"],
+            )
 
 
 def _neighbours(grid: np.ndarray, value: float) -> list[tuple[int, float]]:

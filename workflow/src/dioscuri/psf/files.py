@@ -3,14 +3,16 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dioscuri.psf.effective import DEFAULT_OVERSAMPLING, Psf
+from dioscuri.reading import open_fits, reading
 
 log = logging.getLogger(__name__)
 
+IMAGE = "a FITS file whose first image is one PSF"
+GRID = "a STDPSF grid (NXPSFS, NYPSFS, IPSFX01, …)"
 STDPSF_OVERSAMPLING = 4
 # Of the native, distorted frames that the STDPSF grids are for [arcsec/px].
 STDPSF_PIXEL_SCALES = {"WFC3UV": 0.03962, "WFC3IR": 0.1283, "ACSWFC": 0.0497, "ACSHRC": 0.0265, "WFPC2": 0.0996}
@@ -61,7 +63,7 @@ def read_stdpsf(path: str | os.PathLike, *, chip: int | None = None, pixel_scale
     `chip` (1 or 2, as CCDCHIP in a frame) takes that one alone, in the coordinates of its own frame. The pixel
     scale is that of the camera named in the file; give it for others.
     """
-    with _open_fits(path) as hdus:
+    with reading(path, GRID), open_fits(path) as hdus:
         header, data = hdus[0].header, hdus[0].data
         try:
             n_x, n_y = header["NXPSFS"], header["NYPSFS"]
@@ -73,6 +75,8 @@ def read_stdpsf(path: str | os.PathLike, *, chip: int | None = None, pixel_scale
             ) from error
         about = f"{Path(path).name} {' '.join(str(card) for card in header.get('COMMENT', []))}"
         samples = np.asarray(data, float)
+        if samples.ndim != 3:
+            raise ValueError(f"{path}: found {samples.ndim} axes, a grid of PSFs has 3")
     if samples.shape[0] != n_x * n_y:
         raise ValueError(f"{path}: found {samples.shape[0]} PSFs, the header promises {n_x} x {n_y}")
     if pixel_scale is None:
@@ -87,32 +91,19 @@ def read_stdpsf(path: str | os.PathLike, *, chip: int | None = None, pixel_scale
         upper = y >= UVIS_CHIP_ROWS
         chosen = upper if chip == 1 else ~upper
         x, y, samples = x[chosen], y[chosen] - (UVIS_CHIP_ROWS if chip == 1 else 0), samples[chosen]
-    return Psf(
-        samples,
-        STDPSF_OVERSAMPLING,
-        float(pixel_scale),
-        {"x": x, "y": y},
-        {"source": "stdpsf", "file": Path(path).name, "chip": chip},
-    )
+    about_it = {"source": "stdpsf", "file": Path(path).name, "chip": chip}
+    with reading(path, GRID):
+        return Psf(samples, STDPSF_OVERSAMPLING, float(pixel_scale), {"x": x, "y": y}, about_it)
 
 
 def _first_image(path: str | os.PathLike) -> np.ndarray:
-    with _open_fits(path) as hdus:
+    with reading(path, IMAGE), open_fits(path) as hdus:
         images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2]
         if not images:
             raise ValueError(f"{path}: found no two-dimensional image")
         data = np.asarray(images[0], float)
     if not np.isfinite(data).all() or not data.sum() > 0:
         raise ValueError(f"{path}: the image is not a PSF: it has values that are not finite, or no positive sum")
+    if not data.max() > 2 * data.mean():
+        raise ValueError(f"{path}: the image is not a PSF: its peak is {data.max() / data.mean():.2g} of its mean")
     return data
-
-
-def _open_fits(path: str | os.PathLike) -> Any:
-    from astropy.io import fits
-
-    try:
-        return fits.open(path)
-    except OSError as error:
-        if not Path(path).is_file():
-            raise
-        raise ValueError(f"{path}: expected a FITS file; {error}") from error

@@ -184,6 +184,7 @@ def _read_track(path: Path) -> Any:
 
     with open(path, encoding="latin-1") as stream:
         header = [stream.readline() for _ in range(_HEADER_LINES)]
+        n_found = sum(1 for line in stream if line.strip() and not line.startswith("#"))
     if not header[0].startswith("# MIST version number"):
         raise broken(f"expected a MIST track, found a first line of {header[0][:60].rstrip()!r}")
     if not header[-1].startswith("#"):
@@ -209,6 +210,8 @@ def _read_track(path: Path) -> Any:
         )
     except pd.errors.ParserError as error:
         raise broken(f"expected a table of numbers, found {error}") from error
+    if n_found != n_rows:  # a line lost in the middle would shift all later EEPs
+        raise broken(f"truncated or corrupt: its header promises {n_rows} rows, found {n_found}")
     whole = np.isfinite(frame.apply(pd.to_numeric, errors="coerce").to_numpy(float)).all(axis=1)
     if len(frame) < expected or not whole.all():
         raise broken(

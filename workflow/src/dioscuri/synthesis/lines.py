@@ -1,7 +1,6 @@
 """Line lists: the embedded one, and readers of MOOG- and VALD-format files."""
 
 import csv
-import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -12,6 +11,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from dioscuri.arms import air_to_vacuum
+from dioscuri.reading import content, reading
 from dioscuri.synthesis.equation_of_state import ELEMENTS
 from dioscuri.synthesis.molecules import MGH, magnesium_hydride_lines
 
@@ -122,12 +122,12 @@ def read_linelist(path: str | Path | None = None) -> LineList:
         raise LineListError(
             f"line list {path}: no such file; give a MOOG- or VALD-format list, or none for the embedded one"
         )
-    raw = path.read_bytes()
-    if raw[:2] == b"\x1f\x8b":
-        raw = gzip.decompress(raw)
-    text = raw.decode("latin-1").splitlines()
-    reader = _read_vald if any(line.lstrip().startswith("'") for line in text[:20]) else _read_moog
-    lines = reader(path, text)
+    with reading(path, "MOOG or VALD format", LineListError):
+        text = content(path).decode("latin-1").splitlines()
+        reader = _read_vald if any(line.lstrip().startswith("'") for line in text[:20]) else _read_moog
+        lines = reader(path, text)
+    if not all(np.isfinite(values).all() for values in (lines.wave, lines.excitation, lines.log_gf)):
+        raise LineListError(f"line list {path}: some wavelengths, excitations or log gf are not finite numbers")
     if not len(lines):
         raise LineListError(f"line list {path}: no atomic line of a known element found in {len(text)} lines of text")
     return lines
@@ -221,7 +221,7 @@ def _read_vald(path: Path, text: list[str]) -> LineList:
 
 
 def _checked_wavelengths(path: Path, wave: np.ndarray) -> np.ndarray:
-    if wave.min() < 1000 or wave.max() > 100_000:
+    if not (wave.min() >= 1000 and wave.max() <= 100_000):
         raise LineListError(
             f"line list {path}: wavelengths from {wave.min():g} to {wave.max():g}; accepted: 1000-100000 Å"
         )

@@ -19,6 +19,9 @@ from dioscuri.analogues.observation.fits_headers import (
     spectral_header,
     stokes_i,
 )
+from dioscuri.reading import open_fits, reading
+
+ACCEPTED = "a FITS image or cube with BUNIT, a scale, and for Jy/beam a beam; fetch or write a damaged one again"
 
 MASK_SIGMA = 10.0  # integrated emission below is masked in moment-1 maps (Al-Belmeisi et al. 2023, Fig. 3)
 WINDOW_KMS = 5.0  # about the systemic velocity, same place
@@ -49,18 +52,17 @@ def read_fits(path: str | os.PathLike, distance_pc: float | None = None) -> Fits
     `distance_pc` turns angles into AU; it is not needed where the axes are lengths (CUNIT AU, cm, …). ValueError says
     what is missing or cannot be right: a scale, a distance, a beam for Jy/beam, a frequency for K.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)  # "'datfix' made the change …", "may have been truncated"
-            with fits.open(path) as hdus:
-                header, data, beams = science_image(path, hdus)
-            header = spectral_header(header)
-            data, header = stokes_i(path, data, header)
-            world = WCS(header)
-    except OSError as error:
-        raise ValueError(f"{path}: not a readable FITS file ({error}); fetch or write it again") from None
-    except (KeyError, TypeError, IndexError, AttributeError, OverflowError, fits.VerifyError) as error:
-        raise ValueError(f"{path}: a damaged FITS header or image ({error}); fetch or write it again") from None
+    with reading(path, ACCEPTED), warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyWarning)  # "'datfix' made the change …", "may have been truncated"
+        return _read(path, distance_pc)
+
+
+def _read(path: str | os.PathLike, distance_pc: float | None) -> FitsMap:
+    with open_fits(path) as hdus:
+        header, data, beams = science_image(path, hdus)
+    header = spectral_header(header)
+    data, header = stokes_i(path, data, header)
+    world = WCS(header)
     data = data.reshape([n for n in data.shape[:-2] if n > 1] + list(data.shape[-2:]))
     if data.ndim > 3:
         raise ValueError(f"{path}: {data.ndim} axes longer than 1; an image or a cube is accepted")

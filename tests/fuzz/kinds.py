@@ -1,0 +1,14 @@
+"""All kinds of input that are damaged."""
+
+import tempfile
+from pathlib import Path
+
+from mrs import mrs
+from others import OTHERS
+from runner import Kind
+
+
+def all_kinds(folder: Path, names: list[str] | None = None) -> list[Kind]:
+    """A sound file of each kind (or of those named like the functions that make them), made below `folder`."""
+    chosen = [make for make in (mrs, *OTHERS) if not names or make.__name__ in names]
+    return [make(Path(tempfile.mkdtemp(dir=folder))) for make in chosen]
