@@ -1,6 +1,8 @@
 # Every target makes its own environment, .venv, where that is missing or out of date.
 #   make demo           minutes, offline: a catalogue, figures and a report in results/demo
 #   make test           everything that this machine allows
+#   make fuzz           damaged files of all kinds: nothing may be silently wrong, lost, a crash or a hang
+#   make drill          faults: flipped bits, lost and replaced files, kills, a full disk
 #   make bench          ours and the published way side by side
 #   make release        train the released models again (about an hour on 2 loaded cores); writes models/
 #   make slurm-profile  once on a cluster; then: snakemake --profile slurm lamost_mrs
@@ -19,10 +21,10 @@ QUIETLY := python workflow/quietly.py
 TIMES := .pytest_cache/times
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help demo test docs bench release lint slurm-test slurm-profile
+.PHONY: help demo test fuzz drill docs bench release lint slurm-test slurm-profile
 
 help:
-	@sed -n '2,9s/^# *//p' Makefile
+	@sed -n '2,11s/^# *//p' Makefile
 
 # A looser request than torch==… may fetch another torch with gigabytes of CUDA libraries.
 $(READY): pyproject.toml $(CONSTRAINTS)
@@ -42,10 +44,16 @@ test: lint
 	mkdir -p $(TIMES)
 # SLURM spends most of its time waiting: it runs beside the unit tests, and its own output is shown when both have ended.
 	pytest --junitxml $(TIMES)/slurm.xml tests/slurm > $(TIMES)/slurm.log 2>&1 & slurm=$$!; \
-	pytest -n 2 --dist loadfile --junitxml $(TIMES)/unit.xml tests/unit tests/real tests/dag; units=$$?; \
+	pytest -n 2 --dist loadfile --junitxml $(TIMES)/unit.xml tests/unit tests/real tests/dag tests/fuzz tests/drill; units=$$?; \
 	wait $$slurm; waited=$$?; cat $(TIMES)/slurm.log; exit $$((units > waited ? units : waited))
 	pytest --junitxml $(TIMES)/workflow.xml tests/workflow
 	@python .ci/budget.py
+
+fuzz: $(READY)
+	python tests/fuzz/runner.py --number 2600 --seed 1
+
+drill: $(READY)
+	python tests/drill/drill.py
 
 bench: $(READY)
 	snakemake --profile profiles/local --cores 1 bench

@@ -16,7 +16,7 @@ from runner import ANY, Kind, Mutation, bits_flipped
 from dioscuri import shards
 from dioscuri.analogues.observation.fits_maps import read_fits
 from dioscuri.cluster.frames import read_flt, write_flt
-from dioscuri.learn.spectra.inference import load_model, load_released, save_released
+from dioscuri.learn.spectra.models import load_model, load_released, save_released
 from dioscuri.libraries.ferre import read_ferre
 from dioscuri.predict.csst import read_all
 from dioscuri.psf.effective import Psf

@@ -176,11 +176,11 @@ def test_refused(flt, change, told):
 
 
 def test_damaged(flt, tmp_path):
-    with pytest.raises(FrameError, match="no such file"):
+    with pytest.raises(FrameError, match="No such file"):
         read_flt(tmp_path / "none_flt.fits")
     text = tmp_path / "text_flt.fits"
     text.write_text("no FITS")
-    with pytest.raises(FrameError, match="unreadable or damaged"):
+    with pytest.raises(FrameError, match=r"text_flt.fits: not a FITS file: it begins with"):
         read_flt(text)
     flt.write_bytes(flt.read_bytes()[:20_000])
     with pytest.raises(FrameError):

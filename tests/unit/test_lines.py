@@ -102,7 +102,7 @@ def test_vald_formats_agree(tmp_path, text):
     [
         ("5183.604 12.0 2.717 -0.239\n5197.577 iron 3.23 -2.2\n", ("line 2", "iron", "MOOG")),
         ("5183.604 12.0 2.717\n", ("line 1", "log gf")),
-        ("", ("no line of numbers",)),
+        ("", ("the file is empty", "MOOG")),
         ("518.3604 12.0 2.717 -0.239\n", ("518.36", "1000-100000")),
         ("a title\n\nand another\n", ("no line of numbers",)),
         (VALD_ALL.replace("-0.239", "strong"), ("line 3", "VALD3")),

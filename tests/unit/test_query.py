@@ -352,7 +352,7 @@ def test_line_cubes_become_moment_maps(tmp_path):
 
 def test_maps_that_cannot_be_used(tmp_path):
     (tmp_path / "text.fits").write_text("no map")
-    with pytest.raises(ValueError, match="not a readable FITS"):
+    with pytest.raises(ValueError, match="not a FITS file"):
         read_map(tmp_path / "text.fits")
     flat = WCS(naxis=2)
     flat.wcs.cunit, flat.wcs.cdelt = ["AU", "AU"], [1.0, 1.0]

@@ -199,7 +199,7 @@ def saved_state(path: Path, fingerprint: str) -> dict[str, Any] | None:
             checkpoint = torch.load(candidate, map_location="cpu", weights_only=True)
             found, epochs = checkpoint["fingerprint"], len(checkpoint["history"])
         except READ_ERRORS as error:
-            log.warning("%s is damaged (%s): it is left out", candidate, " ".join(str(error).split())[:200])
+            log.warning("%s is damaged (%s): it is left out", candidate, str(error).split(".")[0])
             continue
         if found != fingerprint:
             log.warning("%s belongs to other settings or other mocks: training starts afresh", candidate)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import zipfile
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,10 +125,14 @@ class Psf:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Psf":
         """Read what `save` wrote; any other file is a ValueError."""
-        with (
-            reading(path, f"PSFs ('{PSF_SCHEMA}') as .npz; make it again"),
-            np.load(path, allow_pickle=False) as stored,
-        ):
+        with reading(path, f"PSFs ('{PSF_SCHEMA}') as .npz; make it again"):
+            if not zipfile.is_zipfile(path):
+                raise ValueError("not a .npz archive, or one cut short")
+            return cls._load(path)
+
+    @classmethod
+    def _load(cls, path: str | os.PathLike) -> "Psf":
+        with np.load(path, allow_pickle=False) as stored:
             about = json.loads(str(stored["about"]))
             if about.get("schema") != PSF_SCHEMA:
                 raise ValueError(f"schema '{about.get('schema')}'")
