@@ -281,3 +281,19 @@ def test_a_meter_without_an_answer_refuses_the_spectrum(tmp_path):
     found = ingest_files([path], MRS, ARMS[:1], {"blue": Mute("blue")})
     assert len(found.exposures["file"]) == 0
     assert found.rejected[0]["reason"] == Refusal.NOT_FINITE.value
+
+
+def test_a_spectrum_that_breaks_its_batch_costs_itself_alone(tmp_path):
+    class Choleric(LineMeter):
+        def measure(self, wave, flux, sigma=None):
+            answer = super().measure(wave, flux)
+            if (answer.rv > 150).any():
+                raise ZeroDivisionError("too fast")
+            return answer
+
+    fast = put(tmp_path, spectrum("blue", rv=200.0), obsid=999901001)
+    slow = put(tmp_path, spectrum("blue", LMJM + 1), obsid=999901002)
+    found = ingest_files([fast, slow], MRS, ARMS[:1], {"blue": Choleric("blue")})
+    assert found.exposures["file"].tolist() == [slow.name]
+    (row,) = found.rejected
+    assert row["file"] == fast.name and "unforeseen: ZeroDivisionError('too fast')" in row["detail"]

@@ -174,11 +174,28 @@ def _process_arm(observations: Sequence[Observation], survey: Survey, arm: Arm, 
         except RefusedSpectrum as refusal:
             result.refusal = refusal.with_traceback(None)  # its frames hold the pixels
             result.flags |= refusal.flag
-    if not pending:
+    if pending:
+        _measure(pending, survey, arm, meter, limits)
+
+
+def _measure(
+    pending: Sequence[tuple[ArmResult, Cleaned]], survey: Survey, arm: Arm, meter: Meter, limits: Limits
+) -> None:
+    """Velocities, rest-frame spectra and flags of cleaned spectra; one that breaks the batch costs itself alone."""
+    try:
+        velocities = measure_velocities([cleaned for _, cleaned in pending], arm, meter)
+        flux, sigma, covered = rest_frame([cleaned for _, cleaned in pending], velocities.rv, arm, survey.continuum)
+    except Exception as error:
+        if len(pending) > 1:
+            for one in pending:
+                _measure([one], survey, arm, meter, limits)
+            return
+        log.exception("a spectrum of the %s arm cannot be measured", arm.name)
+        refusal = RefusedSpectrum(Refusal.NOT_FINITE, Quality.MANY_BAD_PIXELS, f"unforeseen: {error!r}")
+        pending[0][0].refusal = refusal
+        pending[0][0].flags |= refusal.flag
         return
-    velocities = measure_velocities([cleaned for _, cleaned in pending], arm, meter)
     validity = limits.teff or (float(np.min(meter.teff)), float(np.max(meter.teff)))
-    flux, sigma, covered = rest_frame([cleaned for _, cleaned in pending], velocities.rv, arm, survey.continuum)
     for i, (result, cleaned) in enumerate(pending):
         result.rv_obs, result.rv_obs_err = float(velocities.rv[i]), float(velocities.rv_err[i])
         result.rv_teff, result.ccfmax = float(velocities.teff[i]), float(velocities.ccf_max[i])
