@@ -49,7 +49,7 @@ def installed(root, tmp_path_factory) -> Path:
 def spectrum(tmp_path_factory) -> Path:
     """An exposure of the Sun at 30 km/s and S/N 100, as LAMOST writes files."""
     wave, flux, _ = one_spectrum(5777, 4.44, 0.0, 0.0, rv=RV, resolution=7500, wave_min=4940, wave_max=5360)
-    grid = np.exp(np.arange(np.log(4945), np.log(5355), 1e-4 * np.log(10) * 0.23))
+    grid = 10.0 ** np.arange(np.log10(4945), np.log10(5355), 1e-5)
     flux = np.interp(grid, wave, flux)
     flux = 1e4 * flux / np.median(flux) * (1 + 0.01 * np.random.default_rng(0).normal(size=grid.size))
     fine = {"ivar": np.full(grid.size, 1e-4), "mask": np.zeros(grid.size, bool)}
