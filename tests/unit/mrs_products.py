@@ -141,4 +141,5 @@ def evidence() -> Evidence:
     rng = np.random.default_rng(3)
     y = np.arange(200) % 2
     fits = {arm: {name: rng.uniform(0.1, 1, 200) + y for name in FIT_COLUMNS} for arm in N_PIXELS}
-    return Evidence.fitted(fits, y, {arm: rng.normal(0, 1, 200) + y for arm in N_PIXELS}, 16.0)
+    logits = {arm: rng.normal(0, 1, 200) + y for arm in N_PIXELS}
+    return Evidence.of_fits(fits, y, 16.0).joined(fits, y, logits)

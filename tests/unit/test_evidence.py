@@ -35,9 +35,10 @@ def test_arms_that_agree_say_more_and_one_arm_still_says_something(tmp_path):
     y = np.arange(3000) % 2 == 1
     fits = made_up(rng, y)
     logits = {arm: rng.normal(0, 1, len(y)) + y for arm in fits}
-    evidence = Evidence.fitted(fits, y, logits, 16.0)
+    pair = Evidence.of_fits(fits, y, 16.0)
     for arm, fit in fits.items():
-        fit["pair_logodds"] = evidence.pair_logodds(arm, fit)
+        fit["pair_logodds"] = pair.pair_logodds(arm, fit)
+    evidence = pair.joined(fits, y, logits)
     evidence.save(tmp_path / "evidence.json")
     read = Evidence.load(tmp_path / "evidence.json")
     both = read.logodds(fits, logits)
@@ -61,11 +62,12 @@ def test_a_foreign_file_is_refused(tmp_path):
         Evidence.load(tmp_path / "absent.json")
 
 
-def test_frames_are_those_of_the_better_arm():
-    columns = {"vs_B": [10.0, 10.0, np.nan], "vs_R": [20.0, 20.0, 20.0], "vs_err_B": [1.0, 5.0, np.nan]}
-    columns |= {"vs_err_R": [2.0, 2.0, 2.0], "v1_B": [-50.0] * 3, "v1_R": [-60.0] * 3}
+def test_frames_are_those_of_the_blue_arm_where_it_is_there():
+    columns = {"vs_B": [10.0, 10.0, np.nan, np.nan], "vs_R": [20.0] * 4, "v1_B": [-50.0] * 4, "v1_R": [-60.0] * 4}
     high, low = LOOK_LOGODDS + 1, LOOK_LOGODDS - 1
-    columns |= {"pair_logodds_B": [high, low, np.nan], "pair_logodds_R": [low, low, high]}
-    found = frames({name: np.array(values) for name, values in columns.items()}, ["blue", "red"])
-    np.testing.assert_array_equal(found["frame_one"], [10.0, 20.0, 20.0])
-    np.testing.assert_array_equal(found["frame_two"], [-50.0, np.nan, -60.0])
+    columns |= {"pair_logodds_B": [high, low, np.nan, np.nan], "pair_logodds_R": [low, high, high, low]}
+    columns = {name: np.array(values) for name, values in columns.items()}
+    found = frames(columns, ["blue", "red"])
+    np.testing.assert_array_equal(found["frame_one"], [10.0, 10.0, 20.0, 20.0])
+    np.testing.assert_array_equal(found["frame_two"], [-50.0, np.nan, -60.0, np.nan])
+    np.testing.assert_array_equal(frames(columns, ["red"])["frame_one"], [20.0] * 4)

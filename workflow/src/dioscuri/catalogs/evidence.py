@@ -77,9 +77,14 @@ def pair_features(fits: Fits) -> np.ndarray:
     )  # fmt: skip
 
 
-def arm_features(pair_logodds: np.ndarray, logit: np.ndarray) -> np.ndarray:
-    """(S, 2): what the pair fit and the network of one arm say, clipped to where they are calibrated."""
-    return np.stack([_clipped(pair_logodds), _clipped(logit)], axis=1)
+def arm_features(fits: Fits, logit: np.ndarray) -> np.ndarray:
+    """(S, 4): what the pair fit and the network of one arm say, clipped to where they are calibrated.
+
+    Networks are led astray by fast rotators, whose velocity is uncertain: so v sin i (best single star) is there too.
+    """
+    network = _clipped(logit)
+    fast = np.log1p(np.nan_to_num(fits["vsini"]) / 100)
+    return np.stack([_clipped(fits["pair_logodds"]), network, fast, network * fast], axis=1)
 
 
 def agreement_features(blue: Fits, red: Fits) -> np.ndarray:
@@ -109,18 +114,21 @@ class Evidence:
     penalty: float
 
     @classmethod
-    def fitted(
-        cls, fits: Mapping[str, Fits], y: np.ndarray, logits: Mapping[str, np.ndarray], penalty: float
-    ) -> "Evidence":
-        """From mocks: arm → columns of the fits, classes `y` (S,), arm → logits (S,) of the networks' median p at Λ."""
-        pair = {arm: Logistic.fitted(pair_features(columns), y) for arm, columns in fits.items()}
-        features = {arm: arm_features(pair[arm](pair_features(fits[arm])), logits[arm]) for arm in fits}
+    def of_fits(cls, fits: Mapping[str, Fits], y: np.ndarray, penalty: float) -> "Evidence":
+        """From mocks: arm → columns of the fits, and classes `y` (S,). It knows `pair_logodds` alone."""
+        return cls(
+            {arm: Logistic.fitted(pair_features(columns), y) for arm, columns in fits.items()}, {}, None, penalty
+        )
+
+    def joined(self, fits: Mapping[str, Fits], y: np.ndarray, logits: Mapping[str, np.ndarray]) -> "Evidence":
+        """The same with what networks say: `fits` with `pair_logodds`, arm → logits (S,) of the networks' median p."""
+        features = {arm: arm_features(fits[arm], logits[arm]) for arm in fits}
         single = {arm: Logistic.fitted(values, y) for arm, values in features.items()}
         both = None
         if set(fits) == set(ARMS):
             agreement = agreement_features(*(fits[arm] for arm in ARMS))
             both = Logistic.fitted(np.concatenate([*(features[arm] for arm in ARMS), agreement], axis=1), y)
-        return cls(pair, single, both, penalty)
+        return Evidence(self.pair, single, both, self.penalty)
 
     def pair_logodds(self, arm: str, fits: Fits) -> np.ndarray:
         """Log-odds (S,) by the pair fit of one arm alone; NaN where nothing was fitted."""
@@ -133,7 +141,7 @@ class Evidence:
         `fits` arm → columns with `pair_logodds` among them, `logits` arm → logit of the networks' median p.
         """
         known = {arm: np.isfinite(fits[arm]["pair_logodds"]) & np.isfinite(logits[arm]) for arm in fits}
-        features = {arm: arm_features(fits[arm]["pair_logodds"], logits[arm]) for arm in fits}
+        features = {arm: arm_features(fits[arm], logits[arm]) for arm in fits}
         found = np.full(len(next(iter(known.values()))), np.nan)
         for arm in sorted(fits, reverse=True):  # where only one arm is known, and no joint regression: the blue one
             found[known[arm]] = self.single[arm](features[arm][known[arm]])

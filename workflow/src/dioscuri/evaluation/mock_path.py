@@ -69,7 +69,7 @@ def observe_mocks(
 ) -> dict[str, np.ndarray]:
     """Columns (2N,) of the singles and binaries of mock shards: pair_id, y (1 binary), fits, frames, and per arm
     `p_B` … (median of `draws` draws at `penalty`), `p_rest_B` … (of the mock as it is made: in its primary's frame) and
-    `ccf_B` … (double peak); with `evidence` also logodds. Without one, no second frame is looked at.
+    `ccf_B` … (double peak); with `evidence` also logodds. Without `ensembles` no p, without `evidence` no second frame.
     """
     random = np.random.default_rng(seed)
     blocks: list[dict[str, np.ndarray]] = []
@@ -106,17 +106,20 @@ def _observe(
     spectra, rv, found = {}, {}, {}
     for arm, values in flux.items():
         sigma = np.repeat((1 / snr)[:, None], values.shape[1], axis=1).astype(np.float16)
-        found[f"p_rest_{SUFFIX[arm]}"] = _median(ensembles[arm], values, sigma, keys, arm, penalty, draws)
+        if arm in ensembles:
+            found[f"p_rest_{SUFFIX[arm]}"] = _median(ensembles[arm], values, sigma, keys, arm, penalty, draws)
         rest, error, rv[arm], found[f"ccf_{SUFFIX[arm]}"] = observer.measured(arm, values, sigma, push[arm])
         spectra[arm] = (rest, error)
     fits = fit_exposures(observer.fitters, spectra, rv, evidence)
     for arm, (rest, error) in spectra.items():
+        if arm not in ensembles:
+            continue
         p, _ = percentiles_in_frames(
             ensembles[arm], observer.arms[arm], rest, error, keys, rv[arm], fits, penalties=[penalty], n_draws=draws
         )
         found[f"p_{SUFFIX[arm]}"] = p[penalty][:, 2]
     found |= fits
-    if evidence is not None:
+    if evidence is not None and evidence.single:
         logits = {arm: evidence.logits(found[f"p_{SUFFIX[arm]}"], penalty) for arm in flux}
         found["logodds"] = evidence.logodds({arm: of_arm(fits, arm) for arm in flux}, logits)
     return found
@@ -139,11 +142,17 @@ def calibrate(
     n_pairs: int,
     seed: int = 0,
 ) -> Evidence:
-    """The regressions of `catalogs.evidence`, fitted to mocks on the product's path, in the frame of one star."""
-    seen = observe_mocks(shards, observer, ensembles, None, penalty=penalty, draws=draws, n_pairs=n_pairs, seed=seed)
+    """The regressions of `catalogs.evidence`, fitted to mocks on the product's path.
+
+    First those of the fits, which say where networks look a second time; then those of fits and networks.
+    """
+    path: dict[str, Any] = {"penalty": penalty, "draws": draws, "n_pairs": n_pairs, "seed": seed}
+    seen = observe_mocks(shards, observer, {}, None, **path)
+    pair = Evidence.of_fits({arm: of_arm(seen, arm) for arm in observer.arms}, seen["y"], penalty)
+    seen = observe_mocks(shards, observer, ensembles, pair, **path)
     fits = {arm: of_arm(seen, arm) for arm in observer.arms}
     logits = {arm: logit(seen[f"p_{SUFFIX[arm]}"]) for arm in observer.arms}
-    return Evidence.fitted(fits, seen["y"], logits, penalty)
+    return pair.joined(fits, seen["y"], logits)
 
 
 def write_evidence(

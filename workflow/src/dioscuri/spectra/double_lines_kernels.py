@@ -205,7 +205,7 @@ def fit_single(
                     where[t, 0], where[t, 1] = j, v
     order[:] = np.argsort(-powers)
     best, trial, x = 0.0, np.empty((2, 3)), np.empty(2)
-    for rank in range(n_polished):
+    for rank in range(min(n_polished, n_labels)):
         t = order[rank]
         if powers[t] <= 0:
             break
@@ -278,7 +278,7 @@ def fit_pair(
     Starts from the best pair of each of the `n_labels` first labels of `order`, at least `apart` cells from each other.
     """
     best, trial, y = 0.0, np.empty((2, 3)), np.empty(2)
-    for rank in range(n_labels):
+    for rank in range(min(n_labels, len(order))):
         t = order[rank]
         if search_pairs(bank, bank_norm, bank_product[t], t, stride, apart, trial) <= 0:
             continue
