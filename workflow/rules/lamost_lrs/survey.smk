@@ -84,6 +84,7 @@ checkpoint plan_lrs_shards:
     params:
         spectra=lrs.spectra,
         files_per_shard=lrs.files_per_shard,
+        files=lambda wildcards: files_seen(lrs.spectra),
     script:
         "../../scripts/lamost_mrs/plan_shards.py"
 

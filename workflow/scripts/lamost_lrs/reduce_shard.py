@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     use_threads(snakemake.threads)
     params = dict(snakemake.params.items())
-    files = read_manifest(Path(snakemake.input.manifest))[int(snakemake.wildcards.shard)]
+    files = read_manifest(Path(snakemake.input.manifest)).files(int(snakemake.wildcards.shard))
     templates = load_templates(snakemake.input.templates, ["velocity"])["velocity"][1]
     reduced = reduce_files(files, velocity_meter(templates), **params)
     write_shard(reduced, snakemake.output.shard, snakemake.output.rejected, provenance(params, files=files))

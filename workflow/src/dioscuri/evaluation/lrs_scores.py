@@ -108,12 +108,16 @@ class Scorer:
 
 
 def load_scorer(
-    folder: str | Path, calibration: str | Path | None = None, networks: str | Path | None = None
+    folder: str | Path, calibration: str | Path | None = None, networks: str | Path | Sequence[str] = ()
 ) -> Scorer:
-    """All models of a folder as `pack_lrs` makes it, with its calibrations or those of a file of one's own."""
+    """All models of a folder as `pack_lrs` makes it, with its calibrations or those of a file of one's own.
+
+    `networks`: files of trained networks in place of the folder's.
+    """
     folder = Path(folder)
     components, fitter, limits = load_folder(folder)
-    nets, _ = load_dense(networks or folder / "dense.safetensors")
+    files = [networks] if isinstance(networks, str | Path) else list(networks)
+    nets = [net for file in files or [folder / "dense.safetensors"] for net in load_dense(file)[0]]
     own = Path(calibration) if calibration else folder / "calibration.h5"
     calibrations = load(own) if own.is_file() else {}
     low, high = limits["teff"]
