@@ -16,13 +16,13 @@ GAMMA_PRIOR, K_PRIOR = 100.0, 100.0
 ECC_NODES = np.array([0.0, 0.1, 0.2, 0.35, 0.5, 0.7])
 ECC_BETA = (0.867, 3.03)  # of the Beta prior (Kipping 2013, MNRAS 434, L51)
 PHASES = 12  # of the search, for e > 0; for e = 0 the phase is linear
-OVERSAMPLING = 5  # frequencies per 1/baseline
+OVERSAMPLING = 8  # frequencies per 1/baseline
 # A blend of two stars moves like their light-weighted mean, to this [km/s]; unresolved means |Δv| of about this.
 BLEND_ERROR, UNRESOLVED = 5.0, 30.0
 CONJUNCTION_ERROR = 5.0  # km/s, of no separation at an eclipse: an eccentric orbit's is not quite zero
 PRIMARY, SECONDARY, BLEND, NO_SEPARATION = 0, 1, 2, 3  # kinds of data rows
-GRID_ERROR = 8.0  # km/s
-N_STARTS, N_WALKERS, N_STEPS, N_MODES = 2000, 32, 240, 5
+GRID_SHARE = 0.15  # of the amplitude: half a step in frequency or phase moves velocities by about as much
+N_STARTS, N_WALKERS, N_STEPS, N_MODES = 2000, 32, 240, 10
 ALIAS_SHARE = 0.01  # of the evidence, from which another period is listed
 
 
@@ -218,7 +218,8 @@ def _search(
     through them.
     """
     data = data.copy()
-    data[:, 2] = np.hypot(data[:, 2], GRID_ERROR)
+    amplitude = 0.5 * np.ptp(data[data[:, 3] != NO_SEPARATION, 1])
+    data[:, 2] = np.hypot(data[:, 2], GRID_SHARE * amplitude)
     low, high = 1 / min(periods[1], 2 * span), 1 / periods[0]
     frequency = np.arange(low, high, 1 / (OVERSAMPLING * span))
     middle = float(np.median(q))
