@@ -49,6 +49,11 @@ def released(*parts):
     return str(from_here(models_folder().joinpath(*parts)))
 
 
+def flat(files):
+    """The names in lists of lists."""
+    return [files] if isinstance(files, str) else [name for part in files for name in flat(part)]
+
+
 def code(*modules):
     """Files of package modules ('mocks.pairs') and of all they import: editing one reruns the rules it serves."""
     if strangers := [module for module in modules if not module_file(module).exists()]:

@@ -5,11 +5,6 @@
 RELEASED = "models" if settings.preset == "release" else "<results>/models"
 
 
-def release_case(wildcards):
-    """The case of a camera that is released."""
-    return images_of(wildcards).cases[images_of(wildcards).headline]
-
-
 rule pack_spectra:
     """Pack all seeds of an arm into one small file, and the velocity templates of their library beside them."""
     input:

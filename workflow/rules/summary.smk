@@ -1,11 +1,6 @@
 # The page that a report opens with.
 
 
-def flat(files):
-    """The names in lists of lists."""
-    return [files] if isinstance(files, str) else [name for part in files for name in flat(part)]
-
-
 rule summarise_run:
     """What every survey found, which checks failed and why, and minutes: the first page of the report."""
     input:
@@ -30,7 +25,7 @@ rule summarise_run:
         mem_mb=2000,
         runtime=10,
     params:
-        results=f"results/{settings.preset}",
+        results=subpath(output[0], parent=True),
         rules=f"{ROOT}/workflow/rules",
     script:
         "../scripts/summarise_run.py"

@@ -37,8 +37,3 @@ rule calibrate_images:
         tta=lambda wildcards: images_of(wildcards).networks[wildcards.network].tta,
     script:
         "../../scripts/images/calibrate_images.py"
-
-
-def calibrations(survey):
-    """The calibrations of all networks of a survey."""
-    return sorted({str(Path(path).parent.parent / "calibration.json") for path in image_models(survey)})

@@ -176,3 +176,25 @@ def merits_figures(survey):
         "psf_mismatch": ("errors of the PSF", "psf_mismatch") if axes & set(OTHER_PSF) else None,
     }
     return {name: words for name, words in figures.items() if words}
+
+
+def calibrations(survey):
+    """The calibrations of all networks of a survey."""
+    return sorted({str(Path(path).parent.parent / "calibration.json") for path in image_models(survey)})
+
+
+def stamp_networks(survey):
+    """What scores stamps: the released networks, or those of the case that predictions go by."""
+    images = IMAGES[survey]
+    if images.released:
+        return [released(survey, "compact.safetensors"), released(survey, "calibration.json")]
+    folder = f"<results>/{survey}/{images.headline}/{images.train_networks[0]}"
+    return [
+        *expand("{folder}/seed{seed}/model.ckpt", folder=folder, seed=images.seeds),
+        f"{folder}/calibration.json",
+    ]
+
+
+def release_case(wildcards):
+    """The case of a camera that is released."""
+    return images_of(wildcards).cases[images_of(wildcards).headline]

@@ -1,18 +1,6 @@
 # Stamps of the user's own, scored by the released networks or by those of this run.
 
 
-def stamp_networks(survey):
-    """What scores stamps: the released networks, or those of the case that predictions go by."""
-    images = IMAGES[survey]
-    if images.released:
-        return [released(survey, "compact.safetensors"), released(survey, "calibration.json")]
-    folder = f"<results>/{survey}/{images.headline}/{images.train_networks[0]}"
-    return [
-        *expand("{folder}/seed{seed}/model.ckpt", folder=folder, seed=images.seeds),
-        f"{folder}/calibration.json",
-    ]
-
-
 rule score_stamps:
     """Two stars or one in every stamp given: a table with a row for each, scored or refused with the reason."""
     input:
