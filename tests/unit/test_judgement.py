@@ -135,11 +135,12 @@ def test_the_flux_of_the_other_arm_is_noticed(tmp_path):
     assert {e.name for e in found.exposures if e.fault} == {blue.name, red.name}
 
 
-def test_a_name_that_contradicts_its_header_is_masked(tmp_path):
+def test_a_name_that_contradicts_its_header_is_left_out_under_the_minute_of_the_header(tmp_path):
     old, new = f"EXTNAME = 'B-{LMJM}".encode(), f"EXTNAME = 'B-{LMJM + 5}".encode()
     found = read(tmp_path, night(), lambda content: content.replace(old, new))
-    (fault,) = [e.fault for e in found.exposures if e.fault]
-    assert fault.reason is Refusal.CONTRADICTION and str(LMJM) in fault.detail
+    (item,) = found.lost
+    assert (item.lmjm, item.arm, item.reason) == (LMJM, "blue", Refusal.CONTRADICTION)
+    assert len(found.exposures) == 7 and all(e.flags & Quality.INCOMPLETE_FILE for e in found.exposures)
 
 
 def test_exposures_that_the_header_announces_are_missed(tmp_path):

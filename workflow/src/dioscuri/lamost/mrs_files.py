@@ -20,7 +20,7 @@ from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.dates import BEIJING_TIME, leap_seconds_known, parse_date
 from dioscuri.lamost.files import COADD, NO_FLAGS, Exposure, Lost, ObservedFile, number, object_facts, opened, pixels
 from dioscuri.lamost.fits_units import DAMAGE, RefusedFile, Unit
-from dioscuri.lamost.judgement import Fault, judge_together
+from dioscuri.lamost.judgement import judge_together
 
 ARM_NAMES = {"B": "blue", "R": "red"}
 EXPOSURE_NAME = re.compile(r"(?:COADD_(?P<coadd>[BR])|(?P<single>[BR])-(?P<lmjm>\d{8}))")
@@ -142,12 +142,11 @@ def _exposure(match: re.Match, unit: Unit) -> Exposure:
     if (beginning := parse_date(unit.header.get("DATE-BEG"))) is not None and abs(beginning - start) < 2 / 1440.0:
         start = beginning
     mjd_mid = start - BEIJING_TIME + 0.5 * exptime / 86400.0
-    exposure = Exposure(unit.name, ARM_NAMES[match["single"]], lmjm, mjd_mid, exptime, **pixels(unit, "PIXMASK"))
     announced = str(unit.header.get("LMJM", match["lmjm"])).strip()
     if announced != match["lmjm"] or not FIRST_LIGHT < lmjm / 1440 < FAR_FUTURE:
-        detail = f"{unit.name} has LMJM = {announced}, local modified Julian day {lmjm / 1440:.2f}"
-        return replace(exposure, fault=Fault(Refusal.CONTRADICTION, Quality.CONTRADICTION, detail))
-    return exposure
+        detail = f"its header has LMJM = {announced}; local modified Julian day {lmjm / 1440:.2f}"
+        raise RefusedFile(Refusal.CONTRADICTION, detail)
+    return Exposure(unit.name, ARM_NAMES[match["single"]], lmjm, mjd_mid, exptime, **pixels(unit, "PIXMASK"))
 
 
 def _coadd(match: re.Match, unit: Unit, singles: Sequence[Exposure]) -> Exposure:
