@@ -38,6 +38,7 @@ def test_only_networks_ask_for_a_gpu(rules):
         "train_spectra",
         "train_images",
         "score_images",
+        "calibrate_images",
         "measure_catalogue",
         "measure_query",
     }
