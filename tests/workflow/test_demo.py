@@ -155,7 +155,7 @@ def test_report_shows_every_figure_with_a_caption(root, demo, tmp_path):
         names = [Path(name).name for name in report.namelist()]
         page = report.read("report/report.html").decode()
     figures = {path.name for path in (demo / "figures").glob("*.png")}
-    assert len(figures) == 19
+    assert len(figures) == 20
     assert figures <= set(names)
     for words in ("Table 3 of the paper", "Fig. 7 of the paper", "The simulated night against its truth"):
         assert words in page
