@@ -25,7 +25,7 @@ def demo(root: Path) -> Path:
     return root / "results/demo"
 
 
-@pytest.mark.parametrize("survey", ["csst", "hst", "protostar"])
+@pytest.mark.parametrize("survey", ["csst", "hst", "lamost_lrs", "protostar"])
 def test_figures_are_pictures(demo, survey):
     figures = list((demo / survey / "figures").rglob("*.png"))
     assert len(figures) >= 5
@@ -33,7 +33,7 @@ def test_figures_are_pictures(demo, survey):
         assert path.read_bytes().startswith(b"\x89PNG"), path
 
 
-@pytest.mark.parametrize("survey", ["csst", "hst", "protostar"])
+@pytest.mark.parametrize("survey", ["csst", "hst", "lamost_lrs", "protostar"])
 def test_promised_numbers_are_kept(demo, survey):
     checks = json.loads((demo / survey / "checks.json").read_text())
     promised = [check for check in checks if check["passed"] is not None]
