@@ -11,7 +11,8 @@ FIRST = {"models": "trained", "seeds": [1], "spectra": ["observed/*.fits"], "arm
 EVALUATION = ["summarise_spectra", "score_twins", "plot_mrs_models", "check_spectra", "judge_checks"]
 DRAWN = ["score_twins", "plot_mrs_models", "check_spectra", "judge_checks"]
 NETWORKS = ["train_spectra", "score_spectra", "calibrate_evidence"]
-CATALOGUE = ["build_catalog", "list_rejected", "select_candidates", "plot_mrs_catalog", "plot_mrs_sources"]
+CATALOGUE = ["build_catalog", "classify_sources", "list_rejected", "select_candidates"]
+CATALOGUE += ["plot_mrs_catalog", "plot_mrs_sources"]
 
 
 @pytest.fixture(scope="module")
