@@ -30,7 +30,7 @@ def test_training_can_be_asked_for(plan, own):
 
 
 def test_the_shards_wait_for_the_released_models_alone(run, own, stubbed, read_plan):
-    target = "results/mysurvey/lamost_mrs/blue/inference/shard0000.parquet"
+    target = "results/mysurvey/lamost_mrs/blue/inference/shard000000.parquet"
     done = run(*own("lamost_mrs: {spectra: ['observed/*.fits']}\n"), "results/mysurvey/lamost_mrs/ingest/plan.json")
     assert done.returncode == 0, done.stderr[-2000:]
     done = run("--dry-run", *own("lamost_mrs: {spectra: ['observed/*.fits']}\n"), target)
