@@ -26,7 +26,7 @@ def wanted(settings: Mapping[str, Any]) -> dict[Key, str]:
                 found[survey, "networks", name, "layers", "weights"] = network["architecture"]
     for name in settings["protostar"]["use"] if "protostar" in settings["surveys"] else []:
         network = settings["protostar"]["networks"][name]
-        if network["weights"] == "hub":
+        if network["weights"] == "hub" and network["architecture"] in TIMM_MODELS:  # others bring theirs in a package
             found["protostar", "networks", name, "weights"] = TIMM_MODELS[network["architecture"]]
     return dict(sorted(found.items()))
 
