@@ -79,18 +79,20 @@ def _spectra(units: Sequence[Unit]) -> tuple[list[Exposure], list[Exposure], lis
                 coadds.append(_coadd(match, unit, singles))
         except DAMAGE as error:
             refusal = RefusedFile(Refusal.UNREADABLE, f"{unit.name}: {' '.join(str(error).split())}")
-            lost.append(_lost(match, unit, refusal))
+            lost += _lost(match, unit, refusal)
         except RefusedFile as refusal:
-            lost.append(_lost(match, unit, refusal))
+            lost += _lost(match, unit, refusal)
     return singles, coadds, lost
 
 
-def _lost(match: re.Match, unit: Unit, refusal: RefusedFile) -> Lost:
-    """What is known of an exposure that is left out; the minute in its header goes before that in its name."""
+def _lost(match: re.Match, unit: Unit, refusal: RefusedFile) -> list[Lost]:
+    """What is known of an exposure that is left out; where name and header give two minutes, either may be right."""
     arm = ARM_NAMES[match["single"] or match["coadd"]]
     announced = str(unit.header.get("LMJM", "")).strip()
-    lmjm = int(announced) if match["single"] and announced.isdecimal() else int(match["lmjm"] or COADD)
-    return Lost(lmjm, arm, refusal.reason, f"{match[0]}: {refusal.detail}")
+    given = [match["lmjm"] or "", announced if match["single"] else ""]
+    minutes = {int(text) for text in given if text.isdecimal() and FIRST_LIGHT < int(text) / 1440 < FAR_FUTURE}
+    detail = f"{match[0]}: {refusal.detail}"
+    return [Lost(lmjm, arm, refusal.reason, detail) for lmjm in sorted(minutes or {int(match["lmjm"] or COADD)})]
 
 
 def _missing(primary: fits.Header, units: Sequence[Unit]) -> list[str]:
