@@ -29,6 +29,8 @@ def made(request, tmp_path_factory, products):
         columns[f"snr_{end}"] = np.full(24, 40.0, np.float32)
     source = np.repeat(np.arange(6), 4)
     products.write_spectra(folder / "shard.h5", columns)
+    products.write_pairs(folder / "pairs.parquet", columns)
+    products.evidence().save(folder / "evidence.json")
     scores = {}
     for arm in N_PIXELS:
         p = np.where(source < 3, 0.9, 0.05)[:, None] * np.array([0.9, 0.95, 1.0, 1.02, 1.05])
@@ -52,6 +54,8 @@ def made(request, tmp_path_factory, products):
     make_catalog(
         [folder / "shard.h5"],
         scores,
+        [folder / "pairs.parquet"],
+        folder / "evidence.json",
         folder / "mrs.fits",
         folder / "mrs.parquet",
         penalties=PENALTIES,

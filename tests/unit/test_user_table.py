@@ -156,6 +156,8 @@ def test_colours_reach_the_catalogue(tmp_path, products, saved):
 
     columns = products.exposures(2)
     products.write_spectra(tmp_path / "shard.h5", columns)
+    products.write_pairs(tmp_path / "pairs.parquet", columns)
+    products.evidence().save(tmp_path / "evidence.json")
     percentiles = {16.0: np.full((len(columns["key"]), 5), 0.9)}
     write_scores(tmp_path / "scores.parquet", columns, "blue", percentiles)
     path = saved({"designation": ["J000000", "J000001"], "bp_rp": [1.0, 3.0], "g": [12.0, 13.0], "ebv": [0.0, 0.1]})
@@ -163,6 +165,8 @@ def test_colours_reach_the_catalogue(tmp_path, products, saved):
     make_catalog(
         [tmp_path / "shard.h5"],
         {"blue": [tmp_path / "scores.parquet"]},
+        [tmp_path / "pairs.parquet"],
+        tmp_path / "evidence.json",
         *out.values(),
         penalties=[16],
         zero_point={},

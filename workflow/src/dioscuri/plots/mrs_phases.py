@@ -63,7 +63,7 @@ def probability_vs_phase(
             axes.plot(
                 0.5 * (BINS[1:] + BINS[:-1]), share, color=SINGLE, lw=4, alpha=0.4, label="share with $p_{50}$ < 0.5"
             )
-            axes.legend(loc="center")
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, -0.32))
         if image is not None:
             drawing.colorbar(image, ax=drawing.axes, label="period [d]", pad=0.01, ticks=[1, 2, 5, 10], format="%g")
 

@@ -53,8 +53,19 @@ def neighbours(
             rows = near.loc[source[called]]
             axes.plot(rows["bprp0"], rows["g0"], "o", ms=4, color=colour, mew=0, alpha=0.7)
             axes.set_title(f"{title}: {int(called.sum())} of {int(seen.sum())} spectra\n({rows.index.nunique()} stars)")
-            axes.set(xlabel="$(G_{BP} - G_{RP})_0$ [mag]", xlim=COLOURS, ylim=MAGNITUDES)
+            axes.set(xlabel="$(G_{BP} - G_{RP})_0$ [mag]", **_frame(near))
         drawing.axes[0].set_ylabel("$G_0$ [mag] (eq. 12)")
+
+
+def _frame(rows: Any) -> dict[str, tuple[float, float]]:
+    """Limits of a diagram that holds all stars with some room, bright ones at the top."""
+    if not len(rows):
+        return {"xlim": COLOURS, "ylim": MAGNITUDES}
+    colour, magnitude = rows["bprp0"], rows["g0"]
+    return {
+        "xlim": (float(colour.min()) - 0.3, float(colour.max()) + 0.3),
+        "ylim": (float(magnitude.max()) + 1.0, float(magnitude.min()) - 1.0),
+    }
 
 
 def _background(axes: Axes, rows: Any) -> None:
@@ -104,7 +115,7 @@ def candidate_diagram(
         middle.plot(found["bprp0"], found["g0"], "o", ms=5, color="#00AFC1", mew=0, label=f"{len(names)} candidates")
         gone = known[known.index.isin(cut)]
         middle.plot(gone["bprp0"], gone["g0"], "o", ms=5, color="black", mew=0, label=f"{len(cut)} cut by colour")
-        middle.set(xlabel="$(G_{BP} - G_{RP})_0$ [mag]", ylabel="$G_0$ [mag]", xlim=COLOURS, ylim=MAGNITUDES)
+        middle.set(xlabel="$(G_{BP} - G_{RP})_0$ [mag]", ylabel="$G_0$ [mag]", **_frame(known))
         middle.legend(loc="lower left")
         for number, (axes, candidate) in enumerate(zip(frames, shown), start=1):
             for arm, ccf in candidate.ccf.items():
