@@ -63,9 +63,6 @@ class LamostLrs(Settings):
         description="hrd: the user's spectra labelled by the HR diagram; composites: pairs made of their single stars; "
         "mocks: synthetic spectra"
     )
-    networks: Annotated[list[Literal["dense", "cnn"]], Field(min_length=1)] = Field(
-        description="dense: on 40 components; cnn: the paper's residual block on pixels"
-    )
     seeds: Annotated[list[Count], Field(min_length=1)] = Field(description="initialisations, one model each")
     epochs: Positive = Field(16, description="of the dense network")
     smoothing: PositiveFloat = Field(50.0, description="Å, Gaussian width of the normalisation; the paper prints 350")
