@@ -105,15 +105,21 @@ def write_files(
 ) -> dict[tuple[str, int], int]:
     """One exposure for each of `systems` (N,), at S/N `snr` (N, 2) of blue and red, PER_FILE to a file.
 
+    A file has one kind of star and rotation: what is shaped otherwise beside it the reader refuses.
     Returns (file name, LMJM) → number of the system. Noise is photon noise on native pixels, the arms' velocities
     differ by N(0, 3) km/s; no cosmic rays.
     """
     random, index = np.random.default_rng(seed), {}
     native = {arm: (detector.pixels(0.0), detector.throughput()) for arm, detector in DETECTORS.items()}
-    for number, first in enumerate(range(0, len(systems), PER_FILE)):
+    kinds = [tuple((star.name, star.vsini) for star in system) for system in systems]
+    starts = [0]
+    for k in range(1, len(systems)):
+        if kinds[k] != kinds[k - 1] or k - starts[-1] == PER_FILE:
+            starts.append(k)
+    for number, (first, last) in enumerate(zip(starts, [*starts[1:], len(systems)])):
         path = folder / f"med-{LMJD}-REALSTARS_sp{1 + number // 250:02d}-{1 + number % 250:03d}.fits.gz"
         exposures = []
-        for k, system in enumerate(systems[first : first + PER_FILE]):
+        for k, system in enumerate(systems[first:last]):
             lmjm, mjd_mid = exposure_times(k)
             index[path.name, lmjm] = first + k
             for a, (arm, (wave, blaze)) in enumerate(native.items()):

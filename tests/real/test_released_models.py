@@ -124,7 +124,7 @@ def pairs(models, real_data, star_files, tmp_path_factory):
     number = [index[name.rsplit("/", 1)[-1], exposure] for name, exposure in zip(table["file"], table["exposure"])]
     table["kind"], table["axis"] = zip(*(kinds[k] for k in number))
     table["dv"] = [abs(systems[k][-1].rv - systems[k][0].rv) for k in number]
-    assert (table["status"] == "ok").all()
+    assert set(table["status"]) == {"ok"}
     print(f"\n{EACH} exposures of each kind, half at S/N 20, half at 40; share with p50 > 0.5, with log-odds > {SURE}:")
     shares = table.assign(found=table["p50"] > 0.5, sure=table["logodds"] > SURE).groupby(["arm", "kind", "axis"])
     print(shares[["found", "sure"]].mean().unstack("axis").round(3).to_string())

@@ -94,7 +94,7 @@ def test_hub_without_network_says_so_at_once(offline: str, tmp_path: Path, monke
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         started = time.monotonic()
-        with pytest.raises(ConnectionError, match=r"not in the cache .* give their file as `weights`"):
+        with pytest.raises(ConnectionError, match=r"not in the cache .*`dioscuri download-weights`"):
             build({"architecture": "resnet34", "weights": "hub"}, 1)
     assert time.monotonic() - started < 5
 

@@ -146,7 +146,7 @@ REFUSED = {
     "Jy": (lambda d: (d, header(BUNIT="Jy")), "BUNIT 'Jy' is not accepted"),
     "counts": (lambda d: (d, header(BUNIT="counts")), "BUNIT 'counts' is not"),
     "mag/arcsec2": (lambda d: (d, header(BUNIT="mag/arcsec2")), "BUNIT 'mag/arcsec2' is not accepted"),
-    "integrated line": (lambda d: (d, header(BUNIT="Jy/beam km/s")), "is not a unit"),
+    "integrated line": (lambda d: (d, header(BUNIT="Jy/beam km/s")), "is not (a unit|accepted)"),
     "MJY/BEAM": (lambda d: (d, header(BUNIT="MJY/BEAM")), "is not a unit"),
     "no beam": (lambda d: (d, header(BMAJ=None, BMIN=None)), "no beam size"),
     "beam of zero": (lambda d: (d, header(BMAJ=0.0, BMIN=0.0)), "no beam size"),
@@ -199,9 +199,9 @@ def test_files_that_are_not_maps(tmp_path, sky):
         if path.name != "map.fits":
             with pytest.raises(ValueError, match=path.name):
                 read_map(path)
-    with pytest.raises(ValueError, match="not a readable FITS"):
+    with pytest.raises(ValueError, match="No such file"):
         read_map(tmp_path / "missing.fits")
-    with pytest.raises(ValueError, match="not a readable FITS"):
+    with pytest.raises(ValueError, match=tmp_path.name):
         read_map(tmp_path)
 
 

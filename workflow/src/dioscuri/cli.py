@@ -171,10 +171,15 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from dioscuri import predict
 
-    logging.getLogger("dioscuri").setLevel(logging.ERROR)  # what is refused is a row
     common = ("files", "survey", "output", "plot", "run", "verb")
     given = {name: value for name, value in vars(options).items() if name not in common and value is not None}
-    table, information = predict.run(options.survey, options.files, options.output, options.plot, **given)
+    log = logging.getLogger("dioscuri")
+    level = log.level
+    log.setLevel(logging.ERROR)  # what is refused is a row
+    try:
+        table, information = predict.run(options.survey, options.files, options.output, options.plot, **given)
+    finally:
+        log.setLevel(level)
     predict.show(table, information)
     if options.output:
         print(f"{len(table)} rows written to {options.output}", file=sys.stderr)
