@@ -79,7 +79,7 @@ def corner(out: File, scores: Sequence[File], *, penalty: float = 16, settings: 
             bar = drawing.colorbar(image, ax=panels[:3, 4:], location="top", shrink=0.9, label=f"TPR, {mapped} arm")
             bar.ax.tick_params(labelsize=7)
         handles = [drawing.axes[0].plot([], [], color=ARM_COLOUR[arm], label=f"{arm} arm")[0] for arm in recall]
-        drawing.legend(handles=handles, loc="upper right")
+        drawing.legend(handles=handles, loc="upper center")
 
 
 def _share(x: np.ndarray, y: np.ndarray, seen: np.ndarray, x_edges: np.ndarray, y_edges: np.ndarray) -> np.ndarray:
