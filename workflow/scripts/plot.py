@@ -10,5 +10,5 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     settings = dict(snakemake.params.items())
-    given = dict(snakemake.input.items()) | settings | dict(snakemake.wildcards.items())
+    given = dict(snakemake.wildcards.items()) | dict(snakemake.input.items()) | settings
     draw(settings.pop("group"), dict(snakemake.output.items()), given | {"settings": settings})
