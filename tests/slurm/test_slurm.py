@@ -52,12 +52,19 @@ if first and rule in ("build_library", "simulate_night"):
 """
 
 
+# Stands behind every script: each job that came to its end signs out.
+FAREWELL = """
+(Path("finished") / f"{rule}.{os.environ['SLURM_JOB_ID']}").touch()
+"""
+
+
 @pytest.fixture(scope="module")
 def checkout(repository_copy: Path) -> Path:
     """A copy of the repository in which every job leaves a note of where it ran."""
-    (repository_copy / "witness").mkdir()
+    for folder in ("witness", "finished"):
+        (repository_copy / folder).mkdir()
     for script in (repository_copy / "workflow/scripts").rglob("*.py"):
-        script.write_text(WITNESS + script.read_text())
+        script.write_text(WITNESS + script.read_text() + FAREWELL)
     return repository_copy
 
 
@@ -127,7 +134,10 @@ def test_tiny_run_survives_failure_cancellation_and_stop(checkout: Path, environ
     assert times["simulate_night"] == 2, "stopped with the first run, made by the second"
     assert times["build_tracks"] == 2, "failed, then retried"
     assert {times[rule] for rule in ("plan_shards", "build_catalog", "select_candidates")} == {1}
-    assert (times["make_spectra"], times["ingest_shard"], times["infer_shard"]) == (3, 3, 6)
+    # What ran when the run was stopped starts again; what was finished does not.
+    finished = Counter(path.name.split(".")[0] for path in (checkout / "finished").iterdir())
+    assert {finished[rule] for rule in ("build_tracks", "build_library", "simulate_night")} == {1}
+    assert (finished["make_spectra"], finished["ingest_shard"], finished["infer_shard"]) == (3, 3, 6)
 
     trained = [seen for rule, seen in jobs if rule == "train_spectra"]
     assert len(trained) == 2
