@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dioscuri.catalogs import published_lrs as paper
-from dioscuri.evaluation.lrs_merits import precision
+from dioscuri.evaluation.lrs_merits import NOT_COUNTED, precision
 from dioscuri.evaluation.lrs_models import true_classes
 from dioscuri.learn.metrics import roc
 from dioscuri.plots import style
@@ -92,15 +92,20 @@ def by_ratio(out: str | PathLike, scores: str, *, settings: Any = None) -> None:
 
 
 def eclipsing(out: str | PathLike, catalog: str, truth: str, *, settings: Any = None) -> None:
-    """Densities of p of eclipsing pairs (Fig. 4), and of stars of variable and constant velocity (Fig. 5)."""
+    """Densities of p of eclipsing pairs (Fig. 4), and of stars of variable and constant velocity (Fig. 5).
+
+    Only rows that the catalogue counts; of the eclipsing pairs the label says how many there are in all.
+    """
     rows = pd.read_parquet(catalog).merge(pd.read_parquet(truth)[["obsid", "kind"]], on="obsid")
+    everything, rows = rows, rows[(rows["flags"] & int(NOT_COUNTED)) == 0]
     bins = list(np.linspace(0, 1, 21))
     with style.figure(out, width=style.PAGE, settings=settings) as drawing:
         left, right = drawing.subplots(1, 2)
         for kind, colour in (("EA", style.ARM_COLOUR["blue"]), ("EW", style.ARM_COLOUR["red"])):
             p = rows["p_b"][rows["kind"] == kind].dropna()
             share = (p > 0.5).mean() if len(p) else np.nan
-            label = f"{kind}: {share:.2f} of {len(p)} above 0.5 (paper: {paper.ECLIPSING[kind]})"
+            counted = f"{len(p)} counted of {(everything['kind'] == kind).sum()}"
+            label = f"{kind}: {share:.2f} of {counted} above 0.5 (paper: {paper.ECLIPSING[kind]})"
             left.hist(p, bins, density=True, histtype="step", color=colour, label=label)
         stars = rows.groupby("source_id").agg(n=("rv", "size"), low=("rv", "min"), high=("rv", "max"), p=("p_b", "max"))
         spread = stars["high"] - stars["low"]
