@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from astropy import units as u
-from astropy.table import Table
 
+from dioscuri.catalogs.read_table import read_table
 from dioscuri.catalogs.user_table import Quantity
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def read_catalogue(
     Among them: no key, a key twice, values that make no sense in the unit.
     """
     path = Path(path)
-    raw, units = _read(path)
+    raw, units = read_table(path)
     names = {str(name).lower(): str(name) for name in raw.columns}
     mistakes: list[str] = []
     found: dict[str, str] = {}
@@ -99,24 +99,6 @@ def match(table: pd.DataFrame, obsid: np.ndarray, files: Sequence[str]) -> pd.Da
         by_name = place[~place.index.duplicated()].reindex([Path(name).name for name in files])
         row = np.where(row >= 0, row, by_name.fillna(-1).to_numpy(int))
     return table.reindex(np.where(row >= 0, row, -1)).reset_index(drop=True).assign(matched=row >= 0)
-
-
-def _read(path: Path) -> tuple[pd.DataFrame, dict[str, u.UnitBase]]:
-    kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
-    try:
-        if kind == "parquet":
-            return pd.read_parquet(path), {}
-        if kind == "csv":
-            return pd.read_csv(path, comment="#", skipinitialspace=True, index_col=False), {}
-        if kind in ("fits", "fit"):
-            table = Table.read(path, hdu=1, unit_parse_strict="silent")
-            table.convert_bytestring_to_unicode()
-            flat = [name for name in table.colnames if table[name].ndim == 1]
-            known = {name: table[name].unit for name in flat if isinstance(table[name].unit, u.UnitBase)}
-            return table[flat].to_pandas(), known
-    except (OSError, ValueError, LookupError) as error:
-        raise ValueError(f"{path}: not a table that can be read: {error}") from error
-    raise ValueError(f"{path}: accepted are .fits, .csv and .parquet files")
 
 
 def _identifier(values: pd.Series, mistakes: list[str], where: str) -> pd.Series:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from astropy import units as u
-from astropy.table import Table
+
+from dioscuri.catalogs.read_table import read_table
 
 log = logging.getLogger(__name__)
 
@@ -86,24 +87,12 @@ def plain_designation(text: str) -> str:
 
 
 def _read(path: Path) -> tuple[pd.DataFrame, dict[str, u.UnitBase]]:
-    """The table as it is, and the units of its columns where the file has any."""
     if not path.is_file():
         raise ValueError(f"lamost_mrs.table: {path}: no such file; paths are relative to {Path.cwd()}")
-    kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
     try:
-        if kind == "parquet":
-            return pd.read_parquet(path), {}
-        if kind == "csv":
-            return pd.read_csv(path, comment="#", skipinitialspace=True, index_col=False), {}
-        if kind in ("fits", "fit"):
-            table = Table.read(path, hdu=1, unit_parse_strict="silent")
-            table.convert_bytestring_to_unicode()
-            flat = [name for name in table.colnames if table[name].ndim == 1]
-            known = {name: table[name].unit for name in flat if isinstance(table[name].unit, u.UnitBase)}
-            return table[flat].to_pandas(), known
-    except (OSError, ValueError, LookupError) as error:
-        raise ValueError(f"lamost_mrs.table: {path}: not a table that can be read: {error}") from error
-    raise ValueError(f"lamost_mrs.table: {path}: accepted are .fits, .csv and .parquet files")
+        return read_table(path)
+    except ValueError as error:
+        raise ValueError(f"lamost_mrs.table: {error}") from error
 
 
 def _columns(raw: pd.DataFrame, mapping: Mapping[str, str], path: Path) -> dict[str, str]:
