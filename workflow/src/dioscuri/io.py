@@ -27,7 +27,7 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
 
     A reader, or a twin of this job left running after a lost scheduler, sees the old file or the whole new one.
     The temporary keeps the suffix of `path`, because writers choose formats by suffix. What killed writers of the same
-    file left is removed. HDF5 files get a seal (dioscuri.seals), which `open_shard` checks.
+    file left is removed. HDF5 and Parquet files get a seal (dioscuri.seals), which readers check.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,12 +38,13 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        if path.suffix == ".h5":
+        if path.suffix in seals.SEALED:
             seals.seal(temporary)
         with open(temporary, "rb+") as stream:
             os.fsync(stream.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+        seals.renew(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -77,10 +78,37 @@ def _umask() -> int:
     return mask
 
 
-def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Write `content` as indented JSON, whole or not at all; numpy scalars and arrays become plain numbers."""
+def write_json(path: str | os.PathLike, content: Any, *, sealed: bool = False) -> None:
+    """Write `content` as indented JSON, whole or not at all; numpy scalars and arrays become plain numbers.
+
+    `sealed`: a mapping gets the key `digest`, which `read_json` checks.
+    """
+    if sealed:
+        content = json.loads(json.dumps(content, default=plain))
+        content = {**content, "digest": digest(content)}
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=plain) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike, what: str) -> dict[str, Any]:
+    """The mapping in a JSON file, without its digest; ValueError where it is none, DamagedFile where it was altered.
+
+    `what` the file holds and how it is made, for messages.
+    """
+    try:
+        content = json.loads(Path(seals.verified(path)).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file; expected {what}") from error
+    except seals.DamagedFile:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: no JSON, or damaged; expected {what}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: found a {type(content).__name__}; expected {what}")
+    expected = content.pop("digest", None)
+    if expected is not None and digest(content) != expected:
+        raise seals.DamagedFile(f"{path}: its content does not match its digest; make it again: {what}")
+    return content
 
 
 def plain(value: Any) -> Any:

@@ -26,6 +26,7 @@ from dioscuri.analogues.recovery import (
     true_snapshot,
 )
 from dioscuri.io import atomic
+from dioscuri.seals import verified
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ def tabulate(
     same network; and of the scaled to the plain ones. The bounds do not depend on the network; the rows of the first
     network serve.
     """
-    rows = pd.concat([pd.read_parquet(path) for path in paths], ignore_index=True)
+    rows = pd.concat([pd.read_parquet(verified(path)) for path in paths], ignore_index=True)
     rows = rows.drop_duplicates(["split", "fold", "method", "image_id", "parameter"], ignore_index=True)
     with atomic(out) as temporary:
         summarise(rows).to_csv(temporary, index=False)

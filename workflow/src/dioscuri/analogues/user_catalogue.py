@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from astropy import units
 from astropy.table import Table
@@ -20,6 +19,8 @@ from astropy.table import Table
 from dioscuri.analogues.catalogue import METADATA, TEXT, Frame, write_catalogue
 from dioscuri.analogues.observation.fits_maps import WINDOW_KMS, moment1_of_cube, read_fits
 from dioscuri.analogues.observation.radmc import read_radmc
+from dioscuri.io import open_hdf5
+from dioscuri.seals import verified
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ def _read_radmc(channel: str, source: Channel, path: Path) -> _Stack:
 
 def _read_hdf5(path: str | os.PathLike, dataset: str) -> _Stack:
     """A stack: dataset (N, H, W) with attribute `unit`, `image_id` (N,), and `pixel_au` (`beam_au`) of the file."""
-    with h5py.File(path, "r") as stream:
+    with open_hdf5(path) as stream:
         missing = [name for name in (dataset, "image_id") if name not in stream]
         if missing:
             raise ValueError(f"{path}: no dataset {', '.join(missing)}; there are {', '.join(stream)}")
@@ -291,7 +292,7 @@ def _parquet(path: str | os.PathLike) -> tuple[Table, dict[str, str]]:
     """Units lie in the field's metadata (`unit`) or, as JSON under `units`, in that of the schema."""
     import pyarrow.parquet as pq
 
-    stored = pq.read_table(path)
+    stored = pq.read_table(verified(path))
     found = json.loads((stored.schema.metadata or {}).get(b"units", b"{}"))
     columns = {}
     for field in stored.schema:

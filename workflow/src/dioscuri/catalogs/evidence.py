@@ -4,7 +4,6 @@ Logistic regressions on what the pair fit and the networks say, with coefficient
 the product's own path. Log-odds are natural and for equal shares of SB2 and single stars: add ln(prior odds).
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from dioscuri.io import write_json
+from dioscuri import door
+from dioscuri.io import read_json, write_json
+from dioscuri.reading import reading
 
 SCHEMA = "dioscuri/evidence/1"
 RESOLUTION_KMS = 40.0  # FWHM at R = 7500
@@ -162,27 +163,23 @@ class Evidence:
             "penalty": self.penalty,
             "provenance": provenance,
         }
-        write_json(path, content)
+        write_json(path, content, sealed=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Evidence":
         """Read what `save` wrote; ValueError says what is wrong with a file."""
-        try:
-            with open(path, encoding="utf-8") as stream:
-                content = json.load(stream)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"{path}: no evidence file ({error}); `make release` and the workflow write one"
-            ) from error
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        what = "an evidence file, which `make release` and the workflow write"
+        content = read_json(path, what)
+        if content.get("schema") != SCHEMA:
             raise ValueError(f"{path}: expected schema '{SCHEMA}'; make it again with `make release`")
-        both = content["both"]
-        return cls(
-            {arm: _logistic(model) for arm, model in content["pair"].items()},
-            {arm: _logistic(model) for arm, model in content["single"].items()},
-            None if both is None else _logistic(both),
-            float(content["penalty"]),
-        )
+        with reading(path, what):
+            both = content["both"]
+            return cls(
+                {arm: _logistic(model) for arm, model in content["pair"].items()},
+                {arm: _logistic(model) for arm, model in content["single"].items()},
+                None if both is None else _logistic(both),
+                door.positive(float(content["penalty"]), "penalty"),
+            )
 
     def logits(self, p: np.ndarray, penalty: float) -> np.ndarray:
         """Logits at the regressions' own Λ of probabilities at `penalty`."""
@@ -207,4 +204,7 @@ def _plain(model: Logistic) -> dict[str, Any]:
 
 def _logistic(content: Mapping[str, Any]) -> Logistic:
     mean, scale, weights = (np.array(content[name]) for name in ("mean", "scale", "weights"))
-    return Logistic(mean, scale, weights, content["intercept"])
+    numbers = np.stack([mean, scale, weights])
+    if not (np.isfinite(numbers).all() and (scale > 0).all() and np.isfinite(content["intercept"])):
+        raise ValueError("its coefficients are not finite, or a scale is not positive")
+    return Logistic(mean, scale, weights, float(content["intercept"]))

@@ -20,6 +20,7 @@ from dioscuri.door import ascii_text
 from dioscuri.flags import Quality
 from dioscuri.io import atomic
 from dioscuri.job import provenance
+from dioscuri.seals import verified
 
 NULL = -9999  # TNULL of integer columns, as LAMOST itself writes unknown integers
 NUMPY_TYPE = {"J": np.int32, "K": np.int64, "I": np.int16, "D": np.float64, "E": np.float32, "L": np.bool_}
@@ -167,7 +168,7 @@ def read_catalog(path: str | os.PathLike, extension: str | int = 1) -> Table:
 
 
 def _read_parquet(path: str | os.PathLike) -> Table:
-    stored = pq.read_table(path)
+    stored = pq.read_table(verified(path))
     table = Table()
     for field in stored.schema:
         array = stored[field.name].combine_chunks()

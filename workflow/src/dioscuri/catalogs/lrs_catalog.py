@@ -13,6 +13,7 @@ from astropy.io import fits
 
 from dioscuri.flags import LrsQuality
 from dioscuri.io import atomic
+from dioscuri.seals import verified
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def write_catalog(
     Memory holds one shard and two numbers a row (for what is known of a star over its visits). `trained`: source_ids.
     """
     stars = _stars(shards)
-    total = sum(pq.read_metadata(path).num_rows for path in shards)
+    total = sum(pq.read_metadata(verified(path)).num_rows for path in shards)
     with atomic(fits_path) as fits_file, atomic(parquet_path) as parquet_file:
         writer = None
         with open(fits_file, "wb") as stream:
@@ -77,7 +78,7 @@ def write_catalog(
 
 def _stars(shards: Sequence[str | os.PathLike]) -> pd.DataFrame:
     """n_obs, p_max and p_median by star: source_id, or the obsid where there is none."""
-    parts = [pq.read_table(path, columns=_keys(path)).to_pandas() for path in shards]
+    parts = [pq.read_table(verified(path), columns=_keys(path)).to_pandas() for path in shards]
     rows = pd.concat(parts, ignore_index=True)
     rows["star"] = _star(rows)
     groups = rows.groupby("star")["p"]
@@ -85,7 +86,7 @@ def _stars(shards: Sequence[str | os.PathLike]) -> pd.DataFrame:
 
 
 def _keys(path: str | os.PathLike) -> list[str]:
-    names = pq.read_schema(path).names
+    names = pq.read_schema(verified(path)).names
     return [name for name in ("obsid", "source_id", "p") if name in names]
 
 
@@ -98,7 +99,7 @@ def _star(rows: pd.DataFrame) -> pd.Series:
 
 def _parts(shards: Sequence[str | os.PathLike], stars: pd.DataFrame, trained: np.ndarray) -> Iterator[pd.DataFrame]:
     for path in shards:
-        rows = pd.read_parquet(path)
+        rows = pd.read_parquet(verified(path))
         rows["p_b"] = rows["p"]
         if "source_id" not in rows:
             rows["source_id"] = 0

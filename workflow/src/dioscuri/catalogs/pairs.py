@@ -15,6 +15,7 @@ from dioscuri.flags import Quality
 from dioscuri.io import atomic
 from dioscuri.job import provenance, use_threads
 from dioscuri.paths import format_number
+from dioscuri.seals import verified
 from dioscuri.shards import read_exposures, read_spectra
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def read_pairs(paths: Sequence[str | os.PathLike]) -> dict[str, np.ndarray]:
     """Columns of such tables, one after the other, (N,) each."""
     tables = []
     for path in paths:
-        table = pq.read_table(path)
+        table = pq.read_table(verified(path))
         found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
         if found != SCHEMA:
             raise ValueError(f"{path}: expected schema '{SCHEMA}', found '{found}'; fit the shard again")

@@ -6,13 +6,15 @@ import pandas as pd
 from astropy import units as u
 from astropy.table import Table
 
+from dioscuri.seals import verified
+
 
 def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, u.UnitBase]]:
     """The table as it is, and the units of its columns where the file has any; ValueError says what is accepted."""
     kind = path.name.removesuffix(".gz").rsplit(".", 1)[-1].lower()
     try:
         if kind == "parquet":
-            return pd.read_parquet(path), {}
+            return pd.read_parquet(verified(path)), {}
         if kind == "csv":
             return pd.read_csv(path, comment="#", skipinitialspace=True, index_col=False), {}
         if kind in ("fits", "fit"):

@@ -16,6 +16,7 @@ from dioscuri.catalogs.pairs import SUFFIX, read_pairs
 from dioscuri.io import atomic
 from dioscuri.job import provenance, use_threads
 from dioscuri.paths import format_number
+from dioscuri.seals import verified
 from dioscuri.shards import read_exposures, read_spectra
 from dioscuri.spectra.frames import shifted
 
@@ -157,7 +158,7 @@ def read_scores(paths: Sequence[str | os.PathLike], penalties: Sequence[float]) 
     wanted = {f"pb_pct_{format_number(penalty)}": penalty for penalty in penalties}
     parts: dict[str, list[np.ndarray]] = {"key": [], "file": [], "fit_frame": [], **{name: [] for name in wanted}}
     for path in paths:
-        table = pq.read_table(path)
+        table = pq.read_table(verified(path))
         found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
         if found != SCHEMA:
             raise ValueError(f"{path}: expected schema '{SCHEMA}', found '{found}'; score the shard again")

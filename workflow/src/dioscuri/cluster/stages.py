@@ -20,6 +20,7 @@ from dioscuri.cluster.scoring import Search, load_classifier
 from dioscuri.cluster.spatial import projected_separation
 from dioscuri.io import atomic, write_json
 from dioscuri.psf.effective import Psf
+from dioscuri.seals import verified
 from dioscuri.stamps.mocks import Law
 
 Paths = Sequence[str | os.PathLike]
@@ -56,7 +57,7 @@ def build_cmd(
     regions: Mapping[str, Any],
 ) -> None:
     """All exposures as one catalogue of stars with their CMD region, all detections, and how exposures were aligned."""
-    catalogue = crossmatch([pd.read_parquet(path) for path in tables], pixel_scale=pixel_scale, n_min=2)
+    catalogue = crossmatch([pd.read_parquet(verified(path)) for path in tables], pixel_scale=pixel_scale, n_min=2)
     stars = catalogue.stars.assign(region=cmd.regions(catalogue.stars, regions))
     _write(stars_out, stars)
     _write(detections_out, catalogue.detections)
@@ -81,9 +82,9 @@ def score_exposure(
     `true_psfs`: of a simulated field, one per chip in their order; with them log_bf_true is added, the optimum's.
     """
     frames = read_flt(frame)
-    catalogue = pd.read_parquet(stars)
+    catalogue = pd.read_parquet(verified(stars))
     wanted = catalogue.loc[cluster_statistics.in_sequence(catalogue["region"].to_numpy()), "star_id"].to_numpy()
-    seen = pd.read_parquet(detections)
+    seen = pd.read_parquet(verified(detections))
     seen = seen[seen["exposure"] == frames[0].exposure]
     search = Search(Law(**law), load_classifier(models), fit_above)
     table = scoring.score_exposure(frames, Psf.load(psf), seen, wanted, search)
@@ -143,8 +144,8 @@ def combine_candidates(
     settings: Any = None,
 ) -> None:
     """All sources and the candidates among them, as Parquet and FITS: `sources_out` and `candidates_out` by suffix."""
-    catalogue = pd.read_parquet(stars)
-    every = pd.concat([pd.read_parquet(path) for path in scores], ignore_index=True)
+    catalogue = pd.read_parquet(verified(stars))
+    every = pd.concat([pd.read_parquet(verified(path)) for path in scores], ignore_index=True)
     table = catalogue.merge(_judged(every, thresholds, pixel_scale), on="star_id", how="left")
     table["n_scored"] = table["n_scored"].fillna(0).astype(np.int64)
     table["n_fitted"] = table["n_fitted"].fillna(0).astype(np.int64)
@@ -187,7 +188,7 @@ def assess(
     (`region_table`), spatial.json (`spatial_summary`).
     """
     folder = Path(folder)
-    table = injection.combine_injected([pd.read_parquet(path) for path in injected])
+    table = injection.combine_injected([pd.read_parquet(verified(path)) for path in injected])
     limits = dict(thresholds) | {"sep_max": thresholds["sep_max"] * pixel_scale}
     table["is_candidate"] = candidates.is_candidate(table, **limits)
     _write(folder / "artificial.parquet", table)
@@ -195,12 +196,13 @@ def assess(
     _write_csv(folder / "artificial.csv", rates)
     pairs = rates[(rates["kind"] == "pair") & rates["sep_low"].isna()]
     found = float(np.nan_to_num(pairs["rate"].iloc[0]))
-    catalogue = pd.read_parquet(sources)
+    catalogue = pd.read_parquet(verified(sources))
     _write_csv(
         folder / "regions.csv",
         cluster_statistics.region_table(catalogue, regions, law["sep_max"], law["sep_min"], found, seed),
     )
-    write_json(folder / "spatial.json", cluster_statistics.spatial_summary(catalogue, core_radius, found))
+    summary = cluster_statistics.spatial_summary(catalogue, core_radius, found)
+    write_json(folder / "spatial.json", summary, sealed=True)
 
 
 def compare_with_truth(
@@ -220,11 +222,11 @@ def compare_with_truth(
     inside and outside the core among the sources scored.
     """
     folder, frames_folder = Path(folder), Path(frames_folder)
-    seen = pd.read_parquet(detections)
-    true_exposures = pd.read_parquet(frames_folder / "truth_exposures.parquet")
-    truth = pd.read_parquet(frames_folder / "truth.parquet")
+    seen = pd.read_parquet(verified(detections))
+    true_exposures = pd.read_parquet(verified(frames_folder / "truth_exposures.parquet"))
+    truth = pd.read_parquet(verified(frames_folder / "truth.parquet"))
     known = cluster_statistics.identify(seen[seen["filter"] == band], true_exposures, truth, band, pixel_scale)
-    table = pd.read_parquet(sources).merge(known, on="star_id", how="left").fillna({"true_kind": "none"})
+    table = pd.read_parquet(verified(sources)).merge(known, on="star_id", how="left").fillna({"true_kind": "none"})
     _write(folder / "known.parquet", table)
     _write_csv(folder / "truth.csv", cluster_statistics.truth_table(table))
     tables = []
@@ -240,9 +242,8 @@ def compare_with_truth(
         tables.append(errors.assign(exposure=exposure, extension=extension, filter=frame.filter))
     _write_csv(folder / "photometry.csv", pd.concat(tables, ignore_index=True))
     wide = table["true_kind"] == cluster_statistics.WIDE
-    write_json(
-        folder / "true_core.json", cluster_statistics.spatial_summary(table.assign(is_candidate=wide), core_radius)
-    )
+    summary = cluster_statistics.spatial_summary(table.assign(is_candidate=wide), core_radius)
+    write_json(folder / "true_core.json", summary, sealed=True)
 
 
 # --- files --------------------------------------------------------------------------------------------------------

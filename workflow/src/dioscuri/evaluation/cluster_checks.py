@@ -1,17 +1,15 @@
 """The science gate of the cluster line: artificial stars, chance pairs, fractions, and a known field's truth."""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dioscuri.evaluation.mrs_checks import Check, at_least, at_most, unbounded
-from dioscuri.io import write_json
+from dioscuri.io import read_json, write_json
 
 # Printed by Wu et al. (2023, §4.3 and §4.4).
 PAPER_FRACTION = {"binary": 8 / 102, "ms": 10 / 1848}
@@ -39,11 +37,11 @@ def write_cluster_checks(
     core_json: str | os.PathLike | None = None,
 ) -> None:
     """Write the checks of the cluster line as a JSON list; the last three files are those of a simulated field."""
-    spatial = json.loads(Path(spatial_json).read_text(encoding="utf-8"))
+    spatial = read_json(spatial_json, "the statistics of a cluster")
     checks = [*_artificial(pd.read_csv(artificial_csv)), *_regions(pd.read_csv(regions_csv)), *_spatial(spatial)]
     if truth_csv and photometry_csv and core_json:
         checks += [*_truth(pd.read_csv(truth_csv)), *_photometry(pd.read_csv(photometry_csv))]
-        checks += list(_core(spatial, json.loads(Path(core_json).read_text(encoding="utf-8"))))
+        checks += list(_core(spatial, read_json(core_json, "the core of a cluster")))
     write_json(out, [asdict(check) for check in checks])
 
 

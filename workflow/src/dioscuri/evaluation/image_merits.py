@@ -16,6 +16,7 @@ from dioscuri.catalogs import published_images
 from dioscuri.io import atomic
 from dioscuri.job import provenance
 from dioscuri.learn import metrics
+from dioscuri.seals import verified
 
 SCHEMA = "dioscuri/image-scores/1"
 # What every score table knows of its stamps; `cell` is the value of the axis (NaN in the test sample).
@@ -55,12 +56,12 @@ def write_scores(
 def read_scores(path: str | os.PathLike) -> tuple[dict[str, Any], pd.DataFrame]:
     """What a score table is about, and its rows."""
     about = describe(path)
-    return about, pd.read_parquet(path)
+    return about, pd.read_parquet(verified(path))
 
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
     """What a score table is about; a file of another kind is a ValueError."""
-    metadata = pq.read_schema(path).metadata or {}
+    metadata = pq.read_schema(verified(path)).metadata or {}
     found = metadata.get(b"schema", b"none").decode()
     if found != SCHEMA:
         raise ValueError(f"{path}: expected schema '{SCHEMA}', found '{found}'; score the stamps again")

@@ -1,6 +1,5 @@
 """What the LRS line is worth: on mocks by truth, and on the simulated survey as the paper evaluates its own."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -14,10 +13,11 @@ from dioscuri.catalogs import published_lrs as paper
 from dioscuri.evaluation.lrs_models import observed, true_classes
 from dioscuri.evaluation.lrs_scores import Scorer
 from dioscuri.flags import LrsQuality
-from dioscuri.io import atomic, write_json
+from dioscuri.io import atomic, read_json, write_json
 from dioscuri.learn.calibration import reliability
 from dioscuri.learn.metrics import auc
 from dioscuri.learn.spectra.dense import probabilities
+from dioscuri.seals import verified
 from dioscuri.spectra.pair_fit import dwarf_prior
 
 RATIOS = ((0.1, 0.4), (0.4, 0.6), (0.6, 0.71), (0.71, 0.93), (0.93, 1.0))
@@ -141,11 +141,11 @@ def write_merits(
     with atomic(folder / "scores.parquet") as temporary:
         scores.to_parquet(temporary, index=False)
     merits: dict[str, Any] = {"mocks": mock_merits(scores), "seeds": _seed_spread(stars, flux, scorer, seed)}
-    rows = pd.read_parquet(catalog)
+    rows = pd.read_parquet(verified(catalog))
     if truth is not None:
-        merits["survey"] = survey_merits(rows, pd.read_parquet(truth))
+        merits["survey"] = survey_merits(rows, pd.read_parquet(verified(truth)))
     merits["paper"] = {"auc": paper.AUC, "precision": {f"{t:g}": v for t, v in paper.PRECISION.items()}}
-    write_json(folder / "merits.json", merits)
+    write_json(folder / "merits.json", merits, sealed=True)
 
 
 def _seed_spread(stars, flux, scorer: Scorer, seed: int) -> dict[str, list[float]]:
@@ -159,7 +159,7 @@ def _seed_spread(stars, flux, scorer: Scorer, seed: int) -> dict[str, list[float
 
 def write_checks(merits_json: str | os.PathLike, out: str | os.PathLike) -> None:
     """The science gate of the LRS line: numbers with bounds, as `evaluation.mrs_checks.Check` rows (JSON)."""
-    merits = json.loads(Path(merits_json).read_text(encoding="utf-8"))
+    merits = read_json(merits_json, "merits of the LRS models")
     mocks, survey = merits["mocks"], merits.get("survey", {})
     spread = float(np.std(merits["seeds"]["auc"]))
     middle = mocks["by_ratio"].get("0.71-0.93", {})

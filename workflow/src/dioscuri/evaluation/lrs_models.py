@@ -1,6 +1,5 @@
 """Makes, keeps and reads the models of LRS: components, fits and networks, in one folder."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dioscuri.io import write_json
+from dioscuri.io import read_json, write_json
 from dioscuri.learn.spectra.dense import DenseSettings, Noise, Sample, generator_of, load_dense, save_dense, train_dense
+from dioscuri.reading import reading
 from dioscuri.spectra import lrs_frame
 from dioscuri.spectra.compressed import Components, fit_components
 from dioscuri.spectra.pair_fit import PairFitter, make_fitter
@@ -47,7 +47,7 @@ def make_models(stars: Mapping[str, np.ndarray], flux: np.ndarray, width: float,
         if (bins == number).sum() > 20
     ]
     limits = {"teff": teff.tolist(), "chi2_max": float(np.quantile(chi2, CHI2_QUANTILE)), "evolved": evolved}
-    write_json(folder / RANGE, limits)
+    write_json(folder / RANGE, limits, sealed=True)
 
 
 def observed(x: np.ndarray, snrg: np.ndarray, components: Components, seed: int) -> np.ndarray:
@@ -92,8 +92,21 @@ def load_folder(folder: str | os.PathLike) -> tuple[Components, PairFitter, dict
     missing = [name for name in (COMPONENTS, FITTER, RANGE) if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{folder}: no {', '.join(missing)}; make the models of lamost_lrs there (`make release`)")
-    limits = json.loads((folder / RANGE).read_text(encoding="utf-8"))
+    limits = read_json(folder / RANGE, "where the models of lamost_lrs hold (`make release` writes it)")
+    _check_range(folder / RANGE, limits)
     return Components.load(folder / COMPONENTS), PairFitter.load(folder / FITTER), limits
+
+
+def _check_range(path: Path, limits: Mapping[str, Any]) -> None:
+    """Raise ValueError where the limits are not what `make_models` writes."""
+    with reading(path, "teff [low, high], chi2_max and evolved [[Teff, log g], …]; make it again"):
+        teff, evolved = np.asarray(limits["teff"], float), np.asarray(limits["evolved"], float)
+        if teff.shape != (2,) or not 2000 < teff[0] < teff[1] < 60000 or not 0 < limits["chi2_max"] < np.inf:
+            raise ValueError(f"teff = {limits['teff']}, chi2_max = {limits['chi2_max']}")
+        if evolved.ndim != 2 or evolved.shape[1] != 2 or not (np.isfinite(evolved).all() and len(evolved)):
+            raise ValueError(f"evolved = {limits['evolved']}")
+        if not (np.diff(evolved[:, 0]) > 0).all():
+            raise ValueError("temperatures of 'evolved' do not ascend")
 
 
 def pack(models: Sequence[str | os.PathLike], path: str | os.PathLike) -> None:

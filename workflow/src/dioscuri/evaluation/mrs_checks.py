@@ -15,7 +15,7 @@ import numpy as np
 from dioscuri.catalogs.files import read_catalog
 from dioscuri.evaluation.mrs_rates import read_rates
 from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
-from dioscuri.io import write_json
+from dioscuri.io import read_json, write_json
 from dioscuri.learn.metrics import binomial_interval
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ def _rate_checks(rates_csv: str | os.PathLike) -> Iterator[Check]:
 
 def _shift_checks(calibration_json: str | os.PathLike) -> Iterator[Check]:
     """How far a trained penalty lies from the lowest one, in logits: −ln Λ is what eq. 7 asks for."""
-    for arm, content in json.loads(Path(calibration_json).read_text(encoding="utf-8"))["arms"].items():
+    for arm, content in read_json(calibration_json, "rates of the test pairs")["arms"].items():
         shift = content["shift"]
         error = shift["seed_scatter"] or 0.0
         for entry in shift["to"]:

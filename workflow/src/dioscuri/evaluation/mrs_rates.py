@@ -15,6 +15,7 @@ from dioscuri.catalogs.published_mrs import table_3
 from dioscuri.io import atomic, open_shard, write_json
 from dioscuri.job import provenance, use_threads
 from dioscuri.learn import calibration, metrics
+from dioscuri.seals import verified
 from dioscuri.shards import MOCK_SCHEMA
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def read_test_scores(
     path: str | os.PathLike, columns: Sequence[str] | None = None
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """A score table: its model {"arm", "penalty", "seed"} and its columns, name → (2N,)."""
-    table = pq.read_table(path, columns=list(columns) if columns else None)
+    table = pq.read_table(verified(path), columns=list(columns) if columns else None)
     metadata = {key.decode(): text.decode() for key, text in (table.schema.metadata or {}).items()}
     if metadata.get("schema") != SCHEMA:
         raise ValueError(
@@ -139,7 +140,7 @@ def summarise(
             logits[penalty] = stacked
         calibrations[arm] = _calibration(logits, y)
     _write_rates(rows, rates_csv, settings)
-    write_json(calibration_json, {"arms": calibrations, "provenance": provenance(settings)})
+    write_json(calibration_json, {"arms": calibrations, "provenance": provenance(settings)}, sealed=True)
 
 
 def read_rates(path: str | os.PathLike) -> Table:
@@ -151,7 +152,7 @@ def by_arm_and_penalty(score_files: Sequence[str | os.PathLike]) -> dict[str, di
     """arm → Λ → score files, arms and penalties in order, files by seed."""
     described = []
     for path in score_files:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(verified(path)).metadata or {}
         if metadata.get(b"schema", b"").decode() != SCHEMA:
             raise ValueError(f"{path}: not a score table of test pairs; evaluate the model again")
         model = json.loads(metadata[b"model"])
@@ -333,5 +334,5 @@ def _nullable(values: np.ndarray) -> list[float | None]:
 
 def _read_baseline(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """The classical statistic and the class of each test spectrum, (2N,)."""
-    table = pq.read_table(path, columns=["y", "statistic"])
+    table = pq.read_table(verified(path), columns=["y", "statistic"])
     return table["statistic"].to_numpy(), table["y"].to_numpy()

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from dioscuri.io import atomic
+from dioscuri.seals import verified
 
 # Why a check fails that often does; the first that fits. More in docs/DEVIATIONS.md.
 REASONS = {
@@ -102,7 +103,7 @@ def _images(folder: Path, checks: Sequence[Mapping]) -> list[str]:
             found.append(f"{case}: {method} calls {_share(check)} of stamps right{bound}")
     stamps = folder / "catalogs" / "stamps.parquet"
     if stamps.exists():
-        table = pd.read_parquet(stamps, columns=["status", "p"])
+        table = pd.read_parquet(verified(stamps), columns=["status", "p"])
         scored = table["status"].str.startswith("ok")
         found.append(f"{(table['p'] > 0.5).sum()} likely pairs among {scored.sum()} stamps scored of {len(table)}")
     return found
@@ -160,7 +161,7 @@ def _share(check: Mapping) -> str:
 def _rows(path: Path) -> int:
     import pyarrow.parquet as pq
 
-    return pq.read_metadata(path).num_rows if path.exists() else 0
+    return pq.read_metadata(verified(path)).num_rows if path.exists() else 0
 
 
 # --- minutes ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dioscuri import __version__, seals
-from dioscuri.io import atomic
+from dioscuri.io import atomic, digest
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -19,7 +20,8 @@ Network = TypeVar("Network", bound=nn.Module)
 def read_checkpoint(path: str | PathLike, schema: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Weights of the network and model.json of a `model.ckpt`, or of the folder that holds one.
 
-    Only tensors and plain values are unpickled. Another kind of file or another schema is an error.
+    Only tensors and plain values are unpickled. Another kind of file, another schema, another seed than the path
+    says, and any change since it was written are errors.
     """
     path = Path(path)
     path = path / "model.ckpt" if path.is_dir() else path
@@ -32,7 +34,15 @@ def read_checkpoint(path: str | PathLike, schema: str) -> tuple[dict[str, Tensor
         raise ValueError(f"{path}: not a model.ckpt of dioscuri (a finished training writes one)") from error
     _check_schema(path, info, schema)
     _check_tensors(path, state, checkpoint.get("digest"))
+    _check_header(path, info, checkpoint.get("model_digest"))
+    _check_seed(path, [info])
     return {name.removeprefix("net."): value for name, value in state.items()}, info
+
+
+def sealed_checkpoint(state: Mapping[str, Tensor], info: Mapping[str, Any]) -> dict[str, Any]:
+    """What `model.ckpt` holds: weights, model.json, and the digests of both that `read_checkpoint` checks."""
+    digests = {"digest": seals.tensors_digest(state), "model_digest": digest(info)}
+    return {"state_dict": dict(state), "model": dict(info), **digests}
 
 
 def write_release(
@@ -55,6 +65,7 @@ def write_release(
             tensors[f"{k}/{name}"] = stored.contiguous()
     header = {**header, "version": __version__, "models": [info for _, info in models]}
     header["digest"] = seals.tensors_digest(tensors)
+    header["header_digest"] = digest(header)
     with atomic(path) as temporary:
         save_file(tensors, temporary, {"dioscuri": json.dumps(header, sort_keys=True)})
 
@@ -67,15 +78,20 @@ def read_release(path: str | PathLike, schema: str) -> tuple[dict[str, Any], lis
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file of released models")
     try:
+        seals.verify(path)
         with safe_open(path, "pt") as stream:
             header = json.loads((stream.metadata() or {}).get("dioscuri", "{}"))
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a mapping)
+    except seals.DamagedFile:
+        raise
     except (SafetensorError, OSError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path}: not a safetensors file of released models, or a damaged one ({error})") from error
+        raise ValueError(f"{path}: not a safetensors file of released models, or a damaged one") from error
     if not isinstance(header, dict):
         raise ValueError(f"{path}: its header is no mapping; fetch this model again")
     _check_schema(path, header, schema)
     _check_tensors(path, tensors, header.get("digest"))
+    _check_header(path, header, header.pop("header_digest", None))
+    _check_seed(path, header.get("models", ()))
     states: list[dict[str, Tensor]] = [{} for _ in header.get("models", ())]
     for name, value in tensors.items():
         k, _, rest = name.partition("/")
@@ -114,6 +130,22 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], digest: str | None
             raise ValueError(f"{path}: tensor '{name}' holds NaN or infinite weights: train or fetch this model again")
     if digest is not None and seals.tensors_digest(tensors) != digest:
         raise seals.DamagedFile(f"{path}: its weights do not match their checksum: train or fetch this model again")
+
+
+def _check_header(path: Path, header: Mapping[str, Any], expected: str | None) -> None:
+    """What the file says of its networks is what was written with them; files of earlier versions have no digest."""
+    found = {name: value for name, value in header.items() if name != "header_digest"}
+    if expected is not None and digest(found) != expected:
+        raise seals.DamagedFile(f"{path}: its header does not match its checksum: train or fetch this model again")
+
+
+def _check_seed(path: Path, infos: Sequence[Mapping[str, Any]]) -> None:
+    """A file in a folder `seed<n>` is that seed's own; a copy of another would count one network twice."""
+    if not (named := re.fullmatch(r"seed(\d+)", path.parent.name)):
+        return
+    strange = [info.get("seed") for info in infos if str(info.get("seed")) != named[1]]
+    if strange:
+        raise ValueError(f"{path}: holds a network of seed {strange[0]}, a copy: train seed {named[1]} again")
 
 
 def _check_schema(path: Path, info: dict[str, Any], schema: str) -> None:

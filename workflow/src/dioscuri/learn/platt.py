@@ -4,17 +4,15 @@ The log-odds of the answer go through a cubic (Platt 1999 has a line): training 
 eq. 3) bends them, and steeply so where it holds the answer away from 0 and 1.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
 
-from dioscuri.io import write_json
+from dioscuri.io import read_json, write_json
 from dioscuri.seals import content_digest
 
 CALIBRATION_SCHEMA = "dioscuri/calibration/1"
@@ -76,17 +74,26 @@ def write(
             "networks": [content_digest(path) for path in models],
             "report": report,
         },
+        sealed=True,
     )
 
 
 def read(path: str | os.PathLike, models: Iterable[str | os.PathLike]) -> Calibration:
     """The calibration of `models`; one of other networks, or of other weights, is a ValueError."""
-    content = json.loads(Path(path).read_text(encoding="utf-8"))
+    content = read_json(path, "a calibration of image networks (rule calibrate_images makes it)")
     if content.get("schema") != CALIBRATION_SCHEMA:
         raise ValueError(f"{path}: expected schema '{CALIBRATION_SCHEMA}', found '{content.get('schema')}'")
-    if sorted(content["networks"]) != sorted(content_digest(path) for path in models):
+    if sorted(map(str, content.get("networks", ()))) != sorted(content_digest(path) for path in models):
         raise ValueError(f"{path}: this calibration belongs to other networks; make it again (rule calibrate_images)")
-    return Calibration(tuple(content["coefficients"]), content["low"], content["high"], content["n"])
+    try:
+        found = Calibration(
+            tuple(map(float, content["coefficients"])), float(content["low"]), float(content["high"]), int(content["n"])
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: no calibration of image networks; make it again (rule calibrate_images)") from error
+    if not (np.isfinite(found.coefficients).all() and 0 <= found.low < found.high <= 1 and found.n > 0):
+        raise ValueError(f"{path}: its numbers are no calibration; make it again (rule calibrate_images)")
+    return found
 
 
 def table(p: np.ndarray, y: np.ndarray, n_bins: int = 12) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from dioscuri.io import atomic, write_json
-from dioscuri.seals import DamagedFile, tensors_digest
+from dioscuri.learn.model_files import sealed_checkpoint
+from dioscuri.seals import DamagedFile
 
 PREVIOUS = "previous.ckpt"  # the state of the epoch before, beside last.ckpt
 # What torch raises on a file that is not what it wrote.
@@ -233,7 +234,7 @@ def write_results(
     }
     try:
         checkpoint = torch.load(resume_dir / "best.ckpt", map_location="cpu", weights_only=True)
-        checkpoint |= {"model": info, "digest": tensors_digest(checkpoint["state_dict"])}
+        checkpoint |= sealed_checkpoint(checkpoint["state_dict"], info)
     except READ_ERRORS as error:
         raise DamagedFile(f"{resume_dir / 'best.ckpt'} is damaged: delete {resume_dir} and train again") from error
     return write_files(out_dir, resume_dir, checkpoint, module.history, columns)

@@ -18,6 +18,7 @@ from dioscuri.analogues.observation.query_files import load_query
 from dioscuri.analogues.retrieval import distinct
 from dioscuri.analogues.search import analogues, image_of, query_and_members, stretch_of
 from dioscuri.plots.style import ACCENT, FAINT, PAGE, SINGLE, File, empty, figure
+from dioscuri.seals import verified
 
 SKY, VELOCITY = "inferno", "RdBu_r"
 METHOD_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#E69F00", "#000000", "#999999")
@@ -110,7 +111,7 @@ def ranked_sheet(
     settings: Any = None,
 ) -> None:
     """`draw_sheet` of one method and metric of a ranking."""
-    table = pd.read_parquet(ranking)
+    table = pd.read_parquet(verified(ranking))
     part = table[(table["method"] == method) & (table["metric"] == metric)].reset_index(drop=True)
     title = f"{method.replace('_', ' ')}, {metric} distance, {channel.replace('_', ' ')}{caveat}"
     draw_sheet(out, part, load_query(query), shards, channel, decades=decades, title=title, settings=settings)
@@ -186,7 +187,7 @@ def round_length(half: float) -> float:
 
 def distance_distributions(out: File, ranking: File, cut: Mapping[str, Any], settings: Any = None) -> None:
     """Distances to the query by method and metric, shifted and scaled; what the cut keeps, and mean − 2σ (Fig. 5)."""
-    table = pd.read_parquet(ranking)
+    table = pd.read_parquet(verified(ranking))
     kept = analogues(table, cut)
     groups = list(table.groupby(["method", "metric"], sort=False))
     columns = min(4, len(groups))
@@ -229,7 +230,7 @@ def evolution(
     metadata = pd.DataFrame(read_metadata(shards)).drop_duplicates(["system", "snapshot"])
     best = {}
     for channel, path in zip(channels, rankings):
-        ranking = pd.read_parquet(path)
+        ranking = pd.read_parquet(verified(path))
         best[channel] = ranking[(ranking["method"] == method) & (ranking["metric"] == metric)].head(BEST)
     votes = pd.concat(best.values())["system"].value_counts()
     system = votes.index[0]
@@ -281,7 +282,7 @@ def parameter_histograms(
     metric: that of plain networks; heads are trained for l1. isotropic: weigh the images of the catalogue as viewers in
     all directions would see them. The grey line is the whole catalogue: what would be said without looking.
     """
-    table = pd.read_parquet(ranking)
+    table = pd.read_parquet(verified(ranking))
     metrics = {method: "l1" if "/" in method else metric for method in methods}
     wanted = pd.concat([table[(table["method"] == m) & (table["metric"] == metrics[m])] for m in methods])
     kept = analogues(wanted, cut)

@@ -14,6 +14,7 @@ from dioscuri.cluster.frames import Frame, read_flt
 from dioscuri.cluster.scene import Scene
 from dioscuri.plots.style import MAP, PAGE, File, empty, figure
 from dioscuri.psf.effective import Psf
+from dioscuri.seals import verified
 from dioscuri.stamps.mocks import SIZE, Renderer
 from dioscuri.stamps.optimum import fit_single
 
@@ -65,10 +66,10 @@ def candidate_sheet(
     out: File, candidates: File, frame: File, psf: File, detections: File, scores: File, known: File | None = None
 ) -> None:
     """The best candidates in one exposure: the stamp, what one star leaves [σ], and what the fitted pair leaves."""
-    table = pd.read_parquet(candidates).head(SHOWN)
+    table = pd.read_parquet(verified(candidates)).head(SHOWN)
     frames, stored = read_flt(frame), Psf.load(psf)
-    seen, scored = pd.read_parquet(detections), pd.read_parquet(scores)
-    kinds = {} if not known else pd.read_parquet(known).set_index("star_id")["true_kind"].to_dict()
+    seen, scored = pd.read_parquet(verified(detections)), pd.read_parquet(verified(scores))
+    kinds = {} if not known else pd.read_parquet(verified(known)).set_index("star_id")["true_kind"].to_dict()
     columns = 3
     rows = -(-max(len(table), 1) // columns)
     with figure(out, PAGE, 0.1 + 1.15 * rows) as drawing:

@@ -1,9 +1,7 @@
 """Figures of the cluster line: diagram, candidates, where they are, artificial stars, and a known field's truth."""
 
 import itertools
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +12,10 @@ from matplotlib.patches import Circle
 from dioscuri.cluster.cmd import BINARY, MS
 from dioscuri.cluster.spatial import radial_test
 from dioscuri.cluster.statistics import CHANCE, RATIO_EDGES, SEP_EDGES, WIDE
+from dioscuri.io import read_json
 from dioscuri.plots.style import ACCENT, COLUMN, FAINT, PAGE, SINGLE, File, empty, figure
 from dioscuri.plots.style import BINARY as GREEN
+from dioscuri.seals import verified
 
 SEQUENCE = {MS: "#D55E00", BINARY: "#56B4E9"}  # Fig. 8 has the main sequence red and the binaries cyan
 CANDIDATE: dict[str, Any] = {"marker": "*", "ls": "", "ms": 9, "mfc": "black", "mec": "white", "mew": 0.6, "zorder": 5}
@@ -25,7 +25,7 @@ RATIO_COLOURS = ("#CC79A7", "#56B4E9", "#0072B2")
 
 def colour_magnitude(out: File, sources: File, *, blue: str, red: str) -> None:
     """The colour–magnitude diagram with its regions and candidates, whole and close (Fig. 8)."""
-    table = pd.read_parquet(sources)
+    table = pd.read_parquet(verified(sources))
     magnitude = table[f"mag_{red}"]
     colour = table[f"mag_{blue}"] - magnitude
     found = table["is_candidate"].to_numpy(bool)
@@ -52,7 +52,7 @@ def colour_magnitude(out: File, sources: File, *, blue: str, red: str) -> None:
 
 def spatial_map(out: File, sources: File, *, centre: tuple[float, float], core_radius: float) -> None:
     """Where on the sky the sources of both sequences and the candidates are, with the core (Fig. 11)."""
-    table = pd.read_parquet(sources)
+    table = pd.read_parquet(verified(sources))
     table = table[table["n_scored"] > 0]
     east = (table["ra"] - centre[0] + 180) % 360 - 180
     east, north = east * np.cos(np.radians(centre[1])) * 3600, (table["dec"] - centre[1]) * 3600
@@ -69,10 +69,10 @@ def spatial_map(out: File, sources: File, *, centre: tuple[float, float], core_r
 
 def radial(out: File, sources: File, spatial: File) -> None:
     """Distances from the centre: cumulative distributions and quantiles of candidates and sources (Fig. 12)."""
-    table = pd.read_parquet(sources)
+    table = pd.read_parquet(verified(sources))
     table = table[table["n_scored"] > 0]
     found = table["is_candidate"].to_numpy(bool)
-    summary = json.loads(Path(spatial).read_text(encoding="utf-8"))
+    summary = read_json(spatial, "the statistics of a cluster")
     with figure(out, PAGE, 4.0) as drawing:
         left, right = drawing.subplots(1, 2)
         if not found.any():
@@ -106,7 +106,7 @@ def radial(out: File, sources: File, spatial: File) -> None:
 
 def artificial_stars(out: File, artificial: File, rates: File) -> None:
     """Completeness of artificial pairs by separation and flux ratio, and what is found of each of them."""
-    table, cells = pd.read_parquet(artificial), pd.read_csv(rates)
+    table, cells = pd.read_parquet(verified(artificial)), pd.read_csv(rates)
     whole = cells[cells["sep_low"].isna()].set_index("kind")
     pairs = table[table["true_is_binary"]]
     found = pairs["is_candidate"].to_numpy(bool)
@@ -166,7 +166,7 @@ def photometry(out: File, table: File) -> None:
 
 def completeness(out: File, known: File, rates: File) -> None:
     """Wide pairs of the simulated field: found, and how pure the list is, beside the optimum and a blind choice."""
-    table, cells = pd.read_parquet(known), pd.read_csv(rates)
+    table, cells = pd.read_parquet(verified(known)), pd.read_csv(rates)
     scored = table[(table["n_scored"] > 0) & np.isfinite(table["log_bf"])]
     wide, chance = ((scored["true_kind"] == kind).to_numpy() for kind in (WIDE, CHANCE))
     with figure(out, PAGE, 3.9) as drawing:
@@ -208,7 +208,7 @@ def completeness(out: File, known: File, rates: File) -> None:
 
 def companions(out: File, known: File, *, pixel_scale: float) -> None:
     """Separation, position angle and flux ratio of candidates that are wide pairs, against the truth."""
-    table = pd.read_parquet(known)
+    table = pd.read_parquet(verified(known))
     table = table[table["is_candidate"] & (table["true_kind"] == WIDE)]
     with figure(out, PAGE, 3.5) as drawing:
         panels = drawing.subplots(1, 3)

@@ -12,6 +12,7 @@ from dioscuri.evaluation.lrs_merits import NOT_COUNTED, precision
 from dioscuri.evaluation.lrs_models import true_classes
 from dioscuri.learn.metrics import roc
 from dioscuri.plots import style
+from dioscuri.seals import verified
 from dioscuri.spectra import lrs_calibration, lrs_frame
 
 
@@ -32,7 +33,7 @@ def prediction(table: pd.DataFrame, path: str | PathLike) -> None:
 
 def roc_curve(out: str | PathLike, scores: str, *, settings: Any = None) -> None:
     """ROC of the test mocks, network and fit with one and two stars, by truth (Fig. 2)."""
-    table = pd.read_parquet(scores)
+    table = pd.read_parquet(verified(scores))
     classes = true_classes(table["q"].to_numpy())
     used = classes >= 0
     with style.figure(out, settings=settings) as drawing:
@@ -48,7 +49,7 @@ def roc_curve(out: str | PathLike, scores: str, *, settings: Any = None) -> None
 
 def distributions(out: str | PathLike, scores: str, *, settings: Any = None) -> None:
     """Densities of p of singles and intermediate pairs, and the precision at one binary on two singles (Fig. 3)."""
-    table = pd.read_parquet(scores)
+    table = pd.read_parquet(verified(scores))
     p, classes = table["p"].to_numpy(), true_classes(table["q"].to_numpy())
     binaries, singles = p[classes == 1], p[classes == 0]
     cuts = np.linspace(0.02, 0.98, 49)
@@ -70,7 +71,7 @@ def distributions(out: str | PathLike, scores: str, *, settings: Any = None) -> 
 
 def by_ratio(out: str | PathLike, scores: str, *, settings: Any = None) -> None:
     """What is found against the true mass ratio, and the ratio of the fit against the true one."""
-    table = pd.read_parquet(scores)
+    table = pd.read_parquet(verified(scores))
     pairs = table[table["q"] > 0]
     edges = np.linspace(0.1, 1.0, 19)
     with style.figure(out, width=style.PAGE, settings=settings) as drawing:
@@ -96,7 +97,7 @@ def eclipsing(out: str | PathLike, catalog: str, truth: str, *, settings: Any = 
 
     Only rows that the catalogue counts; of the eclipsing pairs the label says how many there are in all.
     """
-    rows = pd.read_parquet(catalog).merge(pd.read_parquet(truth)[["obsid", "kind"]], on="obsid")
+    rows = pd.read_parquet(verified(catalog)).merge(pd.read_parquet(verified(truth))[["obsid", "kind"]], on="obsid")
     everything, rows = rows, rows[(rows["flags"] & int(NOT_COUNTED)) == 0]
     bins = list(np.linspace(0, 1, 21))
     with style.figure(out, width=style.PAGE, settings=settings) as drawing:
@@ -125,7 +126,7 @@ def eclipsing(out: str | PathLike, catalog: str, truth: str, *, settings: Any = 
 
 def catalogue(out: str | PathLike, catalog: str, *, settings: Any = None) -> None:
     """p of spectra and of stars by their maximum, with counts above a threshold (Fig. 6); the sky (Fig. 7)."""
-    rows = pd.read_parquet(catalog)
+    rows = pd.read_parquet(verified(catalog))
     stars = rows.drop_duplicates("source_id") if (rows["source_id"] > 0).any() else rows
     cuts = np.linspace(0, 1, 51)
     with style.figure(out, width=style.PAGE, settings=settings) as drawing:

@@ -14,6 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from dioscuri.catalogs.published_mrs import TABLE_3
 from dioscuri.evaluation.mrs_rates import by_arm_and_penalty, read_rates, read_test_scores
+from dioscuri.io import read_json
 from dioscuri.learn.calibration import shift_probability
 from dioscuri.learn.metrics import binomial_interval
 from dioscuri.plots.style import (
@@ -32,6 +33,7 @@ from dioscuri.plots.style import (
     recall_points,
     shades,
 )
+from dioscuri.seals import verified
 
 DODGE = {"blue": 0.97, "red": 1.03}  # arms stand side by side on the axis of Λ, so that both are seen
 
@@ -181,7 +183,7 @@ def reliability(out: File, calibration: File, settings: Any = None) -> None:
 
     Negatives count Λ times, as in eq. 7: a calibrated network lies on the diagonal.
     """
-    arms = json.loads(Path(calibration).read_text(encoding="utf-8"))["arms"]
+    arms = read_json(calibration, "rates of the test pairs")["arms"]
     with figure(out, PAGE if len(arms) > 1 else COLUMN, 4.8, settings) as drawing:
         panels = drawing.subplots(2, len(arms), squeeze=False, sharex=True, sharey="row", height_ratios=[3, 1])
         for (above, below), (arm, content) in zip(panels.T, arms.items()):
@@ -220,7 +222,7 @@ def _spread(values: np.ndarray, filled: np.ndarray) -> np.ndarray:
 
 def penalty_shift(out: File, calibration: File, settings: Any = None) -> None:
     """How far each trained Λ moves the logits from the lowest one, median and 1σ of spectra; line: −ln Λ."""
-    arms = json.loads(Path(calibration).read_text(encoding="utf-8"))["arms"]
+    arms = read_json(calibration, "rates of the test pairs")["arms"]
     with figure(out, COLUMN, 3.6, settings) as drawing:
         axes = drawing.subplots()
         penalties = sorted({entry["penalty"] for content in arms.values() for entry in content["shift"]["to"]})
@@ -251,7 +253,7 @@ def twin_binaries(out: File, twins: File, *, penalty: float = 16, settings: Any 
 
     `twins`: table of `evaluation.twins`. Lines are v sin i = 5 km/s, dots the next one (p50).
     """
-    table = {name: np.asarray(values) for name, values in pq.read_table(twins).to_pydict().items()}
+    table = {name: np.asarray(values) for name, values in pq.read_table(verified(twins)).to_pydict().items()}
     names, arms = (list(dict.fromkeys(table[name])) for name in ("name", "arm"))
     snrs, (slow, *fast) = (sorted(set(table[name])) for name in ("snr", "vsini"))
     shade = shades(snrs)

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 
 from dioscuri import io
+from dioscuri.reading import reading
 from dioscuri.spectra import lrs_frame
 
 SCHEMA = "dioscuri/components/1"
@@ -55,7 +56,7 @@ class Components:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "Components":
         """Read a file written by `save`; another kind is an error that names it."""
-        with io.open_shard(path, SCHEMA) as stream:
+        with reading(path, "components of `make_lrs_models`"), io.open_shard(path, SCHEMA) as stream:
             names = ("weight", "mean", "vectors", "systematics")
             weight, mean, vectors, systematics = (stream[name][:] for name in names)
             return cls(weight, mean, vectors, systematics, float(stream.attrs["width"]))

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from dioscuri import io
+from dioscuri.reading import reading
 from dioscuri.spectra.compressed import Components
 from dioscuri.spectra.pair_fit import Fits, PairFitter
 
@@ -75,7 +76,10 @@ def save(path: str | os.PathLike, calibrations: Mapping[str, Calibration], prove
 
 def load(path: str | os.PathLike) -> dict[str, Calibration]:
     """Release → calibration, of a file written by `save`."""
-    with io.open_shard(path, SCHEMA) as stream:
+    with (
+        reading(path, "calibrations that the workflow makes (lamost_lrs.calibration)"),
+        io.open_shard(path, SCHEMA) as stream,
+    ):
         found = {}
         for group in stream.values():
             attributes = group.attrs

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from dioscuri import io
+from dioscuri.reading import reading
 
 SCHEMA = "dioscuri/pair_fit/1"
 LABELS = ("teff", "logg", "feh", "q")
@@ -143,7 +144,7 @@ class PairFitter:
     @classmethod
     def load(cls, path: str | os.PathLike) -> "PairFitter":
         """Read a file written by `save`; another kind is an error that names it."""
-        with io.open_shard(path, SCHEMA) as stream:
+        with reading(path, "fits of `make_lrs_models`"), io.open_shard(path, SCHEMA) as stream:
             return cls(**{name: stream[name][:] for name in ("one", "two", "scatter", "low", "high")})
 
 

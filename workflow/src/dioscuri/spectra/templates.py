@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 
 from dioscuri.arms import Arm
-from dioscuri.io import atomic, open_shard
+from dioscuri.io import atomic, open_hdf5, open_shard
 from dioscuri.libraries.grid import SpectralLibrary
+from dioscuri.reading import reading
 from dioscuri.spectra.velocity import Templates, VelocityMeter
 
 TEMPLATE_SCHEMA = "dioscuri/templates/2"
@@ -23,7 +24,7 @@ def velocity_meters(path: str | os.PathLike, arms: Sequence[Arm]) -> dict[str, V
 
 def templates_of(path: str | os.PathLike, arms: Sequence[Arm]) -> list[Templates]:
     """Templates of each of `arms`, of a released file or of a library, as `path` holds them."""
-    with h5py.File(path, "r") as stream:
+    with open_hdf5(path) as stream:
         released = stream.attrs.get("schema") == TEMPLATE_SCHEMA
     if released:
         stored = load_templates(path, [arm.name for arm in arms])
@@ -56,7 +57,7 @@ def load_templates(path: str | os.PathLike, arms: Sequence[str]) -> dict[str, tu
     """Velocity templates of `arms` with their grids; an arm that the file lacks is an error that names both."""
     if not Path(path).is_file():
         raise ValueError(f"{path}: no velocity templates there; give --models a folder made by `make release`")
-    with open_shard(path, TEMPLATE_SCHEMA) as stream:
+    with reading(path, "velocity templates (`make release` writes them)"), open_shard(path, TEMPLATE_SCHEMA) as stream:
         unknown = [name for name in arms if name not in stream]
         if unknown:
             raise ValueError(f"{path}: no templates of arm {', '.join(unknown)}; it has {', '.join(stream)}")

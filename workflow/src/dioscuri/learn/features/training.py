@@ -17,9 +17,8 @@ from dioscuri.io import digest
 from dioscuri.learn import loop
 from dioscuri.learn.features.triplets import Head, Recipe, draw_triplets, scored_columns, triplet_loss
 from dioscuri.learn.features.triplets import recipe as named_recipe
-from dioscuri.learn.model_files import network_of, read_checkpoint
+from dioscuri.learn.model_files import network_of, read_checkpoint, sealed_checkpoint
 from dioscuri.learn.resume import Recorded, write_files
-from dioscuri.seals import tensors_digest
 
 HEAD_SCHEMA = "dioscuri/head/1"
 HISTORY_COLUMNS = ("epoch", "train_loss", "train_ordered", "validation_loss", "validation_ordered", "seconds")
@@ -111,7 +110,7 @@ def train(
     last = module.history[-1]
     info = {**settings, "epochs": last["epoch"]} | {name: last[name] for name in HISTORY_COLUMNS[1:-1]}
     weights = module.head.state_dict()
-    content = {"state_dict": weights, "model": info, "digest": tensors_digest(weights)}
+    content = sealed_checkpoint(weights, info)
     return write_files(out_dir, resume_dir, content, module.history, HISTORY_COLUMNS)
 
 
