@@ -15,7 +15,7 @@ from dioscuri.learn.images.augmentation import Augmentation
 from dioscuri.learn.images.backbones import build
 from dioscuri.learn.images.inference import Classifier
 from dioscuri.learn.images.training import train
-from dioscuri.psf.effective import OPTICS, optical_psf
+from dioscuri.psf.optics import OPTICS, optical_psf
 from dioscuri.stamps.epochs import FreshStamps, Observer
 from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps
 from inference import median_seconds, row

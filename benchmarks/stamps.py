@@ -9,7 +9,8 @@ import numpy as np
 from photutils.psf import ImagePSF
 from scipy.ndimage import shift
 
-from dioscuri.psf.effective import OPTICS, Psf, optical_psf
+from dioscuri.psf.effective import Psf
+from dioscuri.psf.optics import OPTICS, optical_psf
 from dioscuri.stamps.companions import fit_pair
 from dioscuri.stamps.mocks import CENTRE, SIZE, Law, Noise, Renderer, draw_sources, make_stamps
 from dioscuri.stamps.optimum import fit_single, log_bayes_factor

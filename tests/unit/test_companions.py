@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dioscuri.psf.effective import OPTICS, optical_psf
+from dioscuri.psf.optics import OPTICS, optical_psf
 from dioscuri.stamps.companions import PairFit, fit_pair
 from dioscuri.stamps.mocks import SIZE, Law, Noise, Renderer, draw_sources, make_stamps
 

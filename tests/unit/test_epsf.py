@@ -9,11 +9,12 @@ from astropy.table import Table
 from photutils.psf import ImagePSF, PSFPhotometry
 from scipy.ndimage import map_coordinates
 
-from dioscuri.psf.effective import OPTICS, Psf, optical_psf
+from dioscuri.psf.effective import Psf
 from dioscuri.psf.epsf import EpsfFit, fit_epsf, literal_epsf
 from dioscuri.psf.epsf_equations import Spline, Star
+from dioscuri.psf.optics import OPTICS, optical_psf
 
-HST = OPTICS["hst_f775w"]
+HST = OPTICS["hst_f775w_literal"]
 SKY, READ_NOISE = 20.0, 3.1  # e-
 ISOLATED = 32  # px between the PSF stars
 

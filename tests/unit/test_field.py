@@ -12,7 +12,8 @@ from dioscuri.cluster.detector import Detector, bleed, expose
 from dioscuri.cluster.frames import DataQuality, read_flt
 from dioscuri.cluster.scene import Scene
 from dioscuri.cluster.stars import FILTERS, SINGLE, TIGHT, WIDE, Cluster, Isochrone, draw_cluster
-from dioscuri.psf.effective import OPTICS, Psf
+from dioscuri.psf.effective import Psf
+from dioscuri.psf.optics import OPTICS
 from dioscuri.stamps.mocks import Renderer
 
 QUIET = {"cosmic_rays": 0.0, "hot_pixels": 0.0, "bad_pixels": 0.0, "bad_columns": 0}

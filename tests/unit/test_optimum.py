@@ -5,7 +5,8 @@ import pytest
 from scipy.special import expit, gammaln, logsumexp
 
 from dioscuri.learn import metrics
-from dioscuri.psf.effective import OPTICS, Psf, optical_psf
+from dioscuri.psf.effective import Psf
+from dioscuri.psf.optics import OPTICS, optical_psf
 from dioscuri.stamps.mocks import SIZE, Law, Noise, Renderer, draw_sources, make_stamps
 from dioscuri.stamps.optimum import fit_single, log_bayes_factor
 

@@ -7,10 +7,11 @@ import pytest
 from astropy.io import fits
 from scipy.special import j1
 
-from dioscuri.psf.effective import OPTICS, Optics, Psf, optical_psf, perturbed, psf_bank, random_wavefront
+from dioscuri.psf.effective import Psf
 from dioscuri.psf.files import read_psf, read_stdpsf
+from dioscuri.psf.optics import OPTICS, Optics, optical_psf, perturbed, psf_bank, random_wavefront
 
-CSST, HST = OPTICS["csst_u"], OPTICS["hst_f775w"]
+CSST, HST = OPTICS["csst_u"], OPTICS["hst_f775w_literal"]
 ARCSEC = np.pi / 180 / 3600
 
 
@@ -122,8 +123,30 @@ def test_perturbed_is_the_bank_around_another_psf():
     changes = around.samples[1] - around.samples[0]
     assert 0.003 < abs(changes).max() / other.samples.max() < 0.1
     np.testing.assert_allclose(changes, (bank.samples[1] - bank.samples[0])[2:-2, 2:-2], atol=1e-9)
-    with pytest.raises(ValueError, match="found 2 PSFs to perturb"):
-        perturbed(bank, HST, members=2)
+    with pytest.raises(ValueError, match="found 2 PSFs to perturb, 1 members"):
+        perturbed(bank, HST, members=1)
+
+
+def test_places_are_known_and_the_others_are_errors_about_them():
+    """Field and focus make the places of a bank, errors the rest: each about the place that an observer assumes."""
+    choice = {"jitter_fraction": 0.05, "wfe_nm": 15.0, "seed": 2}
+    bank = psf_bank(OPTICS["hst_f775w"], members=5, places=2, focus_nm=10.0, size=15, **choice)
+    assert bank.parameters["assumed"].tolist() == [0, 1, 0, 1, 0]
+    assert (bank.parameters["wfe"][:2] == 0).all() and (bank.parameters["wfe"][2:] > 0).all()
+    apart = abs(bank.samples[0] - bank.samples[1]).max() / bank.samples.max()
+    assert 0.02 < apart < 0.3
+    around = perturbed(dataclasses.replace(bank, samples=bank.samples[:2], parameters={}), HST, members=4, **choice)
+    assert around.parameters["assumed"].tolist() == [0, 1, 0, 1]
+    np.testing.assert_array_equal(around.samples[:2], bank.samples[:2])
+    alone = perturbed(dataclasses.replace(bank, samples=bank.samples[:1], parameters={}), HST, members=3, **choice)
+    np.testing.assert_allclose(around.samples[2] - bank.samples[0], alone.samples[1] - bank.samples[0], atol=1e-12)
+
+
+def test_the_model_of_hst_is_as_sharp_as_the_telescope():
+    """STScI's grid of F775W has 0.0705 to 0.0766 arcsec; with a peak of 0.165 to 0.199 of the light within 5 px."""
+    psf = optical_psf(OPTICS["hst_f775w"])
+    assert 0.0705 < psf.fwhm() < 0.0766
+    assert 0.165 < psf.samples.max() / psf.enclosed(10) < 0.199
 
 
 @pytest.mark.parametrize(

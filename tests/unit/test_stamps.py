@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from dioscuri.io import read_provenance
-from dioscuri.psf.effective import OPTICS, Psf, optical_psf
+from dioscuri.psf.effective import Psf
+from dioscuri.psf.optics import OPTICS, optical_psf
 from dioscuri.psf.render import add_star_slopes
 from dioscuri.stamps.draws import poisson, uniforms
 from dioscuri.stamps.mocks import (

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dioscuri.psf.effective import OPTICS, Psf, psf_bank
+from dioscuri.psf.effective import Psf
+from dioscuri.psf.optics import OPTICS, psf_bank
 from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps
 from dioscuri.stamps.optimum import log_bayes_factor
 from dioscuri.stamps.unknown_psf import UnknownPsf, log_bayes_factor_unknown

@@ -13,9 +13,10 @@ import pandas as pd
 from dioscuri.cluster.detection import background_map, detect, pick_psf_stars
 from dioscuri.cluster.frames import Frame, read_flt
 from dioscuri.cluster.photometry import measure, residual_image
-from dioscuri.psf.effective import OPTICS, Optics, Psf, optical_psf
+from dioscuri.psf.effective import Psf
 from dioscuri.psf.epsf import fit_epsf, literal_epsf
 from dioscuri.psf.files import read_psf, read_stdpsf
+from dioscuri.psf.optics import OPTICS, Optics, optical_psf
 from dioscuri.stamps.mocks import Law, Renderer
 from dioscuri.stamps.optimum import log_bayes_factor
 

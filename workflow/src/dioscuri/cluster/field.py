@@ -17,7 +17,8 @@ from dioscuri.cluster.frames import Frame, write_flt
 from dioscuri.cluster.scene import Scene
 from dioscuri.cluster.stars import FILTERS, Cluster, draw_cluster
 from dioscuri.io import atomic
-from dioscuri.psf.effective import OPTICS, Psf, optical_psf
+from dioscuri.psf.effective import Psf
+from dioscuri.psf.optics import OPTICS, optical_psf
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from dioscuri.psf.effective import OPTICS, Psf, optical_psf, perturbed, psf_bank
+from dioscuri.psf.effective import Psf
 from dioscuri.psf.files import read_psf, read_stdpsf
+from dioscuri.psf.optics import OPTICS, optical_psf, perturbed, psf_bank
 
 # Stamps are 14 px, a star in them may lie a pixel or two off their centre.
 STAMP_PSF_SIZE = 25  # px
@@ -38,7 +39,7 @@ def make_mismatch(
         both = _around(source, fitted, members=1 + WAVEFRONTS, wfe_nm=value, exact=True, seed=seed)
     else:
         raise ValueError(f"PSFs cannot differ in '{axis}'; accepted: jitter, wfe")
-    rest = {name: values[1:] for name, values in both.parameters.items()}
+    rest = {name: values[1:] for name, values in both.parameters.items() if name != "assumed"}
     dataclasses.replace(both, samples=both.samples[1:], parameters=rest).save(path)
 
 

@@ -19,8 +19,9 @@ class PsfSource(Settings):
     source: Literal["optical", "file", "stdpsf", "stars"] = Field(
         description="optical: of the telescope; file: a FITS image; stdpsf: STScI's grid; stars: fitted in the frames"
     )
-    optics: Literal["csst_u", "hst_f775w", "hst_f467m"] = Field(
-        description="the telescope and filter; for the other sources: whose jitter and wavefront errors to expect"
+    optics: Literal["csst_u", "hst_f775w", "hst_f467m", "hst_f775w_literal", "hst_f467m_literal"] = Field(
+        description="the telescope and filter; for the other sources: whose jitter and wavefront errors to expect; "
+        "literal: as wide as the paper says, 0.08 arcsec"
     )
     file: str | None = Field(None, description="the FITS file of sources file and stdpsf")
     oversampling: Positive = Field(4, description="samples per pixel (source file: in the file)")
@@ -41,8 +42,10 @@ class Bank(Settings):
     """PSFs that a network is trained on, the first of them the nominal one."""
 
     members: Positive = Field(description="PSFs; 1: the nominal one alone")
+    places: Positive = Field(1, description="of them, PSFs over field and focus (of a grid: over its chip) that are known")
     jitter_fraction: Fraction = Field(0.0, description="the jitter varies by up to this share")
     wfe_nm: float = Field(0.0, ge=0, description="nm rms; wavefront errors up to this are added")
+    focus_nm: float = Field(0.0, ge=0, description="nm rms; the places are out of focus by up to this")
 
 
 class Noise(Settings):
