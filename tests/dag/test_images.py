@@ -1,4 +1,4 @@
-"""What the image surveys would run: jobs of every preset, single cells and models, and what a change runs again."""
+"""What the image surveys would run: single cells and models, a release, and what a change runs again."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,50 +8,6 @@ import pytest
 
 from dioscuri.config import load_config
 
-PRESETS = [
-    "config/reference.yaml",
-    "config/release.yaml",
-    "config/large_networks.yaml",
-    "config/demo.yaml",
-    "tests/presets/tiny.yaml",
-    None,
-]
-ONCE = ["simulate_chance_alignments", "summarise_images", "check_images", "judge_checks"]
-ONCE += ["plot_image_mocks", "plot_image_models"]
-OTHER_PSF = ("jitter", "wfe")
-
-
-def wanted_of(name, images) -> Counter:
-    """Rule → jobs that the settings of a survey stand for."""
-    grids = {axis: grid for axis, grid in images.grids.items() if grid.values}
-    tested = {case: [axis for axis, grid in grids.items() if case in grid.cases] for case in images.train_cases}
-    cells = sum(len(grids[axis].values) for axes in tested.values() for axis in axes)
-    models = len(images.train_networks) * len(images.seeds)
-    shown = {axis for axes in tested.values() for axis in axes}
-    jobs = Counter(ONCE)
-    jobs["make_psf_bank"] = len({images.cases[case].bank for case in images.train_cases} | {"nominal"})
-    jobs["make_psf_mismatch"] = sum(len(grids[axis].values) for axis in shown if axis in OTHER_PSF)
-    jobs["make_stamps"] = len(tested) * (2 if images.mocks.fresh else 3)
-    jobs["make_cell"], jobs["score_optimum"] = cells, cells + len(tested)
-    jobs["train_images"] = len(tested) * models
-    jobs["calibrate_images"] = len(tested) * len(images.train_networks)
-    jobs["score_images"] = models * sum(1 + len(axes) for axes in tested.values())
-    jobs["summarise_recall"] = int(any(images.cases[case].flux_ratio == "uniform" for case in images.train_cases))
-    jobs["plot_networks"] = int(name == "csst")
-    jobs[f"plot_{name}_merits"] = int(bool(shown) or jobs["summarise_recall"])
-    return +jobs
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_jobs_of_a_preset(plan, root, preset):
-    layers = ["config/config.yaml", "config/surveys.yaml", *([preset] if preset else [])]
-    config = load_config(root / name for name in layers)
-    own = ["--configfile", preset] if preset else []
-    jobs = plan(*own, "--", "csst", "hst")
-    wanted = wanted_of("csst", config.csst) + wanted_of("hst", config.hst)
-    assert {rule: jobs[rule] for rule in wanted} == wanted  # what else there is belongs to the cluster
-    assert jobs.total() < 1000
-
 
 def test_a_release_trains_packs_and_tests_every_seed(plan, root):
     config = load_config(root / f"config/{name}.yaml" for name in ("config", "surveys", "release"))
@@ -59,13 +15,6 @@ def test_a_release_trains_packs_and_tests_every_seed(plan, root):
     assert jobs["train_images"] == len(config.csst.seeds) + len(config.hst.seeds)
     assert jobs["pack_images"] == jobs["calibrate_released"] == jobs["summarise_images"] == 2
     assert jobs["score_images"] == 3 * jobs["train_images"]  # test, jitter, wavefront
-
-
-def test_csst_needs_no_frames_of_a_cluster(plan, root):
-    config = load_config(root / f"config/{name}.yaml" for name in ("config", "surveys", "demo"))
-    jobs = plan("--configfile", "config/demo.yaml", "--", "csst")
-    assert jobs.pop("csst") == 1
-    assert jobs == wanted_of("csst", config.csst)
 
 
 def test_one_cell_needs_its_stamps_and_psf_and_nothing_else(plan):

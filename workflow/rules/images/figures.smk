@@ -59,12 +59,13 @@ rule plot_networks:
 
 
 rule plot_image_models:
-    """Learning curves, ROC and confusion matrix (Figs. 4 and 10), and what a network looks at (Fig. 5)."""
+    """Learning curves, ROC and confusion matrix (Figs. 4 and 10), reliability, and what a network looks at (Fig. 5)."""
     input:
         histories=lambda wildcards: image_models(wildcards.survey, "history.csv"),
         descriptions=lambda wildcards: image_models(wildcards.survey, "model.json"),
         test_scores=lambda wildcards: image_scores(wildcards.survey, "test"),
         test_optima=lambda wildcards: image_optima(wildcards.survey, "test"),
+        calibrations=lambda wildcards: calibrations(wildcards.survey),
         model=lambda wildcards: image_models(wildcards.survey, cases=[images_of(wildcards).headline])[0],
         psf="<results>/{survey}/psf/nominal.npz",
         code=code("plots.images_models", "plots.images_stamps"),
@@ -76,6 +77,9 @@ rule plot_image_models:
             caption="image_learning",
         ),
         roc=shown("<results>/{survey}/figures/roc.png", "Models", "ROC and confusion matrix"),
+        image_reliability=shown(
+            "<results>/{survey}/figures/image_reliability.png", "Models", "reliability of probabilities"
+        ),
         occlusion=shown("<results>/{survey}/figures/occlusion.png", "Models", "occlusion map"),
     log:
         "<logs>/plot_image_models/{survey}.log",

@@ -43,6 +43,7 @@ FIGURES: dict[str, dict[str, str | tuple[str, dict[str, Any]]]] = {
         "networks": "images_networks.architectures",
         "learning_curves": "images_models.learning_curves",
         "roc": "images_models.roc_and_confusion",
+        "image_reliability": "images_models.reliability",
         "occlusion": "images_stamps.occlusion",
         "accuracy_snr": ("images_models.accuracy_along", {"axis": "snr"}),
         "accuracy_sep": ("images_models.accuracy_along", {"axis": "sep"}),

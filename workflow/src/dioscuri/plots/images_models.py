@@ -57,6 +57,11 @@ AXIS = {
 }
 PAPER: dict[str, Any] = {"marker": "D", "mfc": "white", "color": ACCENT, "ls": "", "zorder": 4}
 
+RELIABILITY: dict[str, tuple[str, dict[str, Any]]] = {
+    "before": ("raw", {"color": SINGLE, "marker": "o", "mfc": "white", "ls": ":"}),
+    "after": ("calibrated", {"color": ACCENT, "marker": "o", "ls": "-"}),
+}
+
 
 def label(method: str) -> str:
     """A method as readers know it."""
@@ -132,6 +137,26 @@ def roc_and_confusion(
         panels[1][0].set_ylabel("true class")
         methods = [method for sample in tests for method in _ranking(sample)]
         drawing.legend(handles=_handles(methods), loc="outside lower center", ncols=4)
+
+
+def reliability(out: File, calibrations: Sequence[File], settings: Any = None) -> None:
+    """Share of pairs against what networks answer, raw and calibrated, on stamps that the calibration has not seen.
+
+    A column per file of a case and a network; twelve bins of equal numbers with binomial errors.
+    """
+    with figure(out, max(4.6, 2.2 * len(calibrations) + 1.4), 2.9, settings) as drawing:
+        panels = drawing.subplots(1, len(calibrations), sharey=True, squeeze=False)[0]
+        for axes, path in zip(panels, map(Path, calibrations)):
+            report = json.loads(path.read_text(encoding="utf-8"))["report"]
+            axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
+            for name, (words, style) in RELIABILITY.items():
+                bins = report[name]
+                axes.errorbar(bins["predicted"], bins["observed"], bins["error"], ms=3.5, lw=0.9, **style)
+                axes.plot([], [], label=f"{words}: off by {100 * bins['expected_error']:.1f} %", **style)
+            network, case = path.parent.name, path.parent.parent.name
+            axes.set(title=f"{title(case)}\n{label(network)}", xlabel="probability of a pair", xlim=(-0.03, 1.03))
+            axes.legend(loc="upper left", fontsize="x-small")
+        fraction_axis(panels[0], "share of pairs")
 
 
 def _ranking(sample: Sample) -> list[str]:
