@@ -56,6 +56,11 @@ def refused(path, **options) -> RefusedFile:
     return caught.value
 
 
+def at(snr: float) -> np.ndarray:
+    """ivar (N,) of this S/N."""
+    return spectrum()[1] * (snr / 50) ** 2
+
+
 def half_masked() -> np.ndarray:
     return np.where(np.arange(N) % 5 < 3, 1.0, 0.0)
 
@@ -67,13 +72,13 @@ def half_masked() -> np.ndarray:
         (Refusal.NOT_STELLAR, {"CLASS": "GALAXY"}, "GALAXY"),
         (Refusal.NOT_STELLAR, {"CLASS": "QSO"}, "QSO"),
         (Refusal.NOT_STELLAR, {"CLASS": "Unknown"}, "Unknown"),
-        (Refusal.LOW_SNRG, {"SNRG": 20.0}, "= 20"),
+        (Refusal.LOW_SNRG, {"SNRG": 20.0, "ivar": at(20.0)}, "= 20"),
         (Refusal.LOW_SNRG, {"SNRG": -9999.0}, "missing"),
         (Refusal.LOW_SNRG, {"SNRG": None}, "missing"),
         (Refusal.FEW_GOOD, {"mask": half_masked()}, "at least half"),
         (Refusal.FEW_GOOD, {"ivar": np.where(half_masked(), 0.0, spectrum()[1])}, "at least half"),
         (Refusal.EMPTY, {"flux": np.zeros(N)}, "zero"),
-        (Refusal.UNREADABLE, {"COEFF0": 0.0}, "COEFF0"),
+        (Refusal.BAD_GRID, {"COEFF0": 0.0}, "begins at 1.0"),
         (Refusal.UNREADABLE, {"RA": 1000.0}, "RA"),
     ],
 )
@@ -84,7 +89,7 @@ def test_bad_inputs_have_their_own_reason(tmp_path, reason, made, says):
 
 
 def test_the_limit_of_snr_is_a_setting(tmp_path):
-    file = read_lrs(write_lrs(tmp_path / "star.fits", "image", SNRG=12.0))
+    file = read_lrs(write_lrs(tmp_path / "star.fits", "image", SNRG=12.0, ivar=at(12.0)))
     assert len(cleaned(file, snrg_min=10.0)[0]) == N
 
 

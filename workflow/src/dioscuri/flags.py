@@ -41,6 +41,7 @@ class LrsQuality(IntFlag):
     CALIBRATION_RANGE = 64  # Teff or [Fe/H] beyond the stars of the calibration
     IN_TRAINING = 128  # the star took part in the training
     DISTANCE = 256  # a dwarf at this distance would be too faint for its S/N: M_G and G cannot both be true
+    CONTRADICTION = 512  # header and file name contradict each other: identity or position may be wrong
 
     @classmethod
     def describe(cls, value: int) -> str:

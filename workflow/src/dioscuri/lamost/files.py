@@ -1,6 +1,7 @@
 """What the files of all LAMOST surveys share: opening them, the facts of their object, spectra and refusals."""
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +31,10 @@ BRIGHTEST = -30.0  # mag; below are fill values
 GAIA_DIGITS = (18, 19)
 LARGEST_ID = 2**63
 NO_FLAGS = Quality(0)
+DESIGNATION = re.compile(r"LAMOST J(\d\d)(\d\d)(\d\d\.\d+)([+-]\d\d)(\d\d)(\d\d\.\d+)")
+SAME_PLACE = 5.0  # arcsec; designations are cut, not rounded, to 0.15 and 0.1
+NAMED = ("LMJD", "PLANID", "SPID", "FIBERID")
+FILE_NAME = re.compile(r"(med|spec)-(?P<LMJD>\d+)-(?P<PLANID>.+)_sp(?P<SPID>\d+)-(?P<FIBERID>\d+)\.fits(\.gz)?")
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,28 @@ def object_facts(primary: fits.Header) -> dict:
     }
 
 
+def contradicting(path: Path, primary: fits.Header) -> bool:
+    """Whether identity and position are told differently by two keywords, or by the file's name where it is LAMOST's.
+
+    Keywords that early files lack are not asked.
+    """
+    agree = [primary.get("HELIO", True) is True]
+    if {"OBSID", "SPID", "FIBERID"} <= set(primary):
+        agree.append(primary["OBSID"] % 100_000 == primary["SPID"] * 1000 + primary["FIBERID"])
+    for name in (path.name, str(primary.get("FILENAME", ""))):
+        if match := FILE_NAME.fullmatch(name.strip()):
+            known = [key for key in NAMED if key in primary]
+            agree += [str(primary[key]).strip().lstrip("0") == match[key].lstrip("0") for key in known]
+    if match := DESIGNATION.match(str(primary.get("DESIG", ""))):
+        hour, minute, second, degree, arcminute, arcsecond = match.groups()
+        ra = 15 * (int(hour) + int(minute) / 60 + float(second) / 3600)
+        size = abs(int(degree)) + int(arcminute) / 60 + float(arcsecond) / 3600
+        off_dec = primary["DEC"] - math.copysign(size, -1 if degree[0] == "-" else 1)
+        off_ra = ((primary["RA"] - ra + 180) % 360 - 180) * math.cos(math.radians(primary["DEC"]))
+        agree.append(math.hypot(off_ra, off_dec) * 3600 < SAME_PLACE)
+    return not all(agree)
+
+
 def number(value: object) -> float:
     """A number of a header; NaN where it is anything else, which costs that number alone."""
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
@@ -156,9 +183,9 @@ def pixels(unit: Unit, mask_column: str) -> dict:
     # Damaged pixels can hold signalling NaN and absurd exponents; they are dropped or masked further on.
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         logarithmic = unit.table is not None and "LOGLAM" in (unit.table.dtype.names or ())
-        wave = 10.0 ** _column(unit, "LOGLAM") if logarithmic else _column(unit, "WAVELENGTH")
-        flux, ivar = _column(unit, "FLUX"), _column(unit, "IVAR")
-        mask = _column(unit, mask_column) != 0
+        wave = 10.0 ** column(unit, "LOGLAM") if logarithmic else column(unit, "WAVELENGTH")
+        flux, ivar = column(unit, "FLUX"), column(unit, "IVAR")
+        mask = column(unit, mask_column) != 0
     if not 1 < len(wave) == len(flux) == len(ivar) == len(mask):
         raise ValueError(f"its columns have {len(wave)}, {len(flux)}, {len(ivar)} and {len(mask)} pixels")
     fault = grid_fault(wave)
@@ -173,7 +200,7 @@ def pixels(unit: Unit, mask_column: str) -> dict:
     return {"snr": snr, "wave": wave, "flux": flux, "ivar": ivar, "mask": mask, "fault": fault}
 
 
-def _column(unit: Unit, name: str) -> np.ndarray:
+def column(unit: Unit, name: str) -> np.ndarray:
     """A column as one float64 array: one row of arrays and one row per pixel read alike."""
     if unit.table is None or name not in (unit.table.dtype.names or ()):
         raise ValueError(f"no column {name}")

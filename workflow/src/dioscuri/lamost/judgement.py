@@ -64,8 +64,7 @@ def pixel_fault(exposure: "Exposure") -> Fault | None:
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & ~exposure.mask
     if not flux[good].any():
         return None  # empty: refused for that
-    pairs = flux[good][:-1] + 1j * flux[good][1:]  # single values may meet by chance, two in a row do not
-    duplicates = len(pairs) - len(np.unique(pairs))
+    duplicates = copies(flux[good])
     if duplicates > DUPLICATES:
         detail = f"{duplicates} of {good.sum()} pixels are copies of others; accepted are {DUPLICATES}"
         return Fault(Refusal.COPIED_PIXELS, Quality.COPIED_PIXELS, detail)
@@ -75,7 +74,7 @@ def pixel_fault(exposure: "Exposure") -> Fault | None:
         return None
     if not 1 / SNR_RATIO < snr / exposure.snr < SNR_RATIO if exposure.snr > 0 else True:
         return _bad_errors(f"pixels have S/N {snr:.3g}, the header says {exposure.snr:.3g}")
-    ratio = _scatter(flux, ivar, good)
+    ratio = scatter(flux, ivar, good)
     low, high = SCATTER_COADD if exposure.is_coadd else SCATTER
     if not low < ratio < high:
         return _bad_errors(f"pixels scatter by {ratio:.2g} of their errors, accepted is {low:g} to {high:g}")
@@ -86,7 +85,13 @@ def _bad_errors(detail: str) -> Fault:
     return Fault(Refusal.BAD_ERRORS, Quality.BAD_ERRORS, detail)
 
 
-def _scatter(flux: np.ndarray, ivar: np.ndarray, good: np.ndarray) -> float:
+def copies(flux: np.ndarray) -> int:
+    """How many of the fluxes (P,) are, with their neighbour, those of other pixels."""
+    pairs = flux[:-1] + 1j * flux[1:]  # single values may meet by chance, two in a row do not
+    return len(pairs) - len(np.unique(pairs))
+
+
+def scatter(flux: np.ndarray, ivar: np.ndarray, good: np.ndarray) -> float:
     """Robust scatter of third differences over what the errors and crowded lines let expect; 1: no news."""
     whole = good[3:] & good[2:-1] & good[1:-2] & good[:-3]
     if not whole.any():

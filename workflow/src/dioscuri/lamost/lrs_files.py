@@ -14,16 +14,18 @@ import numpy as np
 from astropy.io import fits
 
 from dioscuri.arms import C_KMS
-from dioscuri.flags import Refusal
-from dioscuri.lamost.files import opened
+from dioscuri.flags import LrsQuality, Refusal
+from dioscuri.lamost.files import LARGEST_ID, column, contradicting, number, opened
 from dioscuri.lamost.fits_units import RefusedFile, Unit
+from dioscuri.lamost.lrs_judgement import judge_grid, judge_pixels
 from dioscuri.lamost.mrs_files import EXPOSURE_NAME
 
 NOT_GIVEN = -9999.0  # how LAMOST writes an unknown number
 NO_OBSID = -1
-# Log10 of the first wavelength [Å] and its step: what every LRS has, and how far another may be from it.
-COEFFICIENTS = {"COEFF0": (3.5682, 0.05), "COEFF1": (1e-4, 1e-6)}
+NO_FLAGS = LrsQuality(0)
+COEFFICIENTS = ("COEFF0", "COEFF1")  # log10 of the first wavelength [Å], and its step
 FEWEST_PIXELS = 1000
+LIKE_WAVELENGTHS = 0.01  # of log10 λ: a third row that is so near to the coefficients' in most pixels is no flux
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class LRSFile:
     flux: np.ndarray = field(repr=False)
     ivar: np.ndarray = field(repr=False)
     mask: np.ndarray = field(repr=False)
+    flags: LrsQuality = NO_FLAGS
 
 
 def read_lrs(path: str | Path) -> LRSFile:
@@ -62,7 +65,11 @@ def read_lrs(path: str | Path) -> LRSFile:
         _check_is_lrs(primary, units)
         facts = _object_facts(primary)
         pixels = _image_pixels(units[0]) if primary.get("NAXIS") == 2 else _table_pixels(units[1])
-        return LRSFile(path=path, **facts, **_ascending(**pixels))
+        judge_grid(pixels["wave"])
+        _check_span(pixels["wave"])
+        judge_pixels(**pixels, snrg=facts["snrg"])
+        flags = LrsQuality.CONTRADICTION if contradicting(path, primary) else LrsQuality(0)
+        return LRSFile(path=path, **facts, **pixels, flags=flags)
 
 
 def _check_is_lrs(primary: fits.Header, units: list[Unit]) -> None:
@@ -85,16 +92,16 @@ def _check_is_lrs(primary: fits.Header, units: list[Unit]) -> None:
 
 def _object_facts(primary: fits.Header) -> dict:
     """The facts of LRSFile; early files have no OBSID, no DATA_V and other names for their S/N."""
-    ra, dec = float(primary["RA"]), float(primary["DEC"])
+    ra, dec = number(primary["RA"]), number(primary["DEC"])
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
-        raise ValueError(f"RA, DEC = {ra}, {dec}, accepted are 0 to 360 and -90 to 90")
+        raise ValueError(f"RA, DEC = {primary['RA']}, {primary['DEC']}, accepted are 0 to 360 and -90 to 90")
     return {
-        "obsid": int(primary.get("OBSID", NO_OBSID)),
+        "obsid": _whole(primary, "OBSID", NO_OBSID),
         "designation": str(primary.get("DESIG", "")).strip(),
         "release": str(primary.get("DATA_V", "")).strip(),
         "ra": ra,
         "dec": dec,
-        "lmjd": int(primary.get("LMJD", 0)),
+        "lmjd": _whole(primary, "LMJD", 0),
         "star_class": str(primary.get("CLASS", "")).strip(),
         "subclass": str(primary.get("SUBCLASS", "")).strip(),
         "z": _number(primary.get("Z")) * C_KMS,
@@ -102,42 +109,47 @@ def _object_facts(primary: fits.Header) -> dict:
     }
 
 
+def _whole(primary: fits.Header, key: str, unknown: int) -> int:
+    """A whole number that the catalogue can hold; `unknown` where the header has none."""
+    value = primary.get(key, unknown)
+    if isinstance(value, bool) or not isinstance(value, int) or not (0 <= value < LARGEST_ID or value == unknown):
+        raise ValueError(f"{key} = {value}, accepted is a whole number from 0")
+    return value
+
+
 def _number(value: object) -> float:
     """A number of a header; NaN where it is not given, which LAMOST writes as −9999."""
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return math.nan
-    return number if math.isfinite(number) and number != NOT_GIVEN else math.nan
+    found = number(value)
+    return found if math.isfinite(found) and found != NOT_GIVEN else math.nan
 
 
 def _image_pixels(unit: Unit) -> dict[str, np.ndarray]:
     rows = np.asarray(unit.image, float)
     header, n = unit.header, rows.shape[1]
+    wave = rows[2]
     if all(key in header for key in COEFFICIENTS):
-        for key, (expected, tolerance) in COEFFICIENTS.items():
-            if not abs(float(header[key]) - expected) <= tolerance:
-                raise ValueError(f"{key} = {header[key]}, accepted is {expected} within {tolerance}")
         # float32 wavelengths of later releases are these, rounded; row 2 of DR1 is no wavelength at all.
-        wave = 10.0 ** (float(header["COEFF0"]) + float(header["COEFF1"]) * np.arange(n))
-    else:
-        wave = rows[2]
+        first, step = (number(header[key]) for key in COEFFICIENTS)
+        with np.errstate(all="ignore"):
+            wave = 10.0 ** (first + step * np.arange(n))
+            apart = np.log10(rows[2]) - np.log10(wave)
+        if np.mean(np.abs(apart) < LIKE_WAVELENGTHS) > 0.5:
+            judge_grid(rows[2])
     return {"wave": wave, "flux": rows[0], "ivar": rows[1], "mask": rows[3] != 0}
 
 
 def _table_pixels(unit: Unit) -> dict[str, np.ndarray]:
-    assert unit.table is not None  # an extension COADD is a table: _check_is_lrs
-    names = unit.table.dtype.names or ()
-    columns = {name: np.ravel(unit.table[name]).astype(float) for name in names if name != "NORMALIZATION"}
-    wave = 10.0 ** columns["LOGLAM"] if "LOGLAM" in names else columns["WAVELENGTH"]
-    return {"wave": wave, "flux": columns["FLUX"], "ivar": columns["IVAR"], "mask": columns["ANDMASK"] != 0}
+    logarithmic = unit.table is not None and "LOGLAM" in (unit.table.dtype.names or ())
+    with np.errstate(all="ignore"):
+        wave = 10.0 ** column(unit, "LOGLAM") if logarithmic else column(unit, "WAVELENGTH")
+        flux, ivar, mask = column(unit, "FLUX"), column(unit, "IVAR"), column(unit, "ANDMASK") != 0
+    if not len(wave) == len(flux) == len(ivar) == len(mask) > 1:
+        raise ValueError(f"its columns have {len(wave)}, {len(flux)}, {len(ivar)} and {len(mask)} pixels")
+    return {"wave": wave, "flux": flux, "ivar": ivar, "mask": mask}
 
 
-def _ascending(wave: np.ndarray, flux: np.ndarray, ivar: np.ndarray, mask: np.ndarray) -> dict:
-    """Pixels with a wavelength, each once, by wavelength. Wavelengths that are none are damage."""
-    known = np.flatnonzero(np.isfinite(wave) & (wave > 0))
-    wave, order = np.unique(wave[known], return_index=True)
+def _check_span(wave: np.ndarray) -> None:
+    """The wavelengths are those of a whole spectrum."""
     if len(wave) < FEWEST_PIXELS or not (3000 < wave[0] < 5000 and 6000 < wave[-1] < 11000):
-        span = f"{wave[0]:.0f} to {wave[-1]:.0f} Å" if len(wave) else "nothing"
+        span = f"{wave[0]:.0f} to {wave[-1]:.0f} Å"
         raise ValueError(f"{len(wave)} wavelengths spanning {span}; accepted: {FEWEST_PIXELS} from 3700 to 9000 Å")
-    return {"wave": wave, **{k: v[known[order]] for k, v in {"flux": flux, "ivar": ivar, "mask": mask}.items()}}

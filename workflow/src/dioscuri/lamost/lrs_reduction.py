@@ -134,7 +134,7 @@ def _at_rest(
 ) -> Reduced:
     n, shape = len(files), (len(files), len(lrs_frame.WAVE))
     flux, sigma = np.zeros(shape, np.float32), np.full(shape, np.inf, np.float32)
-    flags = np.zeros(n, np.int64)
+    flags = np.array([int(file.flags) for file in files], np.int64)
     found = {name: np.full(n, np.nan) for name in ("rv", "rv_err", "teff", "ccf_max")}
     for start in range(0, n, FILES_AT_ONCE):
         part = slice(start, min(start + FILES_AT_ONCE, n))

@@ -18,17 +18,24 @@ from astropy.io import fits
 
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.dates import BEIJING_TIME, leap_seconds_known, parse_date
-from dioscuri.lamost.files import COADD, NO_FLAGS, Exposure, Lost, ObservedFile, number, object_facts, opened, pixels
+from dioscuri.lamost.files import (
+    COADD,
+    NO_FLAGS,
+    Exposure,
+    Lost,
+    ObservedFile,
+    contradicting,
+    number,
+    object_facts,
+    opened,
+    pixels,
+)
 from dioscuri.lamost.fits_units import DAMAGE, RefusedFile, Unit
 from dioscuri.lamost.judgement import judge_together
 
 ARM_NAMES = {"B": "blue", "R": "red"}
 EXPOSURE_NAME = re.compile(r"(?:COADD_(?P<coadd>[BR])|(?P<single>[BR])-(?P<lmjm>\d{8}))")
 FIRST_LIGHT, FAR_FUTURE = 54_700, 90_000  # local modified Julian days between which LAMOST observes
-DESIGNATION = re.compile(r"LAMOST J(\d\d)(\d\d)(\d\d\.\d+)([+-]\d\d)(\d\d)(\d\d\.\d+)")
-SAME_PLACE = 5.0  # arcsec; designations are cut, not rounded, to 0.15 and 0.1
-NAMED = ("LMJD", "PLANID", "SPID", "FIBERID")
-FILE_NAME = re.compile(r"med-(?P<LMJD>\d+)-(?P<PLANID>.+)_sp(?P<SPID>\d+)-(?P<FIBERID>\d+)\.fits(\.gz)?")
 LONGEST = 86400.0  # s; no exposure lasts a day
 LONGEST_NIGHT = 1.5  # days from LMJD; an evening already counts as the next day
 
@@ -42,7 +49,8 @@ def read_mrs(path: str | Path) -> ObservedFile:
     with opened(path) as units:
         primary = units[0].header
         _check_is_mrs(primary, units)
-        facts, flags, missing = object_facts(primary), _contradictions(path, primary), _missing(primary, units)
+        facts, missing = object_facts(primary), _missing(primary, units)
+        flags = Quality.CONTRADICTION if contradicting(path, primary) else NO_FLAGS
         singles, coadds, lost = _spectra(units[1:])
     if not singles and not coadds:
         first = lost[0] if lost else Lost(0, "", Refusal.NO_EXPOSURE, "")
@@ -113,25 +121,6 @@ def _check_is_mrs(primary: fits.Header, units: Sequence[Unit]) -> None:
         raise RefusedFile(Refusal.FOREIGN, "a LAMOST low-resolution spectrum: give it to survey lamost_lrs")
     names = ", ".join(unit.name or "(unnamed)" for unit in units[1:]) or "no extension"
     raise RefusedFile(Refusal.NO_EXPOSURE, f"expected COADD_B, B-<LMJM>, R-<LMJM> …; found {names}")
-
-
-def _contradictions(path: Path, primary: fits.Header) -> Quality:
-    """Whether identity and position are told alike by all keywords, and by the file's name where it is LAMOST's."""
-    agree = [
-        primary["OBSID"] % 100_000 == primary["SPID"] * 1000 + primary["FIBERID"],
-        primary.get("HELIO", True) is True,
-    ]
-    for name in (path.name, str(primary.get("FILENAME", ""))):
-        if match := FILE_NAME.fullmatch(name.strip()):
-            agree += [str(primary.get(key, "")).strip().lstrip("0") == match[key].lstrip("0") for key in NAMED]
-    if match := DESIGNATION.match(str(primary.get("DESIG", ""))):
-        hour, minute, second, degree, arcminute, arcsecond = match.groups()
-        ra = 15 * (int(hour) + int(minute) / 60 + float(second) / 3600)
-        size = abs(int(degree)) + int(arcminute) / 60 + float(arcsecond) / 3600
-        off_dec = primary["DEC"] - math.copysign(size, -1 if degree[0] == "-" else 1)
-        off_ra = ((primary["RA"] - ra + 180) % 360 - 180) * math.cos(math.radians(primary["DEC"]))
-        agree.append(math.hypot(off_ra, off_dec) * 3600 < SAME_PLACE)
-    return NO_FLAGS if all(agree) else Quality.CONTRADICTION
 
 
 def _exposure(match: re.Match, unit: Unit) -> Exposure:
