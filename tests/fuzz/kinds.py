@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from lrs import LRS
 from mrs import mrs
 from others import OTHERS
 from runner import Kind
@@ -10,5 +11,5 @@ from runner import Kind
 
 def all_kinds(folder: Path, names: list[str] | None = None) -> list[Kind]:
     """A sound file of each kind (or of those named like the functions that make them), made below `folder`."""
-    chosen = [make for make in (mrs, *OTHERS) if not names or make.__name__ in names]
+    chosen = [make for make in (mrs, *LRS, *OTHERS) if not names or make.__name__ in names]
     return [make(Path(tempfile.mkdtemp(dir=folder))) for make in chosen]

@@ -42,6 +42,8 @@ class LrsQuality(IntFlag):
     IN_TRAINING = 128  # the star took part in the training
     DISTANCE = 256  # a dwarf at this distance would be too faint for its S/N: M_G and G cannot both be true
     CONTRADICTION = 512  # header and file name contradict each other: identity or position may be wrong
+    MANY_BAD_PIXELS = 1024  # a tenth of the pixels or more are bad: numbers rest on the others
+    WEAK_CCF = 2048  # no velocity template fits well: no FGK star, or a damaged spectrum
 
     @classmethod
     def describe(cls, value: int) -> str:

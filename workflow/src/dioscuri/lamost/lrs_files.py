@@ -17,7 +17,7 @@ from dioscuri.arms import C_KMS
 from dioscuri.flags import LrsQuality, Refusal
 from dioscuri.lamost.files import LARGEST_ID, column, contradicting, number, opened
 from dioscuri.lamost.fits_units import RefusedFile, Unit
-from dioscuri.lamost.lrs_judgement import judge_grid, judge_pixels
+from dioscuri.lamost.lrs_judgement import judge_grid, judge_pixels, judge_subcontinuum
 from dioscuri.lamost.mrs_files import EXPOSURE_NAME
 
 NOT_GIVEN = -9999.0  # how LAMOST writes an unknown number
@@ -26,6 +26,7 @@ NO_FLAGS = LrsQuality(0)
 COEFFICIENTS = ("COEFF0", "COEFF1")  # log10 of the first wavelength [Å], and its step
 FEWEST_PIXELS = 1000
 LIKE_WAVELENGTHS = 0.01  # of log10 λ: a third row that is so near to the coefficients' in most pixels is no flux
+FEWEST_UNTOLD = 3850  # pixels of a file that has no wavelengths but coefficients; found: 3904 and more
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,13 @@ def _image_pixels(unit: Unit) -> dict[str, np.ndarray]:
         with np.errstate(all="ignore"):
             wave = 10.0 ** (first + step * np.arange(n))
             apart = np.log10(rows[2]) - np.log10(wave)
+        judge_grid(wave)
         if np.mean(np.abs(apart) < LIKE_WAVELENGTHS) > 0.5:
             judge_grid(rows[2])
+        elif n < FEWEST_UNTOLD:
+            raise RefusedFile(Refusal.BAD_GRID, f"{n} pixels, accepted are {FEWEST_UNTOLD}: some are missing")
+        else:
+            judge_subcontinuum(rows[0], rows[2], rows[1])
     return {"wave": wave, "flux": rows[0], "ivar": rows[1], "mask": rows[3] != 0}
 
 

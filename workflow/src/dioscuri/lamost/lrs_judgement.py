@@ -18,6 +18,7 @@ DUPLICATES = 60  # pixels that, with their neighbour, have the fluxes of two oth
 SNR_RATIO = 1.3  # between the header's S/N_g and that of the pixels; found: 0.97 to 1.19
 SNR_FAINT = 5.0  # below which neither S/N nor errors are held against anything
 G_BAND = (4000.0, 5500.0)  # Å
+LIKENESS = 0.1  # correlation of steps from pixel to pixel in flux and in flux over continuum (DR1); found: 0.25 to 0.98
 SCATTER = (0.2, 3.0)  # of neighbouring pixels over errors and crowded lines; found: 0.34 to 2.36
 
 
@@ -34,6 +35,16 @@ def judge_grid(wave: np.ndarray) -> None:
     if off.max() > OFF_GRID:
         what = f"{np.sum(off > OFF_GRID)} of {len(wave)} wavelengths lie up to {off.max():.3g} pixels off"
         raise _off_grid(f"{what}; accepted are steps of {STEP:g} in log λ within {OFF_GRID}")
+
+
+def judge_subcontinuum(flux: np.ndarray, normalised: np.ndarray, ivar: np.ndarray) -> None:
+    """Raise RefusedFile unless DR1's third row, the flux over its continuum, is that of the flux (P,)."""
+    steps, others = np.diff(flux), np.diff(normalised)
+    known = np.isfinite(steps) & np.isfinite(others) & (ivar[1:] > 0)
+    with np.errstate(all="ignore"):
+        alike = np.corrcoef(steps[known], others[known])[0, 1] if known.sum() > 2 else np.nan
+    if alike < LIKENESS:  # NaN: no flux, refused for that
+        raise RefusedFile(Refusal.CONTRADICTION, f"'Subcontinuum' is not that of the flux (correlation {alike:.2f})")
 
 
 def judge_pixels(wave: np.ndarray, flux: np.ndarray, ivar: np.ndarray, mask: np.ndarray, snrg: float) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SNRG_MIN = 20.0  # Jing et al. (2025), §2.1
-FEWEST_GOOD = 0.5  # share of the grid's pixels
+FEWEST_GOOD, FEW_GOOD = 0.5, 0.9  # shares of the grid's pixels below which spectra are refused, flagged
+CCF_MIN = 0.35  # below: flagged; found above S/N_g 20: 0.51 and more, B stars among them
 SPIKE_SIGMA, SPIKE_EXCESS = 6.0, 0.10  # a cosmic ray is both: many σ and this share above the median of five pixels
 # Velocities are measured where lines are many and the air is clear. 20 km/s: a tenth of the line spread.
 VELOCITY_ARM = Arm("velocity", 4000.0, 6250.0, 2251, lrs_frame.RESOLUTION)
@@ -109,8 +110,7 @@ def cleaned(file: LRSFile, snrg_min: float = SNRG_MIN) -> tuple[np.ndarray, ...]
     if finite.any() and not file.flux[finite].any():
         raise RefusedFile(Refusal.EMPTY, "all fluxes are zero")
     good = finite & np.isfinite(file.ivar) & (file.ivar > 0) & ~file.mask
-    inside = (file.wave > lrs_frame.FINE[0]) & (file.wave < lrs_frame.FINE[-1])
-    share = good[inside].sum() / (np.log(lrs_frame.FINE[-1] / lrs_frame.FINE[0]) / lrs_frame.NATIVE_STEP)
+    share = _share(file.wave, good)
     if share < FEWEST_GOOD:
         raise RefusedFile(Refusal.FEW_GOOD, f"{share:.0%} of the pixels are good, accepted is at least half")
     flux, sigma = file.flux[good], file.ivar[good] ** -0.5
@@ -125,6 +125,12 @@ def cleaned(file: LRSFile, snrg_min: float = SNRG_MIN) -> tuple[np.ndarray, ...]
     return file.wave, bridged, error, good
 
 
+def _share(wave: np.ndarray, good: np.ndarray) -> float:
+    """Which share of the grid's pixels is good."""
+    inside = (wave > lrs_frame.FINE[0]) & (wave < lrs_frame.FINE[-1])
+    return float(good[inside].sum() / (np.log(lrs_frame.FINE[-1] / lrs_frame.FINE[0]) / lrs_frame.NATIVE_STEP))
+
+
 def _at_rest(
     files: Sequence[LRSFile],
     native: Sequence[tuple[np.ndarray, ...]],
@@ -135,6 +141,8 @@ def _at_rest(
     n, shape = len(files), (len(files), len(lrs_frame.WAVE))
     flux, sigma = np.zeros(shape, np.float32), np.full(shape, np.inf, np.float32)
     flags = np.array([int(file.flags) for file in files], np.int64)
+    few = np.array([_share(wave, good) < FEW_GOOD for wave, _, _, good in native], bool)
+    flags |= np.where(few, int(LrsQuality.MANY_BAD_PIXELS), 0)
     found = {name: np.full(n, np.nan) for name in ("rv", "rv_err", "teff", "ccf_max")}
     for start in range(0, n, FILES_AT_ONCE):
         part = slice(start, min(start + FILES_AT_ONCE, n))
@@ -142,6 +150,7 @@ def _at_rest(
         for name in found:
             found[name][part] = getattr(velocities, name)
         flags[part] |= np.where(velocities.at_edge, int(LrsQuality.VELOCITY_EDGE), 0)
+        flags[part] |= np.where(velocities.ccf_max < CCF_MIN, int(LrsQuality.WEAK_CCF), 0)
         flags[part] |= np.where(np.abs(velocities.rv) > 500.0, int(LrsQuality.FAST), 0)
         flux[part], sigma[part] = to_frame(native[part], velocities.rv, width)
     return Reduced(list(files), flux, sigma, flags=flags, rejected=rejected, **found)

@@ -32,7 +32,7 @@ def write_lrs_file(path: str | Path, file: LRSFile, layout: str = "table", *, co
         columns = [fits.Column(name, f"{N_PIXELS}E", array=v[None].astype("f4")) for name, v in values.items()]
         units = [fits.PrimaryHDU(header=header), fits.BinTableHDU.from_columns(columns, name="COADD")]
     else:
-        third = file.flux - np.median(file.flux) if layout == "subcontinuum" else WAVE
+        third = file.flux / np.median(file.flux) if layout == "subcontinuum" else WAVE
         units = [fits.PrimaryHDU(np.stack([file.flux, file.ivar, third, mask, mask]).astype("f4"), header=header)]
     stream = streams.BytesIO()
     fits.HDUList(units).writeto(stream)

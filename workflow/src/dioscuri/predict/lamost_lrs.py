@@ -22,7 +22,7 @@ DIGITS = {"snrg": 1, "rv": 1, "teff": 0, "logg": 2, "feh": 2, "q": 2, "q_err": 2
 # What the networks have not been trained on: their probabilities mean nothing there.
 FOREIGN = (
     LrsQuality.OUT_OF_RANGE | LrsQuality.UNLIKE_ANY_MODEL | LrsQuality.FAST | LrsQuality.VELOCITY_EDGE
-    | LrsQuality.VELOCITY_DISAGREES
+    | LrsQuality.VELOCITY_DISAGREES | LrsQuality.WEAK_CCF
 )  # fmt: skip
 THRESHOLD = 0.5
 
