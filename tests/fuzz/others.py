@@ -20,7 +20,8 @@ from dioscuri.learn.spectra.models import load_model, load_released, save_releas
 from dioscuri.libraries.ferre import read_ferre
 from dioscuri.predict.csst import read_all
 from dioscuri.psf.effective import Psf
-from dioscuri.psf.files import read_psf, read_stdpsf
+from dioscuri.psf.files import read_psf
+from dioscuri.psf.grids import read_stdpsf
 from dioscuri.stars.mist import _read_track
 from dioscuri.synthesis.lines import read_linelist
 

@@ -8,7 +8,7 @@ from astropy.io import fits
 from scipy.special import j1
 
 from dioscuri.psf.effective import Psf
-from dioscuri.psf.files import read_psf, read_stdpsf
+from dioscuri.psf.files import read_psf
 from dioscuri.psf.optics import OPTICS, Optics, optical_psf, perturbed, psf_bank, random_wavefront
 
 CSST, HST = OPTICS["csst_u"], OPTICS["hst_f775w_literal"]
@@ -299,53 +299,3 @@ def test_images_that_are_no_psf(tmp_path):
             read_psf(tmp_path / f"{name}.fits", **options)
     with pytest.raises(ValueError, match=r"absent\.fits: No such file"):
         read_psf(tmp_path / "absent.fits", **options)
-
-
-@pytest.fixture
-def stdpsf(tmp_path):
-    """A grid over both chips of WFC3/UVIS, in the genuine layout; each PSF holds its own number."""
-    header = fits.Header({"NXPSFS": 7, "NYPSFS": 8})
-    x_cards = (0, 682, 1365, 2048, 2731, 3413, 4096, 9999, 9999, 9999)
-    y_cards = (0, 682, 1365, 2048, 2049, 2731, 3413, 4096, 9999, 9999)
-    for i, (x, y) in enumerate(zip(x_cards, y_cards), start=1):
-        header[f"IPSFX{i:02d}"], header[f"JPSFY{i:02d}"] = x, y
-    header["COMMENT"] = "PSFSTD_WFC3UV_F775W.fits"
-    cube = np.ones((56, 5, 5), np.float32) * np.arange(56)[:, None, None]
-    path = tmp_path / "grid.fits"
-    fits.writeto(path, cube, header)
-    return path
-
-
-def test_stdpsf_grid(stdpsf):
-    grid = read_stdpsf(stdpsf)
-    assert (grid.n_members, grid.oversampling, grid.pixel_scale) == (56, 4, 0.03962)
-    assert grid.at(2047, 4095).samples[0, 0, 0] == 7 * 7 + 3
-    assert grid.at((4095 + 3412) / 2, -1).samples[0, 0, 0] == 5.5
-    for chip, detector in ((1, 2), (2, 1)):
-        oracle = stdpsf_oracle(stdpsf, detector)
-        alone = read_stdpsf(stdpsf, chip=chip)
-        np.testing.assert_array_equal(alone.samples, oracle.data)
-        np.testing.assert_array_equal(np.transpose([alone.parameters["x"], alone.parameters["y"]]), oracle.grid_xypos)
-
-
-def stdpsf_oracle(path, detector):
-    from photutils.psf import GriddedPSFModel
-
-    copy = path.with_name("STDPSF_WFC3UV_F775W.fits")  # photutils reads the camera from the name
-    copy.write_bytes(path.read_bytes())
-    return GriddedPSFModel.read(str(copy), format="stdpsf", detector_id=detector)
-
-
-def test_stdpsf_troubles(stdpsf, tmp_path):
-    with pytest.raises(ValueError, match="no chip 3; accepted: 1 or 2"):
-        read_stdpsf(stdpsf, chip=3)
-    fits.delval(stdpsf, "COMMENT")
-    with pytest.raises(ValueError, match=r"found none of WFC3UV, .*give pixel_scale"):
-        read_stdpsf(stdpsf)
-    assert read_stdpsf(stdpsf, pixel_scale=0.02).pixel_scale == 0.02
-    fits.setval(stdpsf, "NXPSFS", value=8)
-    with pytest.raises(ValueError, match="found 56 PSFs, the header promises 8 x 8"):
-        read_stdpsf(stdpsf, pixel_scale=0.02)
-    fits.writeto(tmp_path / "other.fits", np.ones((9, 9)))
-    with pytest.raises(ValueError, match="expected a STDPSF grid"):
-        read_stdpsf(tmp_path / "other.fits")

@@ -138,9 +138,23 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
 
     images = verb.add_argument_group("csst and hst (with --models, too)")
     images.add_argument(
-        "--psf", type=Path, help="PSF: .npz, STDPSF or FITS image (hst default: of the frame's own stars)"
+        "--psf", type=Path, help="PSF: .npz, STDPSF or STPSF grid, FITS image (hst default: of the frame's own stars)"
     )
     images.add_argument("--psf-oversampling", type=int, help="samples per pixel of a PSF that is a FITS image")
+    images.add_argument(
+        "--pixel-integrated", action=argparse.BooleanOptionalAction, help="is the pixel in that image? (default: it is)"
+    )
+    images.add_argument(
+        "--any-filter", action="store_true", default=None, help="hst: score other filters and cameras too, flagged"
+    )
+    images.add_argument(
+        "--photometry", type=Path, nargs="+", metavar="LIST",
+        help="hst: star lists instead of our detection (table with x, y or ra, dec; hst1pass; DOLPHOT)",
+    )  # fmt: skip
+    images.add_argument(
+        "--likelihood", choices=("needed", "all"), help="log_bf where it can change the verdict, or of all"
+    )
+    images.add_argument("--processes", type=int, help="hst: chips worked on at the same time (default 1)")
     images.add_argument("--noise", type=float, help="csst: electrons rms in a pixel without star")
     images.add_argument("--background", type=float, help="csst: electrons per pixel that were subtracted (default 0)")
 
@@ -185,7 +199,7 @@ def _predict(options: argparse.Namespace) -> int:
         print(f"{len(table)} rows written to {options.output}", file=sys.stderr)
     if options.plot:
         print(f"figure written to {options.plot}", file=sys.stderr)
-    return 0 if table["status"].str.startswith("ok").any() else EXIT_NOTHING_READ
+    return 0 if table["status"].str.startswith(("ok", "doubtful")).any() else EXIT_NOTHING_READ
 
 
 def _track(options: argparse.Namespace) -> int:

@@ -57,14 +57,14 @@ def content(path: str | os.PathLike) -> bytes:
     return plain
 
 
-def open_fits(path: str | os.PathLike) -> Any:
-    """The HDUs of a FITS file, in memory: plain or gzip data."""
+def open_fits(path: str | os.PathLike, *, ignore_missing_end: bool = False) -> Any:
+    """The HDUs of a FITS file, in memory: plain or gzip data; at will one whose header lacks its END card."""
     from astropy.io import fits
 
     whole = content(path)
     if not whole.startswith(b"SIMPLE  ="):
         raise ValueError(f"not a FITS file: it begins with {whole[:12]!r}")
-    return fits.open(io.BytesIO(whole), memmap=False)
+    return fits.open(io.BytesIO(whole), memmap=False, ignore_missing_end=ignore_missing_end)
 
 
 def own_dataset(stream: "h5py.File", name: str) -> "h5py.Dataset":

@@ -15,7 +15,8 @@ from dioscuri.cluster.frames import Frame, read_flt
 from dioscuri.cluster.photometry import measure, residual_image
 from dioscuri.psf.effective import Psf
 from dioscuri.psf.epsf import fit_epsf, literal_epsf
-from dioscuri.psf.files import read_psf, read_stdpsf
+from dioscuri.psf.files import read_psf
+from dioscuri.psf.grids import one_chip, read_stdpsf
 from dioscuri.psf.optics import OPTICS, Optics, optical_psf
 from dioscuri.stamps.mocks import Law, Renderer
 from dioscuri.stamps.optimum import log_bayes_factor
@@ -89,13 +90,17 @@ def frame_psf(
 
 
 def optics_of(filter_name: str, pixel_scale: float) -> Optics:
-    """HST's optics in a filter; one that is not known by name is taken at the wavelength in it (F606W: 606 nm)."""
+    """HST's optics in a filter; one that is not known by name is taken at the wavelength in it.
+
+    F606W is at 606 nm; numbers below 200 are tens of nm, as the infrared channel's (F160W: 1600 nm).
+    """
     known = OPTICS.get(f"hst_{filter_name.lower()}")
     if known is None:
         found = re.match(r"F(\d{3})", filter_name)
         if not found:
             raise ValueError(f"filter '{filter_name}' tells no wavelength; accepted: such as F606W, or a PSF file")
-        known = dataclasses.replace(OPTICS["hst_f775w"], wavelength=float(found[1]))
+        number = float(found[1])
+        known = dataclasses.replace(OPTICS["hst_f775w"], wavelength=number if number >= 200 else 10 * number)
     return dataclasses.replace(known, pixel_scale=pixel_scale)
 
 
@@ -169,16 +174,14 @@ def join_chips(chips: Mapping[int, Psf]) -> Psf:
     return _joined([_with(psf, extension=np.full(psf.n_members, float(number))) for number, psf in chips.items()])
 
 
-def chip_psf(psf: Psf, extension: int, draw: int = 0) -> Psf:
-    """The PSF (or grid of positions) of one chip and draw; a PSF that knows no chips is that of all."""
-    keep = np.ones(psf.n_members, bool)
-    for name, value in (("extension", extension), ("draw", draw)):
-        if name in psf.parameters:
-            keep &= psf.parameters[name] == value
-    if not keep.any():
-        raise ValueError(f"PSF: there is none of extension {extension}, draw {draw}")
-    chosen = {name: values[keep] for name, values in psf.parameters.items()}
-    return dataclasses.replace(psf, samples=psf.samples[keep], parameters=chosen)
+def chip_psf(psf: Psf, extension: int, draw: int = 0, *, chip: int | None = None) -> Psf:
+    """The PSF (or grid of positions) of one chip and draw; a PSF that knows no chips is that of all.
+
+    `extension` (EXTVER) finds fitted PSFs, `chip` (CCDCHIP) those of a grid from a file.
+    """
+    if "chip" in psf.parameters and chip is None:
+        raise ValueError("PSF: a grid over several chips; the number of the chip (CCDCHIP) is needed")
+    return psf.where(extension=extension, draw=draw, **({} if chip is None else {"chip": chip}))
 
 
 def possible_psfs(psf: Psf, extension: int) -> list[Psf]:
@@ -223,5 +226,4 @@ def _joined(members: list[Psf]) -> Psf:
 def _stdpsf(file: str | os.PathLike, frame: Frame) -> Psf:
     """The grid of the frame's chip; a grid that does not tell chips apart is taken whole."""
     grid = read_stdpsf(file, pixel_scale=frame.pixel_scale)
-    two_chips = grid.parameters["y"].max() > 1.5 * frame.shape[0] and frame.chip in (1, 2)
-    return read_stdpsf(file, chip=frame.chip, pixel_scale=frame.pixel_scale) if two_chips else grid  # type: ignore[arg-type]
+    return one_chip(grid, frame.chip) if "chip" in grid.parameters else grid

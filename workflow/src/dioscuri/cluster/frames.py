@@ -68,7 +68,8 @@ class Frame:
     """One chip of one exposure, (H, W) pixels; x along columns and y along rows count from 0.
 
     `science` and its 1σ `error` are float32 electrons, `dq` int32 `DataQuality` bits. `pixel_area` (H, W),
-    or 1, multiplies the flux of a star. `exposure` is the rootname, `extension` the EXTVER, `chip` CCDCHIP.
+    or 1, multiplies the flux of a star. `exposure` is the rootname, `extension` the EXTVER, `chip` CCDCHIP (WFPC2 and
+    NIRCam: DETECTOR), `camera` such as 'WFC3/UVIS', empty where the header does not tell.
     `pixel_scale` [arcsec], `orientation` [deg] of the y axis, east of north; `exposure_time` [s];
     `read_noise` [e-]; `zero_point`: STMAG of one electron per second, NaN where the file does not tell.
     """
@@ -88,6 +89,7 @@ class Frame:
     zero_point: float = np.nan
     pixel_area: np.ndarray | float = 1.0
     path: Path | None = None
+    camera: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -144,8 +146,7 @@ def write_flt(path: str | os.PathLike, frames: Sequence[Frame], header: Mapping[
     cards = {
         "FILENAME": Path(path).name,
         "TELESCOP": "HST",
-        "INSTRUME": "WFC3",
-        "DETECTOR": "UVIS",
+        **dict(zip(("INSTRUME", "DETECTOR"), (first.camera or "WFC3/UVIS").split("/"))),
         "IMAGETYP": "EXT",
         "ROOTNAME": first.exposure,
         "NEXTEND": 3 * len(frames),
@@ -199,6 +200,7 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
     _check_layout(path, primary, units, versions)
     if unknown := set(maps) - {int(units["SCI", version].header.get("CCDCHIP", 1)) for version in versions}:
         raise FrameError(f"{path}: pixel-area maps are given for chips {sorted(unknown)}, which the file has not")
+    camera = "/".join(str(primary.get(name, "")).strip().upper() for name in ("INSTRUME", "DETECTOR")).strip("/")
     frames: list[Frame] = []
     reference_area = np.nan
     for version in versions:
@@ -240,6 +242,7 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
                 if chip in maps
                 else _distortion_area(wcs, science.shape, area / reference_area),
                 path=path,
+                camera=camera,
             )
         )
     return frames

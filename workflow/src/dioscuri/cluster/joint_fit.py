@@ -62,6 +62,8 @@ def fit_stars(
     other form a group whose 3n parameters are solved for together (Gauss–Newton).
     """
     start = np.c_[x, y].astype(float)
+    if lost := int((~np.isfinite(start)).any(axis=1).sum()):
+        raise ValueError(f"photometry: {lost} of {len(start)} stars have positions that are not finite; leave them out")
     state = np.c_[start, np.maximum(flux, 1.0)].astype(float)
     order, bounds = groups(start, link)
     inverse = np.where(np.isfinite(floor), 1.0, 0.0)

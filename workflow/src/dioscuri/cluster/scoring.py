@@ -3,8 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,9 @@ from dioscuri.cluster.exposure_psf import chip_psf
 from dioscuri.cluster.frames import Frame
 from dioscuri.flags import SourceFlag
 from dioscuri.psf.effective import Psf
-from dioscuri.stamps.channels import make_channels
-from dioscuri.stamps.companions import fit_pair
-from dioscuri.stamps.mocks import SIZE, Law, Renderer
-from dioscuri.stamps.optimum import SingleFit, fit_single, log_bayes_factor
-
-if TYPE_CHECKING:
-    from dioscuri.learn.images.inference import Classifier
+from dioscuri.stamps.judge import PAIR_OF_STAMP, QUALITY, Search, judge, reduced
+from dioscuri.stamps.mocks import SIZE, Renderer
+from dioscuri.stamps.optimum import SingleFit, fit_single
 
 log = logging.getLogger(__name__)
 
@@ -29,31 +24,13 @@ UNSCORED = (
     SourceFlag.SATURATED | SourceFlag.EDGE | SourceFlag.WANDERED | SourceFlag.NO_FLUX | SourceFlag.GLARE
 )  # fmt: skip
 TILE = 256  # px: within a tile a PSF that changes with position is taken as one
-PARAMETERS = 3  # of a single star: flux and place
 FEWEST_PIXELS = 150  # good ones of the 196 of a stamp
 CORE = 5  # px: half side of a box around the star in which all pixels must be good but LOST_IN_CORE
 LOST_IN_CORE = 2
 PSF_ERRORS = np.arange(0.0, 0.0805, 0.005)  # of a star's light in a pixel: tried until χ² is as it should be
 BRIGHTEST = 0.3  # share of the stars, the brightest, that tell the PSF's error
 # Pair parameters of an exposure, NaN where no pair was fitted: columns of `score_stars`.
-PAIR = (
-    "sep", "sep_low", "sep_high", "flux_ratio", "flux_ratio_low", "flux_ratio_high", "position_angle",
-    "position_angle_err", "opposite", "delta_chi2", "chi2_pair",
-    "east", "north", "var_east", "var_north", "cov_east_north",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Search:
-    """How stamps are judged: the networks (None: the likelihood alone), the law of pairs, and when one is fitted.
-
-    `fit_above`: ln of the Bayes factor in an exposure from which separation and angle are measured.
-    """
-
-    law: Law
-    classifier: "Classifier | None" = None
-    fit_above: float = -2.0
-    tta: bool = True
+PAIR = (*PAIR_OF_STAMP, "east", "north", "var_east", "var_north", "cov_east_north")
 
 
 def eligible(stars: pd.DataFrame) -> np.ndarray:
@@ -64,15 +41,14 @@ def eligible(stars: pd.DataFrame) -> np.ndarray:
 def score_stars(frame: Frame, psf: Psf, stars: pd.DataFrame, rows: np.ndarray, search: Search) -> pd.DataFrame:
     """Scores of the `rows` (S,) of `stars`, all measured stars of a frame (`photometry.measure`).
 
-    Columns: row; n_good pixels; chi2 of the best single star per degree of freedom; psf_error, the relative error
-    of the PSF that makes χ² of the bright stars right, and whose variance is part of all scores; p, probability
-    of the networks; log_bf and glr (natural logarithms) of a pair against a star; then, where log_bf exceeds
-    `fit_above`, `PAIR`: sep [px], flux_ratio, position_angle [rad] and their ranges, and the second star's offset
-    from the first [arcsec east, north] with its covariance. All scores are NaN where too few pixels are good.
+    Columns: row; n_good pixels; psf_error, the relative error of the PSF that makes χ² of the bright stars right, and
+    whose variance is part of all scores; the scores of `stamps.judge.judge`; then, where a pair was fitted, the
+    second star's offset from the first [arcsec east, north] with its covariance. All scores are NaN where too few
+    pixels are good.
     """
     rows = np.asarray(rows, int)
     table = pd.DataFrame({"row": rows, "n_good": 0, "chi2": np.nan, "psf_error": np.nan, "p": np.nan,
-                          "log_bf": np.nan, "glr": np.nan} | dict.fromkeys(PAIR, np.nan))  # fmt: skip
+                          "log_bf": np.nan, "glr": np.nan} | dict.fromkeys((*QUALITY, *PAIR), np.nan))  # fmt: skip
     if not len(rows):
         return table
     cut = cut_stamps(frame, psf, stars, rows)
@@ -100,23 +76,7 @@ def _score(
     stamps: np.ndarray, variance: np.ndarray, renderer: Renderer, error: float, search: Search
 ) -> dict[str, np.ndarray]:
     single = fit_single(stamps, variance, renderer)
-    variance = variance + _psf_variance(single, renderer, error)
-    log_bf, glr = log_bayes_factor(stamps, variance, renderer, search.law)
-    found = {"chi2": _reduced(fit_single(stamps, variance, renderer), variance), "log_bf": log_bf, "glr": glr}
-    if search.classifier is not None:
-        channels = make_channels(stamps, search.classifier.rendering, variance=variance, renderer=renderer)
-        found["p"] = search.classifier.probability(channels, search.tta)
-    likely = log_bf > search.fit_above
-    if likely.any():
-        law = Law(flux_ratio="uniform", sep_min=search.law.sep_min, sep_max=search.law.sep_max)
-        pair = fit_pair(stamps[likely], variance[likely], renderer, law=law)
-        for name in PAIR[:10]:
-            found[name] = np.full(len(stamps), np.nan)
-            found[name][likely] = getattr(pair, name)
-        good = np.isfinite(variance).sum((1, 2))
-        rest = found["chi2"] * (good - PARAMETERS) - found["delta_chi2"]
-        found["chi2_pair"] = rest / (good - 2 * PARAMETERS)
-    return found
+    return judge(stamps, variance + _psf_variance(single, renderer, error), renderer, search)
 
 
 def _psf_variance(single: SingleFit, renderer: Renderer, error: float) -> np.ndarray:
@@ -138,7 +98,7 @@ def _psf_error(cut: Cutouts, renderers: Mapping[int, Renderer], tile: np.ndarray
             fits[number] = here, fit_single(cut.stamps[here], cut.variance[here], renderer)
     flux, ratio = (
         np.concatenate(values)
-        for values in zip(*((fit.flux, _reduced(fit, cut.variance[here])) for here, fit in fits.values()))
+        for values in zip(*((fit.flux, reduced(fit, cut.variance[here])) for here, fit in fits.values()))
     )
     limit = np.quantile(flux, 1 - BRIGHTEST)
     usual = max(1.0, float(np.median(ratio[flux < limit])))
@@ -149,15 +109,10 @@ def _psf_error(cut: Cutouts, renderers: Mapping[int, Renderer], tile: np.ndarray
             variance = cut.variance[here[bright]]
             chosen = SingleFit(*(getattr(fit, name)[bright] for name in SingleFit.__dataclass_fields__))
             variance = variance + _psf_variance(chosen, renderers[number], error)
-            ratios.append(_reduced(fit_single(cut.stamps[here[bright]], variance, renderers[number]), variance))
+            ratios.append(reduced(fit_single(cut.stamps[here[bright]], variance, renderers[number]), variance))
         if np.median(np.concatenate(ratios)) <= usual:
             break
     return float(error)
-
-
-def _reduced(fit: SingleFit, variance: np.ndarray) -> np.ndarray:
-    """χ² per degree of freedom of stamps with `variance` (S, SIZE, SIZE)."""
-    return fit.chi2 / (np.isfinite(variance).sum((1, 2)) - PARAMETERS)
 
 
 def _tiles(psf: Psf, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -199,7 +154,7 @@ def _towards_sky(table: pd.DataFrame, frame: Frame, x: np.ndarray, y: np.ndarray
     offset = np.einsum("sij,sj->si", jacobian, sep[:, None] * along)
     covariance = jacobian @ covariance @ jacobian.transpose(0, 2, 1)
     columns = (offset[:, 0], offset[:, 1], covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1])
-    for name, values in zip(PAIR[11:], columns):
+    for name, values in zip(PAIR[len(PAIR_OF_STAMP) :], columns):
         table.iloc[fitted, table.columns.get_loc(name)] = values
 
 

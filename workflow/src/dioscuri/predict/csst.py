@@ -10,12 +10,13 @@ import pandas as pd
 import dioscuri
 from dioscuri import door
 from dioscuri.io import open_hdf5
-from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption, read_any_psf
+from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption
+from dioscuri.psf.sources import read_any
 from dioscuri.reading import open_fits, own_dataset, reading
-from dioscuri.stamps.channels import make_channels
-from dioscuri.stamps.companions import fit_pair
+from dioscuri.stamps import quality
+from dioscuri.stamps.judge import QUALITY, Search, judge
 from dioscuri.stamps.mocks import SIZE, Law, Noise, Renderer, signal_to_noise
-from dioscuri.stamps.optimum import fit_single, log_bayes_factor
+from dioscuri.stamps.optimum import fit_single
 
 COLUMNS = (
     "file", "stamp", "x", "y", "flux", "snr", "chi2", "p", "log_bf", "sep", "sep_err", "position_angle",
@@ -25,10 +26,12 @@ COLUMNS = (
 UNITS = {"x": "pix", "y": "pix", "flux": "ct", "sep": "pix", "sep_err": "pix", "position_angle": "deg"}
 DIGITS = {"x": 2, "y": 2, "flux": 0, "snr": 0, "chi2": 2, "log_bf": 1, "sep": 2, "sep_err": 2, "position_angle": 0,
           "flux_ratio": 2}  # fmt: skip
-OPTIONS = ("psf", "psf_oversampling", "noise", "background", "models")
+OPTIONS = ("psf", "psf_oversampling", "pixel_integrated", "noise", "background", "likelihood", "models")
 LAW = Law(flux_ratio="uniform")
 PIXEL_SCALE = 0.075  # arcsec
+FLUX_SLACK = 0.8  # fluxes are measured with an error, and a pair's is fitted as one star's
 SUFFIXES, WHAT = (*door.FITS, *door.HDF5), "stamps"
+ELECTRONS = ("", "ELECTRON", "ELECTRONS", "E", "E-")  # as BUNIT; where there is none they are believed to be
 STAMPS = "a folder of FITS images, a FITS cube (N, H, W), or an HDF5 file with a dataset 'stamps' (N, H, W)"
 
 
@@ -37,16 +40,20 @@ def predict(
     *,
     psf: Path | None = None,
     psf_oversampling: int | None = None,
+    pixel_integrated: bool = True,
     noise: float | None = None,
     background: float = 0.0,
+    likelihood: str = "needed",
     models: Path | Sequence[str] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Every stamp with p and log_bf of being two stars; separations of those that may be.
 
     Stamps are background-subtracted electrons, of 14 px or more on a side; of larger ones the 14 × 14 px around
     the brightest pixel count. `psf` must be given: a file (.npz, or a FITS image with `psf_oversampling` samples
-    a pixel). `noise` [e-]: rms of a pixel without star (None: that of the networks), `background` [e-]: what was
-    subtracted. Position angles are from +x towards +y. Stamps that cannot be used are rows that say why.
+    a pixel, `pixel_integrated` or not). `noise` [e-]: rms of a pixel without star (None: that of the networks),
+    `background` [e-]: what was subtracted. `likelihood` `needed` computes log_bf only where it can change the verdict.
+    Position angles are from +x towards +y. Stamps that cannot be used are rows that say why; those that neither one
+    star nor two explain, and all of a file whose χ² contradicts PSF, noise or gain, are doubtful.
     """
     if psf is None:
         raise ValueError("survey csst: the PSF is missing; give --psf, as .npz or as a FITS image of it")
@@ -62,30 +69,16 @@ def predict(
             )
         noise = float(classifier.context["noise"]["sigma"])
     known = Noise(noise, background)
-    renderer = Renderer(read_any_psf(Path(psf), pixel_scale=PIXEL_SCALE, oversampling=psf_oversampling))
+    renderer = Renderer(
+        read_any(psf, pixel_scale=PIXEL_SCALE, oversampling=psf_oversampling, pixel_integrated=pixel_integrated)
+    )
+    search = Search(law, classifier, PAIR_ABOVE, needed=likelihood == "needed")
     origin, found, refused = read_all(paths)
     table = pd.DataFrame(origin, columns=["file", "stamp"])
+    notes: list[str] = []
     if len(found):
-        stamps = np.stack(found)
-        single = fit_single(stamps, known.variance, renderer)
-        log_bf, _ = log_bayes_factor(stamps, known.variance, renderer, law)
-        pixels = np.isfinite(stamps).sum((1, 2))
-        table = table.assign(
-            x=single.x, y=single.y, flux=single.flux, snr=signal_to_noise(single.flux, known),
-            chi2=single.chi2 / np.maximum(pixels - 3, 1), log_bf=log_bf,
-            status=OK if classifier else LIKELIHOOD,
-        )  # fmt: skip
-        if classifier:
-            channels = make_channels(stamps, classifier.rendering, variance=known.variance, renderer=renderer)
-            table["p"] = classifier.probability(channels, progress=True)
-        rows = np.flatnonzero(log_bf > PAIR_ABOVE)
-        if len(rows):
-            pair = fit_pair(stamps[rows], known.variance, renderer)
-            values = {
-                "sep": pair.sep, "sep_err": 0.5 * (pair.sep_high - pair.sep_low), "flux_ratio": pair.flux_ratio,
-                "position_angle": np.degrees(pair.position_angle) % 360.0,
-            }  # fmt: skip
-            table = table.join(pd.DataFrame(values, index=rows))
+        scores, notes = _scored(np.stack(found), table["file"], known, renderer, search)
+        table = table.join(scores)
     rows = [*table.to_dict("records"), *refused]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["file", "stamp"], kind="stable", ignore_index=True)
     numbers = [name for name in COLUMNS if name not in ("file", "stamp", "status")]
@@ -95,8 +88,43 @@ def predict(
         "header": {"NOISE": noise, "BACKGRND": background, "NETWORKS": network_caption(classifier)},
         "software": f"dioscuri {dioscuri.__version__}",
         "networks": network_caption(classifier),
+        "notes": notes,
     }
     return table.astype(dict.fromkeys(numbers, float)), information
+
+
+def _scored(
+    stamps: np.ndarray, files: pd.Series, noise: Noise, renderer: Renderer, search: Search
+) -> tuple[pd.DataFrame, list[str]]:
+    """The columns of stamps that could be read, and lines about the files they are from."""
+    variance = np.where(np.isfinite(stamps), noise.variance, np.inf)
+    single = fit_single(stamps, variance, renderer)
+    scores = judge(stamps, variance, renderer, search)
+    table = pd.DataFrame(scores).assign(
+        x=single.x, y=single.y, flux=single.flux, snr=signal_to_noise(single.flux, noise)
+    )
+    table["chi2"] = table["chi2_best"]
+    if "sep" in table:
+        table["sep_err"] = 0.5 * (table["sep_high"] - table["sep_low"])
+        table["position_angle"] = np.degrees(table["position_angle"]) % 360.0
+    called = scores["p"] > 0.5 if "p" in scores else scores["log_bf"] > PAIR_ABOVE
+    found = quality.Quality(**{field: scores[column] for column, field in QUALITY.items()})
+    reasons = np.array(quality.doubts(found, single.flux), object)
+    low, high = search.law.flux_min, search.law.flux_max
+    beyond = (single.flux < low * FLUX_SLACK) | (single.flux > high / FLUX_SLACK)
+    reasons[beyond & (reasons == "")] = f"flux beyond the {low:g} to {high:g} electrons that are known"
+    notes = []
+    # A folder of single images is one file, as far as PSF and noise go.
+    groups = [np.arange(len(files))] if files.nunique() == len(files) else files.groupby(files).indices.values()
+    for rows in groups:
+        kept = rows[reasons[rows] == ""] if (reasons[rows] == "").any() else rows
+        some = quality.Quality(*(getattr(found, name)[kept] for name in quality.Quality.__dataclass_fields__))
+        why, lines = quality.population(some, single.flux[kept], called[kept])
+        reasons[rows[reasons[rows] == ""]] = why
+        name = Path(files.iloc[rows[0]]).name if len(groups) > 1 else "all stamps"
+        notes += [f"{name}: {line}" for line in (*lines, *quality.advice(why))]
+    good = OK if search.classifier else LIKELIHOOD
+    return table.assign(status=[f"doubtful: {reason}" if reason else good for reason in reasons]), notes
 
 
 def read_all(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], list[np.ndarray], list[dict[str, Any]]]:
@@ -141,19 +169,27 @@ def _read(path: Path) -> np.ndarray:
             images = np.asarray(own_dataset(stream, "stamps")[:], float)
     else:
         with open_fits(path) as hdus:
-            images = next(
-                (np.asarray(hdu.data, float) for hdu in hdus
-                 if hdu.is_image and hdu.data is not None and hdu.data.ndim in (2, 3)), np.empty(0)
-            )  # fmt: skip
+            found = next((hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS") in (2, 3)), None)
+            images = np.empty(0) if found is None else np.asarray(found.data, float)
+            unit = "" if found is None else str(found.header.get("BUNIT", "")).strip()
+            if unit.upper() not in ELECTRONS:
+                raise ValueError(f"BUNIT is '{unit}'; stamps are in electrons, with the sky subtracted")
     images = images[None] if images.ndim == 2 else images
     if images.ndim != 3 or not len(images):
         raise ValueError("no image of two or three dimensions")
+    n, height, width = images.shape
+    if n == height != width:
+        raise ValueError(
+            f"a cube of {n} × {height} × {width}: {n} images of {height} × {width}, or {width} of {n} × {height}? "
+            "Transposed, perhaps: the number of the stamp is the first axis of the array, in FITS the last (NAXIS3)"
+        )
     return images
 
 
 def style(table: pd.DataFrame, information: dict[str, Any]) -> tuple[str, pd.Series]:
     """What stands below the printed table, and which rows stand out."""
-    return information["networks"], pd.Series(likely(table["p"], table["log_bf"]), index=table.index)
+    found = likely(table["p"], table["log_bf"]) & table["status"].str.startswith("ok").to_numpy()
+    return "\n".join([information["networks"], *information.get("notes", [])]), pd.Series(found, index=table.index)
 
 
 def plot(table: pd.DataFrame, path: Path, information: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """Unresolved pairs in HST exposures: detection, PSF of the frame's own stars, photometry, and a score for each star."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -10,43 +12,28 @@ from tqdm import tqdm
 
 import dioscuri
 from dioscuri import door
-from dioscuri.cluster.exposure_psf import chip_psf, frame_psf
 from dioscuri.cluster.frames import Frame, FrameError, read_flt
-from dioscuri.cluster.photometry import measure
-from dioscuri.cluster.scoring import Search, eligible, score_stars
-from dioscuri.flags import SourceFlag
-from dioscuri.io import digest
-from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption, read_any_psf
-from dioscuri.stamps.mocks import Law
+from dioscuri.predict.exposures import Chip, Request, law_of, score_chip, together
+from dioscuri.predict.images import find_networks, likely, network_caption
+from dioscuri.predict.star_lists import StarList, lists_of
 
 COLUMNS = (
-    "file", "extension", "x", "y", "ra", "dec", "flux", "flux_err", "p", "log_bf", "sep", "sep_err",
-    "position_angle", "flux_ratio", "status", "flags",
+    "file", "extension", "x", "y", "ra", "dec", "flux", "flux_err", "chi2", "p", "log_bf", "sep", "sep_err",
+    "position_angle", "flux_ratio", "status", "flags", "star", "n_seen", "n_pair", "agreement", "source",
 )  # fmt: skip
+COUNTS = ("extension", "star", "n_seen", "n_pair", "source")
 # What is printed: the rest is in the table that is written.
-SHOWN = (
-    "file",
-    "extension",
-    "x",
-    "y",
-    "flux",
-    "p",
-    "log_bf",
-    "sep",
-    "sep_err",
-    "position_angle",
-    "flux_ratio",
-    "status",
-)
+SHOWN = ("file", "extension", "x", "y", "flux", "chi2", "p", "log_bf", "sep", "position_angle", "flux_ratio", "status")
 # FITS knows no electrons: they are counts there.
 UNITS = {"x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "flux": "ct", "flux_err": "ct",
          "sep": "pix", "sep_err": "pix", "position_angle": "deg"}  # fmt: skip
-DIGITS = {"x": 2, "y": 2, "ra": 6, "dec": 6, "flux": 0, "flux_err": 0, "log_bf": 1, "sep": 2, "sep_err": 2,
+DIGITS = {"x": 2, "y": 2, "ra": 6, "dec": 6, "flux": 0, "flux_err": 0, "chi2": 2, "log_bf": 1, "sep": 2, "sep_err": 2,
           "position_angle": 0, "flux_ratio": 2}  # fmt: skip
 SUFFIXES, WHAT = door.FITS, "exposures"
-OPTIONS = ("psf", "psf_oversampling", "models")
-# Where no network says what it knows: §4.2 of Wu et al. (2023), with pairs of any flux ratio.
-LAW = Law(flux_ratio="uniform", flux_min=5000.0, flux_max=25000.0)
+OPTIONS = (
+    "psf", "psf_oversampling", "pixel_integrated", "any_filter", "photometry", "likelihood", "processes", "models",
+)  # fmt: skip
+LIKELIHOODS = ("needed", "all")
 
 
 def predict(
@@ -54,82 +41,102 @@ def predict(
     *,
     psf: Path | None = None,
     psf_oversampling: int | None = None,
+    pixel_integrated: bool = True,
+    any_filter: bool = False,
+    photometry: Sequence[Path] = (),
+    likelihood: str = "needed",
+    processes: int = 1,
     models: Path | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Every star of calibrated exposures ('flt') with p and log_bf of being two; separations of those that may be.
+    """Every star of calibrated exposures ('flt', 'flc') with p and log_bf of being two; separations of likely pairs.
 
-    `psf`: a file (.npz, STDPSF or a FITS image with `psf_oversampling` samples a pixel); without one the PSF is
-    fitted to the stars of each chip. Position angles are from +x towards +y. Files that cannot be read are rows
-    that say why. One exposure cannot tell a cosmic ray from a pair: look whether dithered ones agree.
+    `psf`: a file (.npz, STDPSF or STPSF grid, or a FITS image with `psf_oversampling` samples a pixel,
+    `pixel_integrated` or not); without one the PSF is fitted to the stars of each chip. `photometry`: star lists
+    instead of our detection (`predict.star_lists`). `likelihood` `needed` computes log_bf only where it can change the
+    verdict. `processes`: chips that are worked on at the same time. Exposures of one field are matched: a pair that
+    others do not see is doubtful. Position angles are from +x towards +y. Files that cannot be read say why in a row.
     """
+    if likelihood not in LIKELIHOODS:
+        raise ValueError(f"--likelihood is '{likelihood}'; accepted: {', '.join(LIKELIHOODS)}")
+    door.counted(processes, "--processes")
     classifier = find_networks("hst", models)
-    law = Law(**classifier.context["law"]) if classifier else LAW
-    search = Search(law, classifier, PAIR_ABOVE)
-    tables = []
-    for path in tqdm(paths, desc="exposures", unit="file", disable=None, leave=False):
-        try:
-            frames = read_flt(path)
-        except FrameError as error:
-            tables.append(_refused(path, 0, str(error).removeprefix(f"{path}: ")))
-            continue
-        for frame in frames:
-            try:
-                tables.append(_scored(frame, path, psf, psf_oversampling, search))
-            except ValueError as error:
-                tables.append(_refused(path, frame.extension, str(error).removeprefix(f"{path}: ")))
-    rows = [row for one in tables for row in one.to_dict("records")]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"extension": np.int64})
+    request = Request(psf, psf_oversampling, pixel_integrated, any_filter, likelihood == "needed", models)
+    lists = lists_of(photometry, paths)
+    chips, refused = [], []
+    for path, extension, result in _all_chips(paths, request, lists, processes):
+        if isinstance(result, Chip):
+            chips.append(result)
+        else:
+            refused.append(_refused(path, extension, result))
+    scored, notes = together(chips) if chips else (pd.DataFrame(), [])
+    rows = [*scored.reindex(columns=list(COLUMNS)).to_dict("records"), *refused]
+    order = {str(path): k for k, path in enumerate(paths)}
+    table = pd.DataFrame(sorted(rows, key=lambda row: (order[row["file"]], row["extension"])), columns=list(COLUMNS))
+    law = law_of(classifier)
     information = {
         "survey": "hst",
         "extension": "UNRESOLVED_PAIRS",
         "header": {"FLUXMIN": law.flux_min, "FLUXMAX": law.flux_max},
         "software": f"dioscuri {dioscuri.__version__}",
         "networks": network_caption(classifier),
+        "notes": [*(note for chip in chips for note in chip.notes), *notes],
         "law": law,
     }
-    return table, information
+    return table.astype(dict.fromkeys(COUNTS, np.int64)), information
 
 
-def _scored(frame: Frame, path: Path, psf_path: Path | None, oversampling: int | None, search: Search) -> pd.DataFrame:
-    """All stars of one chip."""
-    if psf_path is None:
-        psf = frame_psf(frame, seed=int(digest(frame.name)[:6], 16))
-    else:
-        psf = read_any_psf(psf_path, pixel_scale=frame.pixel_scale, oversampling=oversampling)
-    best = chip_psf(psf, frame.extension)
-    stars = measure(frame, best)
-    flux = stars["flux"].to_numpy()
-    useful = eligible(stars)
-    in_range = (flux >= search.law.flux_min) & (flux <= search.law.flux_max)
-    rows = np.flatnonzero(useful & in_range)
-    scores = score_stars(frame, best, stars, rows, search).set_index("row")
-    table = stars[["x", "y", "ra", "dec", "flux", "flux_err"]].join(scores)
-    scored = np.isfinite(table["log_bf"].to_numpy())
-    status = np.select(
-        [scored, useful & ~in_range, useful],
-        [OK if search.classifier else LIKELIHOOD, "not scored: flux", "not scored: bad pixels"],
-        "not scored: flags",
-    )
-    angle = np.degrees(table["position_angle"].to_numpy(float)) % 360.0
-    table = table.assign(
-        file=str(path), extension=frame.extension, status=status, position_angle=angle,
-        sep_err=0.5 * (table["sep_high"] - table["sep_low"]),
-        flags=[SourceFlag.describe(int(value)) for value in stars["flags"]],
-    )  # fmt: skip
-    return table[list(COLUMNS)]
+def _refused(path: Path, extension: int, reason: str) -> dict[str, Any]:
+    """The row of a file or chip that cannot be used."""
+    row = dict.fromkeys(COLUMNS, np.nan) | dict.fromkeys(COUNTS, -1) | {"n_seen": 0, "n_pair": 0, "flags": ""}
+    reason = reason.removeprefix(f"{path}: ")
+    return row | {"file": str(path), "extension": extension, "status": f"refused: {reason}"}
 
 
-def _refused(path: Path, extension: int, reason: str) -> pd.DataFrame:
-    """One row for a file or chip that cannot be used."""
-    row = dict.fromkeys(COLUMNS, np.nan) | {"file": str(path), "extension": extension}
-    return pd.DataFrame([row | {"status": f"refused: {reason}", "flags": ""}])
+def _all_chips(
+    paths: Sequence[Path], request: Request, lists: Mapping[Path, StarList], processes: int
+) -> Iterator[tuple[Path, int, Chip | str]]:
+    """Each chip of each file, in order: what was found there, or why it was refused (extension 0: the file)."""
+    found: list[tuple[Path, int, Frame | str]] = []
+    for path in paths:
+        try:
+            found += [(path, frame.extension, frame) for frame in read_flt(path)]
+        except FrameError as error:
+            found.append((path, 0, str(error)))
+    bar = tqdm(total=len(found), desc="chips", unit="chip", disable=None, leave=False)
+    with bar:
+        if processes == 1 or len(found) == 1:
+            for path, extension, frame in found:
+                told = lambda stage, name=f"{path.name}[{extension}]": bar.set_postfix_str(f"{name} {stage}")  # noqa: E731
+                yield path, extension, frame if isinstance(frame, str) else _chip(frame, request, lists.get(path), told)
+                bar.update()
+            return
+        # Fresh processes: those that are forked inherit locks of torch's threads.
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            jobs = [
+                frame if isinstance(frame, str) else pool.submit(_chip, frame, request, lists.get(path))
+                for path, _, frame in found
+            ]
+            for (path, extension, _), job in zip(found, jobs):
+                yield path, extension, job if isinstance(job, str) else job.result()
+                bar.update()
+
+
+def _chip(
+    frame: Frame, request: Request, star_list: StarList | None = None, told: Any = lambda stage: None
+) -> Chip | str:
+    """One chip scored, or the reason why it was not."""
+    try:
+        return score_chip(frame, request, None if star_list is None else star_list.on(frame), told)
+    except ValueError as error:
+        return str(error)
 
 
 def style(table: pd.DataFrame, information: dict[str, Any]) -> tuple[str, pd.Series]:
     """What stands below the printed table, and which rows stand out."""
     law = information["law"]
     caption = f"{information['networks']}; scored are {law.flux_min:g} to {law.flux_max:g} electrons"
-    return caption, pd.Series(likely(table["p"], table["log_bf"]), index=table.index)
+    found = likely(table["p"], table["log_bf"]) & table["status"].str.startswith("ok").to_numpy()
+    return "\n".join([caption, *information["notes"]]), pd.Series(found, index=table.index)
 
 
 def plot(table: pd.DataFrame, path: Path, information: dict[str, Any]) -> None:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dioscuri.paths import models_folder
-from dioscuri.psf.effective import Psf
-from dioscuri.psf.files import read_psf, read_stdpsf
 
 if TYPE_CHECKING:
     from dioscuri.learn.images.inference import Classifier
@@ -54,25 +52,6 @@ def _with_calibration(models: list[Path], folder: Path) -> list[Path]:
     """The files of networks, and the calibration in `folder` that makes probabilities of what they answer."""
     calibration = folder / CALIBRATION
     return [*models, calibration] if calibration.is_file() else models
-
-
-def read_any_psf(path: Path, *, pixel_scale: float, oversampling: int | None = None) -> Psf:
-    """A PSF file: ours (.npz), a STDPSF grid, or a FITS image of `oversampling` samples a pixel, pixel included."""
-    from astropy.io import fits
-
-    if not path.is_file():
-        raise ValueError(f"{path}: no such PSF file; accepted: .npz of ours, a STDPSF grid, or a FITS image of a PSF")
-    if path.suffix == ".npz":
-        return Psf.load(path)
-    try:
-        header = fits.getheader(path)
-    except OSError as error:
-        raise ValueError(f"{path}: neither a PSF of ours (.npz) nor a FITS file ({error})") from error
-    if "NXPSFS" in header:
-        return read_stdpsf(path, pixel_scale=pixel_scale)
-    if oversampling is None:
-        raise ValueError(f"{path}: how many samples has the PSF a pixel of the detector? Give --psf-oversampling")
-    return read_psf(path, oversampling=oversampling, pixel_scale=pixel_scale, pixel_integrated=True)
 
 
 def network_caption(classifier: "Classifier | None") -> str:

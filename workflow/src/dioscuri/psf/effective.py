@@ -66,6 +66,22 @@ class Psf:
         chosen = {name: values[k : k + 1] for name, values in self.parameters.items()}
         return dataclasses.replace(self, samples=self.samples[k : k + 1], parameters=chosen)
 
+    def where(self, **values: float) -> "Psf":
+        """The members whose parameters have these values; a parameter that they do not have selects nothing out.
+
+        A ValueError where none is left.
+        """
+        keep = np.ones(self.n_members, bool)
+        for name, value in values.items():
+            if name in self.parameters:
+                keep &= self.parameters[name] == value
+        if not keep.any():
+            raise ValueError(
+                f"PSF: there is none of {', '.join(f'{name} {value:g}' for name, value in values.items())}"
+            )
+        chosen = {name: column[keep] for name, column in self.parameters.items()}
+        return dataclasses.replace(self, samples=self.samples[keep], parameters=chosen)
+
     def at(self, x: float, y: float) -> "Psf":
         """The PSF at a position of the detector [px]: bilinear over the grid, that of the border beyond it.
 
@@ -75,6 +91,8 @@ class Psf:
             return self
         if not {"x", "y"} <= set(self.parameters):
             raise ValueError(f"PSF: the {self.n_members} members have no positions; choose one by member(k)")
+        if len(np.unique(self.parameters.get("chip", 0))) > 1:
+            raise ValueError("PSF: a grid over several chips; choose one by where(chip=...)")
         x_grid, y_grid = np.unique(self.parameters["x"]), np.unique(self.parameters["y"])
         if len(x_grid) * len(y_grid) != self.n_members:
             raise ValueError(f"PSF: {self.n_members} positions form no grid of {len(x_grid)} x {len(y_grid)}")

@@ -1,4 +1,4 @@
-"""PSFs from files: any FITS image of one, and grids over a detector in the STDPSF format."""
+"""A PSF from any FITS image of one."""
 
 import logging
 import os
@@ -12,11 +12,6 @@ from dioscuri.reading import open_fits, reading
 log = logging.getLogger(__name__)
 
 IMAGE = "a FITS file whose first image is one PSF"
-GRID = "a STDPSF grid (NXPSFS, NYPSFS, IPSFX01, …)"
-STDPSF_OVERSAMPLING = 4
-# Of the native, distorted frames that the STDPSF grids are for [arcsec/px].
-STDPSF_PIXEL_SCALES = {"WFC3UV": 0.03962, "WFC3IR": 0.1283, "ACSWFC": 0.0497, "ACSHRC": 0.0265, "WFPC2": 0.0996}
-UVIS_CHIP_ROWS = 2048  # rows of a chip in the coordinates of a STDPSF grid, chip 2 below chip 1
 
 
 def read_psf(path: str | os.PathLike, *, oversampling: int, pixel_scale: float, pixel_integrated: bool) -> Psf:
@@ -54,46 +49,6 @@ def read_psf(path: str | os.PathLike, *, oversampling: int, pixel_scale: float, 
     about = {"source": "file", "file": Path(path).name, "oversampling": oversampling, "centre": centre.tolist()}
     per_pixel = oversampling * factor
     return Psf(samples[None] * per_pixel**2, per_pixel, pixel_scale, provenance=about)
-
-
-def read_stdpsf(path: str | os.PathLike, *, chip: int | None = None, pixel_scale: float | None = None) -> Psf:
-    """A grid of PSFs over a detector, in STScI's STDPSF format (Anderson 2016, WFC3 ISR 2016-12).
-
-    Members lie at the parameters x, y, 0-based px. Grids of WFC3/UVIS and ACS/WFC stack their chips along y;
-    `chip` (1 or 2, as CCDCHIP in a frame) takes that one alone, in the coordinates of its own frame. The pixel
-    scale is that of the camera named in the file; give it for others.
-    """
-    with reading(path, GRID), open_fits(path) as hdus:
-        header, data = hdus[0].header, hdus[0].data
-        try:
-            n_x, n_y = header["NXPSFS"], header["NYPSFS"]
-            x_grid = np.array([header[f"IPSFX{i:02d}"] for i in range(1, n_x + 1)]) - 1.0
-            y_grid = np.array([header[f"JPSFY{i:02d}"] for i in range(1, n_y + 1)]) - 1.0
-        except KeyError as error:
-            raise ValueError(
-                f"{path}: expected a STDPSF grid (NXPSFS, NYPSFS, IPSFX01, ...), found no {error}"
-            ) from error
-        about = f"{Path(path).name} {' '.join(str(card) for card in header.get('COMMENT', []))}"
-        samples = np.asarray(data, float)
-        if samples.ndim != 3:
-            raise ValueError(f"{path}: found {samples.ndim} axes, a grid of PSFs has 3")
-    if samples.shape[0] != n_x * n_y:
-        raise ValueError(f"{path}: found {samples.shape[0]} PSFs, the header promises {n_x} x {n_y}")
-    if pixel_scale is None:
-        scales = [scale for camera, scale in STDPSF_PIXEL_SCALES.items() if camera in about]
-        if not scales:
-            raise ValueError(f"{path}: found none of {', '.join(STDPSF_PIXEL_SCALES)} in its name; give pixel_scale")
-        pixel_scale = scales[0]
-    x, y = np.tile(x_grid, n_y), np.repeat(y_grid, n_x)
-    if chip is not None:
-        if chip not in (1, 2) or y_grid.max() < UVIS_CHIP_ROWS:
-            raise ValueError(f"{path}: there is no chip {chip}; accepted: 1 or 2, for a grid over two chips")
-        upper = y >= UVIS_CHIP_ROWS
-        chosen = upper if chip == 1 else ~upper
-        x, y, samples = x[chosen], y[chosen] - (UVIS_CHIP_ROWS if chip == 1 else 0), samples[chosen]
-    about_it = {"source": "stdpsf", "file": Path(path).name, "chip": chip}
-    with reading(path, GRID):
-        return Psf(samples, STDPSF_OVERSAMPLING, float(pixel_scale), {"x": x, "y": y}, about_it)
 
 
 def _first_image(path: str | os.PathLike) -> np.ndarray:

@@ -1,17 +1,56 @@
-"""The PSFs of a run by name: banks to train on, and PSFs that differ from the one assumed by a known amount."""
+"""PSFs by name and from any file; banks to train on, and PSFs that differ from the one assumed by a known amount."""
 
 import dataclasses
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dioscuri.psf.effective import Psf
-from dioscuri.psf.files import read_psf, read_stdpsf
+from dioscuri.psf.files import read_psf
+from dioscuri.psf.grids import is_stdpsf, is_stpsf, opened, read_stdpsf, read_stpsf
 from dioscuri.psf.optics import OPTICS, optical_psf, perturbed, psf_bank
+from dioscuri.reading import reading
 
 # Stamps are 14 px, a star in them may lie a pixel or two off their centre.
 STAMP_PSF_SIZE = 25  # px
+ANY = "PSFs of ours (.npz), a STDPSF or STPSF grid, or a FITS image of one PSF"
 WAVEFRONTS = 32  # wavefronts of one rms in a cell of the test grid: at one rms their false positives differ tenfold
+
+
+def read_any(
+    path: str | os.PathLike,
+    *,
+    pixel_scale: float | None = None,
+    oversampling: int | None = None,
+    pixel_integrated: bool = True,
+) -> Psf:
+    """The PSF or grid of PSFs in a file, whatever its kind: `ANY`.
+
+    `pixel_scale` [arcsec a pixel of the detector] (None: the file's or its camera's own). An image needs
+    `oversampling`, its samples a pixel, and is taken as it is unless its pixel is not in it (`pixel_integrated`);
+    these two are not for grids, which hold effective PSFs.
+    """
+    path = Path(path)
+    with reading(path, ANY):
+        if path.suffix == ".npz":
+            return Psf.load(path)
+        with opened(path) as hdu:
+            header = hdu.header.copy()
+    grid = is_stdpsf(header) or is_stpsf(header)
+    if grid and not pixel_integrated:
+        raise ValueError(
+            f"{path}: a grid of effective PSFs, with the pixel in them; --no-pixel-integrated is wrong here"
+        )
+    if is_stdpsf(header):
+        return read_stdpsf(path, pixel_scale=pixel_scale)
+    if is_stpsf(header):
+        return read_stpsf(path, pixel_scale=pixel_scale)
+    if oversampling is None:
+        raise ValueError(f"{path}: how many samples has the PSF a pixel of the detector? Give --psf-oversampling")
+    if pixel_scale is None:
+        raise ValueError(f"{path}: an image of a PSF does not tell the pixel scale of the detector; give pixel_scale")
+    return read_psf(path, oversampling=oversampling, pixel_scale=pixel_scale, pixel_integrated=pixel_integrated)
 
 
 def make_bank(

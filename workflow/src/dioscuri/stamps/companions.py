@@ -32,7 +32,7 @@ class PairFit:
     from the brighter, `position_angle_err` its rms scatter about the axis of the pair, and `opposite` the
     probability that the fainter star lies on the other side, ½ for equals. `flux` [electrons] of both stars,
     its 1 σ error, `x`, `y` of the photocentre [pixels] and `delta_chi2` = 2 Δln L against one star: at the
-    best pair.
+    best pair. `chi2` and `residual` (B, SIZE, SIZE) float32 [σ] are what that pair leaves, as in `SingleFit`.
     """
 
     sep: np.ndarray
@@ -49,6 +49,8 @@ class PairFit:
     x: np.ndarray
     y: np.ndarray
     delta_chi2: np.ndarray
+    chi2: np.ndarray
+    residual: np.ndarray
 
 
 def fit_pair(stamps: np.ndarray, variance, renderer: Renderer, *, member=0, law: Law = ANY_PAIR) -> PairFit:
@@ -67,12 +69,13 @@ def fit_pair(stamps: np.ndarray, variance, renderer: Renderer, *, member=0, law:
     single = fit_single(stamps, variance, renderer, member)
     counts, background, good = pixels(stamps, variance)
     members = renderer.members(member, len(counts))
-    rows = np.empty((len(counts), len(fields(PairFit))))
+    rows = np.empty((len(counts), len(fields(PairFit)) - 1))
+    residual = np.empty((len(counts), SIZE, SIZE), np.float32)
     for b, k in enumerate(members):
         place = np.array([single.flux[b], single.x[b], single.y[b]])
         stamp = _Stamp(renderer.phases[k], renderer.n_samples, counts[b], background[b], good[b])
-        rows[b] = _fit_one(stamp, place, single.log_likelihood[b], law)
-    return PairFit(*rows.T)
+        rows[b] = _fit_one(stamp, place, single.log_likelihood[b], law, residual[b])
+    return PairFit(*rows.T, residual=residual)
 
 
 class _Stamp(NamedTuple):
@@ -85,8 +88,11 @@ class _Stamp(NamedTuple):
     good: np.ndarray
 
 
-def _fit_one(stamp: _Stamp, place: np.ndarray, single: float, law: Law) -> tuple[float, ...]:
-    """The fields of `PairFit` for one stamp; `place` and ln L `single` are those of the best single star."""
+def _fit_one(stamp: _Stamp, place: np.ndarray, single: float, law: Law, residual: np.ndarray) -> tuple[float, ...]:
+    """The fields of `PairFit` for one stamp; `place` and ln L `single` are those of the best single star.
+
+    `residual` (SIZE, SIZE) is filled.
+    """
     box = np.array([[0.0, law.sep_max], [-np.pi / 2, np.pi / 2], [0.0, 1.0]])
     slack = _SLACK
     for turn in range(_ROUNDS):
@@ -109,8 +115,11 @@ def _fit_one(stamp: _Stamp, place: np.ndarray, single: float, law: Law) -> tuple
     model = np.empty((SIZE, SIZE))
     draw_pair(*stamp[:2], place[1], place[2], sep * np.cos(angle), sep * np.sin(angle), share, model)
     _, _, information = fit_flux(*stamp[2:], model.ravel(), place[0])
+    mean = place[0] * model.ravel() + stamp.background
+    left = stamp.good * (stamp.counts - mean) / np.sqrt(np.maximum(mean, stamp.background))
+    residual[:] = left.reshape(SIZE, SIZE)
     summary = _summary(middles, np.exp(values) * prior, law.sep_max)
-    return (*summary, place[0], information**-0.5, place[1], place[2], 2 * (peak - single))
+    return (*summary, place[0], information**-0.5, place[1], place[2], 2 * (peak - single), float(left @ left))
 
 
 def _pair(elongation, side, sep_max: float):
