@@ -336,3 +336,21 @@ def _read_baseline(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     """The classical statistic and the class of each test spectrum, (2N,)."""
     table = pq.read_table(verified(path), columns=["y", "statistic"])
     return table["statistic"].to_numpy(), table["y"].to_numpy()
+
+
+def found_by_seeds(
+    score_files: Sequence[str | os.PathLike], penalty: float, labels: Sequence[str]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """arm → share of its seeds that find each test binary (p > 0.5), (N,), and the binaries' labels, each (N,) float.
+
+    Both are empty where no model has this penalty.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    values: dict[str, np.ndarray] = {}
+    for arm, penalties in by_arm_and_penalty(score_files).items():
+        for path in penalties.get(float(penalty), []):
+            _, table = read_test_scores(path)
+            binary = table["y"] == 1
+            found.setdefault(arm, []).append(table["p"][binary] > 0.5)
+            values = {name: np.asarray(table[name][binary], float) for name in labels}
+    return {arm: np.mean(members, axis=0) for arm, members in found.items()}, values

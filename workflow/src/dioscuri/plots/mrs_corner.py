@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from dioscuri.evaluation.mrs_rates import by_arm_and_penalty, read_test_scores
+from dioscuri.evaluation.mrs_rates import found_by_seeds
 from dioscuri.plots.style import ARM_COLOUR, MAP, PAGE, empty, figure, recall_points
 
 File: TypeAlias = str | os.PathLike
@@ -25,20 +25,12 @@ FEWEST = 8  # binaries; a cell with less says nothing
 
 def corner(out: File, scores: Sequence[File], *, penalty: float = 16, settings: Any = None) -> None:
     """TPR of the test binaries, mean over seeds: maps of the blue arm below, both arms along the diagonal."""
-    found: dict[str, list[np.ndarray]] = {}
-    labels: dict[str, np.ndarray] = {}
-    for arm, penalties in by_arm_and_penalty(scores).items():
-        for path in penalties.get(float(penalty), []):
-            _, table = read_test_scores(path)
-            binary = table["y"] == 1
-            found.setdefault(arm, []).append(table["p"][binary] > 0.5)
-            labels = {name: np.asarray(table[name][binary], float) for name in LABELS}
-            labels["dv"], labels["teff1"] = np.abs(labels["dv"]), labels["teff1"] / 1000
+    recall, labels = found_by_seeds(scores, penalty, list(LABELS))
     with figure(out, PAGE, PAGE, settings) as drawing:
-        if not found:
+        if not recall:
             empty(drawing.subplots(), f"no model with Λ = {penalty:g}")
             return
-        recall = {arm: np.mean(members, axis=0) for arm, members in found.items()}
+        labels |= {"dv": np.abs(labels["dv"]), "teff1": labels["teff1"] / 1000}
         mapped = "blue" if "blue" in recall else next(iter(recall))
         names = list(LABELS)
         panels = drawing.subplots(len(names), len(names), gridspec_kw={"hspace": 0.05, "wspace": 0.05})

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from dioscuri.catalogs.published_mrs import TABLE_3
-from dioscuri.evaluation.mrs_rates import by_arm_and_penalty, read_rates, read_test_scores
+from dioscuri.evaluation.mrs_rates import found_by_seeds, read_rates
 from dioscuri.io import read_json
 from dioscuri.learn.calibration import shift_probability
 from dioscuri.learn.metrics import binomial_interval
@@ -150,30 +150,22 @@ DETECTABILITY = {
 
 def detectability(out: File, scores: Sequence[File], *, penalty: float = 16, settings: Any = None) -> None:
     """TPR on the test binaries against one label at a time (Fig. 6), mean over seeds; grey: the sample."""
-    found: dict[str, list[np.ndarray]] = {}
-    labels: dict[str, np.ndarray] = {}
-    for arm, penalties in by_arm_and_penalty(scores).items():
-        for path in penalties.get(float(penalty), []):
-            _, table = read_test_scores(path)
-            binary = table["y"] == 1
-            found.setdefault(arm, []).append(table["p"][binary] > 0.5)
-            labels = {name: table[name][binary] for name in DETECTABILITY}
-            labels["dv"] = np.abs(labels["dv"])
+    recall, labels = found_by_seeds(scores, penalty, list(DETECTABILITY))
     with figure(out, PAGE, 5.2, settings) as drawing:
         for axes, (name, (label, edges)) in zip(drawing.subplots(2, 3).flat, DETECTABILITY.items()):
-            if not found:
+            if not recall:
                 empty(axes, f"no model with Λ = {penalty:g}")
                 continue
-            total, _ = np.histogram(labels[name], edges)
+            values = np.abs(labels[name]) if name == "dv" else labels[name]
+            total, _ = np.histogram(values, edges)
             density = total / np.diff(edges)
             axes.stairs(0.5 * density / density.max(), edges, fill=True, color="#EEEEEE", zorder=0)
-            for arm, members in found.items():
-                weight = np.mean(members, axis=0)  # share of the seeds that find each binary
-                seen, _ = np.histogram(labels[name], edges, weights=weight)
+            for arm, share in recall.items():
+                seen, _ = np.histogram(values, edges, weights=share)
                 recall_points(axes, edges, seen, total, arm)
             axes.set_xlabel(label)
             fraction_axis(axes, "TPR")
-        handles = [Line2D([], [], color=ARM_COLOUR[a], marker=ARM_MARKER[a], label=f"{a} arm") for a in found]
+        handles = [Line2D([], [], color=ARM_COLOUR[a], marker=ARM_MARKER[a], label=f"{a} arm") for a in recall]
         handles.append(Line2D([], [], color="#DDDDDD", lw=6, label="test sample (density)"))
         drawing.legend(handles=handles, loc="outside upper center", ncols=3)
 
