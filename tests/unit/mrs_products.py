@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import torch
 
 from dioscuri.catalogs.evidence import Evidence
+from dioscuri.catalogs.merge import identify, joined
 from dioscuri.catalogs.pairs import FIT_COLUMNS, frames
+from dioscuri.catalogs.tables import catalog_columns
 from dioscuri.flags import Quality
 from dioscuri.io import observation_key, write_json
 from dioscuri.learn.spectra.networks import build
@@ -134,6 +136,17 @@ def write_pairs(path: Path, columns: dict[str, np.ndarray]) -> None:
         fits[f"pair_logodds_{end}"] = np.where(masked, np.nan, np.arange(n) % 2 * 4.0).astype("f4")
     fits |= frames(fits, ["blue", "red"])
     pq.write_table(pa.table(fits).replace_schema_metadata({"schema": "dioscuri/pairs/1"}), path)
+
+
+def assemble(columns, scores, penalties, zero_point, zero_point_error):
+    """The catalogue of one shard in memory, name → (S,) in its order, and the duplicates that were left out."""
+    who = identify([columns])
+    known = joined(columns, scores, penalties, zero_point, zero_point_error)
+    unknown = np.full(len(who.observations["obsid"]), np.nan)
+    position, values = who.placed(0, known, unknown, penalties)
+    found = {name: column[np.argsort(position)] for name, column in values.items()}
+    texts = {name: text[:].astype(str) for name, text in who.texts().items()}
+    return {column.name: (found | texts)[column.name] for column in catalog_columns(penalties)}, who.duplicates
 
 
 def evidence() -> Evidence:

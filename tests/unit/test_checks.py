@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from dioscuri.catalogs.files import read_catalog, table_of, write_parquet
-from dioscuri.catalogs.tables import assemble, catalog_columns
+from dioscuri.catalogs.files import table_of, write_parquet
+from dioscuri.catalogs.tables import catalog_columns
 from dioscuri.evaluation.mrs_checks import ChecksFailed, at_least, at_most, auc_error, judge, write_checks
 from dioscuri.evaluation.mrs_rates import LABELS, summarise, write_test_scores
 from dioscuri.evaluation.mrs_recall import known_scores, read_truth
@@ -49,7 +49,7 @@ def night(tmp_path, products):
     p50 = np.where(np.isin(source, (2, 4)), 0.9, 0.1)
     p = p50[:, None] + np.array([-0.05, -0.02, 0.0, 0.02, 0.05])
     scores = {"blue": {"key": columns["key"], "file": columns["file"], "pb_pct_16": p}}
-    table, _ = assemble(columns, scores, [16], {}, {})
+    table, _ = products.assemble(columns, scores, [16], {}, {})
     write_parquet(tmp_path / "catalog.parquet", table_of(catalog_columns([16]), table))
     lines = ["file,obsid,exposure,kind,dv"]
     for k, exposure in zip(source, columns["exposure"]):
@@ -94,7 +94,7 @@ def test_the_night_is_counted_by_velocity_and_snr(summary, night, tmp_path):
 
 
 def test_coadds_and_wrecks_have_no_place_in_the_recall(night):
-    known = known_scores(read_catalog(night[0]), night[1], "blue")
+    known = known_scores(night[0], night[1], "blue")
     assert len(known.p) == 18 and known.binary.sum() == 12
     assert sorted(set(known.dv.tolist())) == [0, 20, 80, 150]
     assert len(read_truth(night[1])) == 24

@@ -1,5 +1,6 @@
 """Files to shards that stay as they are."""
 
+import gzip
 import os
 
 import numpy as np
@@ -81,3 +82,14 @@ def test_a_lost_manifest_is_made_again_from_the_shards(tree, caplog):
     (tree / "m.json").write_text("{")
     with pytest.raises(ValueError, match=r"m.json: damaged .* delete it"):
         plan(tree, "a")
+
+
+def test_a_shard_is_closed_by_exposures_as_well_as_by_files(tree):
+    """By the size that gzip data have unpacked: a time-domain file of fifty exposures fills a shard alone."""
+    exposure = 145_000
+    for name, exposures, pack in (("p", 3, gzip.compress), ("q", 50, gzip.compress), ("r", 3, bytes), ("s", 3, bytes)):
+        (tree / name).write_bytes(pack(bytes(exposures * exposure)))
+    assert (tree / "q").stat().st_size < exposure
+    shards = plan_shards([tree / name for name in "pqrs"], 100, tree / "m.json", exposures=10)
+    manifest = read_manifest(tree / "m.json")
+    assert [[name[-1] for name in manifest.files(int(i))] for i in shards] == [["p"], ["q"], ["r", "s"]]

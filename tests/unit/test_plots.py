@@ -13,8 +13,8 @@ from matplotlib.image import imread
 
 from dioscuri.arms import Arm
 from dioscuri.catalogs.candidates import select_candidates
-from dioscuri.catalogs.files import read_catalog, table_of, write_fits
-from dioscuri.catalogs.tables import assemble, catalog_columns
+from dioscuri.catalogs.files import read_catalog, table_of, write_parquet
+from dioscuri.catalogs.tables import catalog_columns
 from dioscuri.evaluation.mrs_rates import LABELS, summarise, write_test_scores
 from dioscuri.libraries.build import assemble as assemble_library
 from dioscuri.libraries.build import node_labels
@@ -96,13 +96,13 @@ def night(tmp_path_factory, products):
         arm: {name: columns[name] for name in ("key", "file")} | {f"pb_pct_{penalty:g}": p for penalty in PENALTIES}
         for arm in ("blue", "red")
     }
-    table, _ = assemble(columns, scores, PENALTIES, {}, {})
-    write_fits(folder / "catalog.fits", {"SB2_PROBABILITY": table_of(catalog_columns(PENALTIES), table)})
+    table, _ = products.assemble(columns, scores, PENALTIES, {}, {})
+    write_parquet(folder / "catalog.parquet", table_of(catalog_columns(PENALTIES), table))
     lines = ["file,exposure,kind,dv"]
     for k, exposure in zip(source, columns["exposure"]):
         lines.append(f"med-{k:03d}.fits.gz,{exposure},{'sb2' if k < 3 else 'single'},{120 if k < 3 else 'nan'}")
     (folder / "truth.csv").write_text("\n".join(lines) + "\n")
-    select_candidates(folder / "catalog.fits", folder / "candidates.fits", folder / "counts.json")
+    select_candidates(folder / "catalog.parquet", folder / "candidates.fits", folder / "counts.json")
     products.write_spectra(folder / "shard.h5", columns)
     return folder
 
@@ -225,7 +225,7 @@ def test_hr_diagram_shows_hot_stars_on_the_left(tmp_path, products, drawn):
 
 
 def test_probability_against_snr_is_normalised_in_each_bin(night, tmp_path, drawn):
-    mrs_catalog.probability_vs_snr(tmp_path / "f.png", night / "catalog.fits", arm="blue", penalties=PENALTIES)
+    mrs_catalog.probability_vs_snr(tmp_path / "f.png", night / "catalog.parquet", arm="blue", penalties=PENALTIES)
     mesh = drawn[0].axes[0].collections[0]
     columns = mesh.get_array().sum(axis=0)
     assert np.allclose(columns.compressed() if np.ma.isMaskedArray(columns) else columns, 1)
@@ -233,7 +233,7 @@ def test_probability_against_snr_is_normalised_in_each_bin(night, tmp_path, draw
 
 
 def test_night_recall_shows_truth_and_numbers(night, tmp_path, drawn):
-    mrs_catalog.night_recall(tmp_path / "f.png", night / "catalog.fits", night, arms=["blue", "red"])
+    mrs_catalog.night_recall(tmp_path / "f.png", night / "catalog.parquet", night, arms=["blue", "red"])
     assert_picture(tmp_path / "f.png", style.PAGE)
     legend = [text.get_text() for text in drawn[0].legends[0].get_texts()]
     assert legend[0].startswith("blue arm: 9 exposures of SB2s; 0 of 6 ")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from dioscuri.catalogs.candidates import select_candidates
+from dioscuri.catalogs.merge import make_catalog
 from dioscuri.catalogs.scores import write_scores
-from dioscuri.catalogs.tables import make_catalog
 from dioscuri.plots import mrs_counts, mrs_phases, mrs_stars
 from dioscuri.shards import read_spectra
 

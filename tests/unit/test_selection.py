@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from dioscuri.catalogs.candidates import cut, cut_joint, select_candidates, summarise_sources
+from dioscuri.catalogs.candidates import cut, cut_joint, read_for_cuts, select_candidates, summarise_sources
 from dioscuri.catalogs.files import read_catalog, table_of, write_parquet
-from dioscuri.catalogs.tables import assemble, catalog_columns
+from dioscuri.catalogs.tables import catalog_columns
 from dioscuri.flags import Quality
 
 ARMS = ("blue", "red")
@@ -27,13 +27,13 @@ def catalog_path(tmp_path, products):
     scores = {arm: {"key": columns["key"], "file": columns["file"], "pb_pct_16": p.copy()} for arm in ARMS}
     scores["red"]["pb_pct_16"][1, 0] = 0.5  # p0 must exceed one half
     scores["red"]["pb_pct_16"][~columns["specflag_R"]] = np.nan
-    table, _ = assemble(columns, scores, [16], dict.fromkeys(ARMS, 0.0), dict.fromkeys(ARMS, 0.0))
+    table, _ = products.assemble(columns, scores, [16], dict.fromkeys(ARMS, 0.0), dict.fromkeys(ARMS, 0.0))
     write_parquet(tmp_path / "catalog.parquet", table_of(catalog_columns([16]), table))
     return tmp_path / "catalog.parquet"
 
 
 def test_each_cut_takes_what_it_should(catalog_path):
-    chosen, counts = cut(read_catalog(catalog_path), ARMS, 16, 100, 2.5)
+    chosen, counts = cut(read_for_cuts(catalog_path, 16), ARMS, 16, 100, 2.5)
     assert [row["spectra"] for row in counts] == [16, 15, 11, 10, 8, 8, 8]
     assert [row["sources"] for row in counts] == [4, 4, 3, 3, 3, 3, 3]
     assert counts[3]["paper_spectra"] == 8367 and counts[4]["paper_sources"] == 2198
@@ -43,7 +43,7 @@ def test_each_cut_takes_what_it_should(catalog_path):
 
 @pytest.mark.parametrize("flag", [Quality.WEAK_CCF, Quality.VELOCITY_EDGE])
 def test_an_arm_with_a_guessed_velocity_is_no_candidate(catalog_path, flag):
-    catalog = read_catalog(catalog_path)
+    catalog = read_for_cuts(catalog_path, 16)
     before, _ = cut(catalog, ARMS, 16, 100, 2.5)
     row = np.flatnonzero(before)[0]
     catalog["flags_R"][row] |= flag | Quality.TEFF_EDGE
@@ -58,7 +58,7 @@ def test_an_arm_with_a_guessed_velocity_is_no_candidate(catalog_path, flag):
 
 def test_a_star_at_the_edge_of_the_library_in_every_arm_is_no_candidate(catalog_path):
     """One arm alone may err: Hα says little of a cool star's temperature."""
-    catalog = read_catalog(catalog_path)
+    catalog = read_for_cuts(catalog_path, 16)
     before, _ = cut(catalog, ARMS, 16, 100, 2.5)
     first, second = np.flatnonzero(before)[:2]
     catalog["flags_B"][[first, second]] |= Quality.TEFF_EDGE
@@ -70,8 +70,8 @@ def test_a_star_at_the_edge_of_the_library_in_every_arm_is_no_candidate(catalog_
 
 def test_the_joint_rule_weighs_odds_by_the_prior_and_takes_one_arm(catalog_path):
     """Odds of e⁴ beat a prior of 2 % (49 to 1 against), odds of e³ do not."""
-    catalog = read_catalog(catalog_path)
-    catalog["logodds"] = 3.0
+    catalog = read_for_cuts(catalog_path, 16)
+    catalog["logodds"][:] = 3.0
     assert cut_joint(catalog, 0.02, 100, 2.5)[0].sum() == 0
     catalog["logodds"][8:12] = 4.0
     catalog["specflag_R"][8] = False
@@ -84,18 +84,18 @@ def test_the_joint_rule_weighs_odds_by_the_prior_and_takes_one_arm(catalog_path)
 
 
 def test_without_colour_cut_or_with_one_arm(catalog_path):
-    catalog = read_catalog(catalog_path)
+    catalog = read_for_cuts(catalog_path, 16)
     assert cut(catalog, ARMS, 16, 100, None)[0].sum() == 10
     assert cut(catalog, ["blue"], 16, 100, None)[0].sum() == 11  # the row with p0 = 0.5 in red is back
 
 
 def test_a_penalty_that_is_not_released_names_those_that_are(catalog_path):
     with pytest.raises(ValueError, match=r"pb_pct_B_8.*found 16"):
-        cut(read_catalog(catalog_path), ARMS, 8, 100, 2.5)
+        read_for_cuts(catalog_path, 8)
 
 
 def test_sources_are_summarised_once(catalog_path):
-    catalog = read_catalog(catalog_path)
+    catalog = read_for_cuts(catalog_path, 16)
     chosen, _ = cut(catalog, ARMS, 16, 100, 2.5)
     sources = summarise_sources(catalog, chosen)
     assert sources["source_id"].tolist() == ["LAMOST J000002", "LAMOST J000000", "LAMOST J000001"]

@@ -8,8 +8,9 @@ from astropy.table import Table
 from astropy.units import Unit
 
 from dioscuri.catalogs.files import read_catalog
+from dioscuri.catalogs.merge import make_catalog
 from dioscuri.catalogs.scores import write_scores
-from dioscuri.catalogs.tables import assemble, catalog_columns, make_catalog, paper_columns, probability_column
+from dioscuri.catalogs.tables import catalog_columns, paper_columns, probability_column
 
 # Table 4 of Zhang et al. 2022: label, FITS format, unit. Rows 19 and 21 are spelled like 13 and 15; obsid is J there,
 # and no longer fits.
@@ -153,7 +154,7 @@ def test_zero_point_is_added_and_its_error_in_quadrature(files):
 def test_an_arm_that_is_left_out_is_masked(products):
     columns = {name: values for name, values in products.exposures(1).items() if not name.endswith("_R")}
     scores = {"blue": {"key": columns["key"], "file": columns["file"], "pb_pct_16": np.full((4, 5), 0.5)}}
-    catalog, _ = assemble(columns, scores, [16], ZERO, ERROR)
+    catalog, _ = products.assemble(columns, scores, [16], ZERO, ERROR)
     assert not catalog["specflag_R"].any() and np.isnan(catalog["snr_R"]).all()
     assert np.ma.getmaskarray(catalog["npixbad_R"]).all()
     assert (catalog["flags_R"] == 2).all()
@@ -164,7 +165,7 @@ def test_an_exposure_without_score_is_an_error(products):
     columns = products.exposures(1)
     scores = {"blue": {"key": columns["key"][:-1], "file": columns["file"][:-1], "pb_pct_16": np.zeros((3, 5))}}
     with pytest.raises(ValueError, match="1 of 4 exposures have no score in the blue arm"):
-        assemble(columns, scores, [16], ZERO, ERROR)
+        products.assemble(columns, scores, [16], ZERO, ERROR)
 
 
 def test_obsid_beyond_32_bits_comes_back(tmp_path, products):
@@ -187,7 +188,7 @@ def test_one_exposure_in_two_folders_is_scored_once_by_the_better_file(tmp_path,
         return {"key": parts["key"], "file": parts["file"], "pb_pct_16": np.repeat(first[:, None], 5, axis=1)}
 
     both = {name: np.concatenate([older[name], newer[name]]) for name in older}
-    catalog, again = assemble(both, {"blue": scores(given, both)}, [16], ZERO, ERROR)
+    catalog, again = products.assemble(both, {"blue": scores(given, both)}, [16], ZERO, ERROR)
     assert catalog["file"].tolist() == ["med-newer.fits", "med-000.fits.gz", "med-newer.fits", "med-newer.fits"]
     np.testing.assert_allclose(catalog["pb_pct_B_16"][:, 0], given[[4, 1, 6, 7]], rtol=1e-6)
     assert [(row["folder"], row["reason"]) for row in again] == [("dr7", "the same exposure in another file")] * 1 + [
@@ -203,7 +204,7 @@ def test_scores_of_other_files_are_refused(products):
     turned = slice(None, None, -1)
     scores = {"blue": {"key": columns["key"][turned], "file": columns["file"][turned], "pb_pct_16": np.zeros((8, 5))}}
     with pytest.raises(ValueError, match="not those of the shards"):
-        assemble(columns, scores, [16], ZERO, ERROR)
+        products.assemble(columns, scores, [16], ZERO, ERROR)
 
 
 def test_one_star_of_several_designations_is_one_source(products):
@@ -213,7 +214,7 @@ def test_one_star_of_several_designations_is_one_source(products):
     columns["ra"][:] = 290.0
     columns["dec"] = 43.0 + np.repeat([0.0, 0.3, 10.0], 4) / 3600
     scores = {"blue": {"key": columns["key"], "file": columns["file"], "pb_pct_16": np.full((12, 5), 0.9)}}
-    catalog, _ = assemble(columns, scores, [16], ZERO, ERROR)
+    catalog, _ = products.assemble(columns, scores, [16], ZERO, ERROR)
     assert np.unique(catalog["source_id"]).tolist() == ["LAMOST J000000", "LAMOST J000002"]
     assert np.unique(catalog["designation"]).tolist() == ["LAMOST J000000", "LAMOST J000001", "LAMOST J000002"]
 

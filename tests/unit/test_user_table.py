@@ -7,8 +7,8 @@ from astropy import units as u
 from astropy.table import Table
 
 from dioscuri.catalogs.files import read_catalog
+from dioscuri.catalogs.merge import make_catalog
 from dioscuri.catalogs.stars import add_photometry, describe, nearby
-from dioscuri.catalogs.tables import make_catalog
 from dioscuri.catalogs.user_table import read_stars
 
 GAIA = 2_100_000_000_000_000_001
@@ -16,11 +16,12 @@ GAIA = 2_100_000_000_000_000_001
 
 @pytest.fixture
 def rows():
-    """Five spectra of three stars."""
+    """Five observations of three stars."""
     return {
         "source_id": np.array(["LAMOST J1", "LAMOST J1", "LAMOST J2", "LAMOST J3", "LAMOST J3"]),
         "designation": np.array(["LAMOST J1", "LAMOST J1a", "LAMOST J2", "LAMOST J3", "LAMOST J3"]),
-        "gaia_id": np.ma.masked_equal(np.array([GAIA, GAIA, 0, 0, 0]), 0),
+        "gaia_id": np.array([GAIA, GAIA, 0, 0, 0]),
+        "n_exposures": np.ones(5, int),
         "obsid": np.array([11, 12, 21, 31, 32]),
         "ra": np.array([10.0, 10.0, 20.0, 30.0, 30.0]),
         "dec": np.zeros(5),

@@ -2,6 +2,7 @@
 import os
 import re
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -87,6 +88,17 @@ def imports_of(path):
         aliases = [name.split(" as ")[0].strip() for name in names.strip("()").split(",")]
         found += [inside, *(f"{inside}.{name}".lstrip(".") for name in aliases if name)]
     return [module for module in found if module]
+
+
+def memory(base, per_million, *tables):
+    """Megabytes that a job asks for: `base`, and so many for every million rows of Parquet tables that are there."""
+    from pyarrow.parquet import read_metadata
+
+    rows = 0
+    for table in flat(list(tables)):
+        with suppress(OSError, ValueError):  # not there yet, or damaged, of which the job itself will tell
+            rows += read_metadata(table).num_rows
+    return round(base + per_million * rows / 1e6)
 
 
 CATEGORIES = {

@@ -22,7 +22,7 @@ rule evaluate_lrs:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 6000 * attempt,
+        mem_mb=lambda wildcards, input, attempt: attempt * memory(6000, 200, input.catalog),
         runtime=60,
     params:
         seed=settings.seed,
@@ -102,7 +102,7 @@ rule plot_lrs_catalog:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, input, attempt: attempt * memory(2000, 300, input.catalog),
         runtime=30,
     params:
         group="lamost_lrs",

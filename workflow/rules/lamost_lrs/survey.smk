@@ -79,7 +79,7 @@ checkpoint plan_lrs_shards:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         spectra=lrs.spectra,
@@ -161,7 +161,7 @@ rule build_lrs_catalog:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, input, attempt: attempt * memory(2000, 300, input.shards),
         runtime=120,
     params:
         threshold=lrs.catalog.threshold,

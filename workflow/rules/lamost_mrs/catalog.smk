@@ -10,7 +10,7 @@ rule build_catalog:
         evidence=EVIDENCE,
         table=mrs.table.path or [],
         night=NIGHT,  # with a table of its stars, where none is given
-        code=code("catalogs.tables"),
+        code=code("catalogs.merge"),
     output:
         fits="<results>/lamost_mrs/catalogs/mrs.fits",
         parquet="<results>/lamost_mrs/catalogs/mrs.parquet",
@@ -24,7 +24,7 @@ rule build_catalog:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        mem_mb=lambda wildcards, input, attempt: attempt * memory(2000, 500, input.pairs),
         runtime=60,
     params:
         arms=mrs.arms,
@@ -53,7 +53,7 @@ rule select_candidates:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, input, attempt: attempt * memory(1000, 300, input.catalog),
         runtime=30,
     params:
         arms=mrs.arms,

@@ -107,7 +107,7 @@ rule plot_mrs_catalog:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, input, attempt: attempt * memory(2000, 300, input.catalog),
         runtime=30,
     params:
         group="lamost_mrs",
@@ -154,7 +154,7 @@ rule plot_mrs_sources:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, input, attempt: attempt * memory(2000, 300, input.catalog),
         runtime=30,
     params:
         group="lamost_mrs",

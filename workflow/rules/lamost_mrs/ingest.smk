@@ -43,11 +43,12 @@ checkpoint plan_shards:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     params:
         spectra=mrs.spectra,
         files_per_shard=mrs.ingest.files_per_shard,
+        exposures_per_shard=mrs.ingest.exposures_per_shard,
         files=lambda wildcards: files_seen(mrs.spectra),
     script:
         "../../scripts/lamost_mrs/plan_shards.py"

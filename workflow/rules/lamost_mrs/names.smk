@@ -92,7 +92,8 @@ TEMPLATES = released("lamost_mrs", "templates.h5") if mrs.released else "<librar
 EVIDENCE = released("lamost_mrs", "evidence.json") if mrs.released else "<results>/lamost_mrs/evidence.json"
 
 
-def files_seen(patterns):
+@cache
+def walked(*patterns):
     """Fingerprint of observations by name, size and date: it changes when files come, go, or are replaced."""
     seen = set()
     for pattern in patterns:
@@ -108,6 +109,11 @@ def files_seen(patterns):
                 folders = [folder for folder, _, _ in os.walk(place)]
             seen.update(entry.path for folder in folders for entry in os.scandir(folder) if entry.is_file())
     return digest([[path, (status := os.stat(path)).st_size, status.st_mtime_ns] for path in sorted(seen)])
+
+
+def files_seen(patterns):
+    """`walked`, once where Snakemake was called; its jobs, whose start would wait for millions of files, are not asked."""
+    return walked(*patterns) if workflow.is_main_process else None
 
 
 @cache

@@ -17,7 +17,7 @@ rule classify_sources:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
+        mem_mb=lambda wildcards, input, attempt: attempt * memory(3000, 300, input.catalog),
         runtime=480,
     params:
         prior=mrs.catalog.class_prior.model_dump(),

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from dioscuri.catalogs.lrs_catalog import print_table, write_catalog
 from dioscuri.job import logged
 
@@ -13,4 +11,4 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     output = snakemake.output
     write_catalog(snakemake.input.shards, output.fits, output.parquet)
-    print_table(pd.read_parquet(output.parquet), output.printed, snakemake.params.threshold)
+    print_table(output.parquet, output.printed, snakemake.params.threshold)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dioscuri.catalogs.tables import make_catalog
+from dioscuri.catalogs.merge import make_catalog
 from dioscuri.job import logged
 
 if TYPE_CHECKING:

@@ -13,5 +13,8 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     paths = expand_inputs(snakemake.params.spectra or [snakemake.input.night])
-    plan = plan_shards(paths, snakemake.params.files_per_shard, Path(snakemake.output.manifest))
+    params = snakemake.params
+    plan = plan_shards(
+        paths, params.files_per_shard, Path(snakemake.output.manifest), params.get("exposures_per_shard")
+    )
     write_json(snakemake.output.plan, plan)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -94,11 +94,13 @@ def write_spectra_shard(
             stream.create_dataset(f"{arm}/sigma", data=np.asarray(sigma, FLUX_DTYPE))
 
 
-def read_exposures(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """The exposure columns of an observed shard, name → (N,); text as Python strings."""
+def read_exposures(path: str | os.PathLike, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+    """The exposure columns of an observed shard (`names`: those of them that it has), name → (N,); text as str."""
     with open_shard(path, SPECTRA_SCHEMA) as stream:
         columns = {}
         for name, dataset in stream["exposures"].items():
+            if names is not None and name not in names:
+                continue
             text = h5py.check_string_dtype(dataset.dtype) is not None
             columns[name] = dataset.asstr()[:] if text else dataset[:]
         return columns
@@ -108,6 +110,12 @@ def read_spectra(path: str | os.PathLike, arm: str) -> tuple[np.ndarray, np.ndar
     """Normalised flux − 1 and its 1σ error of one arm, each (N, L) float16, NaN rows where the arm is masked."""
     with open_shard(path, SPECTRA_SCHEMA) as stream:
         return stream[f"{arm}/flux"][:], stream[f"{arm}/sigma"][:]
+
+
+def read_flux(path: str | os.PathLike, arm: str, row: int) -> np.ndarray:
+    """Normalised flux − 1 of one row of an arm, (L,) float16."""
+    with open_shard(path, SPECTRA_SCHEMA) as stream:
+        return stream[f"{arm}/flux"][row]
 
 
 # --- mocks of the field, without noise ----------------------------------------------------------------------

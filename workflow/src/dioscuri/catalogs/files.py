@@ -23,7 +23,9 @@ from dioscuri.job import provenance
 from dioscuri.seals import verified
 
 NULL = -9999  # TNULL of integer columns, as LAMOST itself writes unknown integers
+ROW_GROUP = 1 << 16  # rows that are read and written together
 NUMPY_TYPE = {"J": np.int32, "K": np.int64, "I": np.int16, "D": np.float64, "E": np.float32, "L": np.bool_}
+CHECKSUM = "HDU checksum"  # a fixed comment: astropy's own carries the time of day
 BITS = "bits of flags_B and flags_R: " + ", ".join(f"{bit.value} {bit.name}" for bit in Quality)
 
 
@@ -87,6 +89,15 @@ def write_fits(
     `meta` of a table goes to the header of its extension. In the primary header HISTORY holds the provenance, COMMENT
     the `remarks`. FITS text is ASCII: others are written alike (x, ...) or by code.
     """
+    units = [primary_unit(settings, remarks), *(extension(name, table) for name, table in tables.items())]
+    for unit in units:
+        unit.add_checksum(when=CHECKSUM)
+    with atomic(path) as temporary:
+        fits.HDUList(units).writeto(temporary, overwrite=True)
+
+
+def primary_unit(settings: Any, remarks: Sequence[str] = ()) -> fits.PrimaryHDU:
+    """The first HDU of a catalogue: what wrote it, with which settings, and remarks."""
     origin = provenance(settings)
     primary = fits.PrimaryHDU()
     primary.header["SOFTWARE"] = (f"{origin['software']} {origin['version']}", "what wrote this file")
@@ -95,14 +106,10 @@ def write_fits(
         primary.header.add_history(ascii_text(line))
     for remark in remarks:
         primary.header.add_comment(ascii_text(remark))
-    units = [primary, *(_extension(name, table) for name, table in tables.items())]
-    for unit in units:
-        unit.add_checksum(when="HDU checksum")  # a fixed comment: astropy's own carries the time of day
-    with atomic(path) as temporary:
-        fits.HDUList(units).writeto(temporary, overwrite=True)
+    return primary
 
 
-def _extension(name: str, table: Table) -> fits.BinTableHDU:
+def extension(name: str, table: Table) -> fits.BinTableHDU:
     """A table as astropy writes it, which is where it looks for descriptions, with TCOMM for all other readers."""
     table = table.copy(copy_data=False)
     for column in list(table.colnames):
@@ -125,6 +132,12 @@ def _extension(name: str, table: Table) -> fits.BinTableHDU:
 
 def write_parquet(path: str | os.PathLike, table: Table, settings: Any = None) -> None:
     """Write a table as Parquet: same names, unit and meaning on every field, vectors as fixed-size lists."""
+    with atomic(path) as temporary:
+        pq.write_table(arrow_table(table, settings), temporary, compression="zstd", row_group_size=ROW_GROUP)
+
+
+def arrow_table(table: Table, settings: Any = None) -> pa.Table:
+    """A table as `write_parquet` writes it."""
     fields, arrays = [], []
     for column in table.itercols():
         array = _arrow(column)
@@ -136,8 +149,7 @@ def write_parquet(path: str | os.PathLike, table: Table, settings: Any = None) -
         arrays.append(array)
     metadata = {"provenance": json.dumps(provenance(settings), sort_keys=True, default=str)}
     metadata["flags"] = json.dumps({bit.name: bit.value for bit in Quality})
-    with atomic(path) as temporary:
-        pq.write_table(pa.table(arrays, schema=pa.schema(fields, metadata=metadata)), temporary, compression="zstd")
+    return pa.table(arrays, schema=pa.schema(fields, metadata=metadata))
 
 
 def _arrow(values: TableColumn) -> pa.Array:
@@ -168,7 +180,11 @@ def read_catalog(path: str | os.PathLike, extension: str | int = 1) -> Table:
 
 
 def _read_parquet(path: str | os.PathLike) -> Table:
-    stored = pq.read_table(verified(path))
+    return astropy_table(pq.read_table(verified(path)))
+
+
+def astropy_table(stored: pa.Table) -> Table:
+    """What `arrow_table` made, or rows of it, as astropy has it."""
     table = Table()
     for field in stored.schema:
         array = stored[field.name].combine_chunks()

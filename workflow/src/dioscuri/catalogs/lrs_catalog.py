@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from dioscuri.seals import verified
 
 log = logging.getLogger(__name__)
 
+PRINTED = 100_000  # lines that are written at once
 BLOCK = 2880  # bytes of a FITS block
 # Name, FITS format, unit, meaning. The first six are the paper's.
 COLUMNS = (
@@ -158,11 +158,14 @@ def _described(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field.with_metadata(facts[field.name]) for field in schema])
 
 
-def print_table(catalog: pd.DataFrame, path: str | os.PathLike, threshold: float = 0.5) -> None:
+def print_table(catalog: str | os.PathLike, path: str | os.PathLike, threshold: float = 0.5) -> None:
     """Table 1 as printed: obsid, source_id, RA and DEC in hms and dms, p_b to three digits, snrg (CSV)."""
-    chosen = catalog[(catalog["p_b"] > threshold)].sort_values("obsid")
+    columns = ["obsid", "source_id", "ra_hms", "dec_dms", "p_b", "snrg"]
+    chosen = pq.read_table(verified(catalog), columns=columns, filters=[("p_b", ">", threshold)]).sort_by("obsid")
     names = ["LAMOST-DR10-obsid", "Gaia-DR3-source_id", "RA", "DEC", "p_b", "snrg"]
-    printed = chosen[["obsid", "source_id", "ra_hms", "dec_dms", "p_b", "snrg"]].set_axis(names, axis=1)
-    printed = printed.assign(p_b=printed["p_b"].map("{:.3f}".format))
-    with atomic(path) as temporary:
-        Path(temporary).write_text(printed.to_csv(index=False), encoding="utf-8")
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+        stream.write(",".join(names) + "\n")
+        for batch in chosen.to_batches(max_chunksize=PRINTED):
+            rows = batch.to_pandas()
+            rows["p_b"] = rows["p_b"].map("{:.3f}".format)
+            rows.to_csv(stream, index=False, header=False)

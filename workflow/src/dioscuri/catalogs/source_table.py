@@ -2,12 +2,13 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dioscuri.catalogs.columns import read_columns
 from dioscuri.catalogs.epochs import FITTED, Source, sources
 from dioscuri.catalogs.files import Column, fill, read_catalog, table_of, write_parquet
 from dioscuri.catalogs.orbits import fit_orbit
@@ -47,6 +48,7 @@ CLASS_COLUMNS = (
     Column("k2_err", "E", "km s-1", "its error"),
 )
 LEAST_RESOLVED, LEAST_EPOCHS = 3, 6  # for a mass ratio; for an orbit of unknown period
+PART = 500_000  # rows that are combined at once
 WORTH_AN_ORBIT = 0.5  # probability of being a binary
 PRIOR_Q = np.linspace(0.2, 1.0, 200)  # before anything is known
 
@@ -61,16 +63,28 @@ def describe_sources(
     settings: Any = None,
 ) -> None:
     """Write the table of sources (Parquet, CLASS_COLUMNS) of a catalogue; `stars_path` gives periods of eclipses."""
-    catalog = read_catalog(catalog_path)
     known = {}
     if stars_path is not None:
         stars = read_catalog(stars_path)
         known = {str(r["source_id"]): (float(r["period"]), float(r["bjd0"])) for r in stars if np.isfinite(r["bjd0"])}
-    table = classified(catalog, known, prior, seed)
+    parts = [classified(part, known, prior, seed) for part in _parts(catalog_path)]
+    table = pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
     values = {c.name: fill(c, _plain(table[c.name], c), len(table)) for c in CLASS_COLUMNS}
     write_parquet(out, table_of(CLASS_COLUMNS, values), settings)
     counts = ", ".join(f"{int((table['class'] == name).sum())} {name}" for name in CLASSES)
     log.info("%d sources: %s; %d orbits: %s", len(table), counts, int(table["period"].notna().sum()), out)
+
+
+def _parts(path: str | os.PathLike) -> Iterator[dict[str, np.ndarray]]:
+    """The catalogue's columns that epochs need, all rows of some sources after the other: PART rows or so each."""
+    names = [f"{name}_{end}" for name in (*FITTED, "flags") for end in "BR"]
+    catalog = read_columns(path, ["source_id", "ra", "dec", "bjdmid", "logodds", *names])
+    codes = catalog["source_id"].codes
+    n_parts = max(1, -(-len(codes) // PART))
+    part_of = codes.astype(np.int64) * n_parts // max(len(catalog["source_id"].names), 1)
+    for part in range(n_parts):
+        rows = np.flatnonzero(part_of == part)
+        yield {name: values[rows] for name, values in catalog.items()}
 
 
 def classified_exposures(exposures: Mapping[str, np.ndarray]) -> pd.DataFrame:

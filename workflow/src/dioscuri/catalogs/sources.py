@@ -100,26 +100,47 @@ def duplicates(exposures: Mapping[str, np.ndarray], ends: Sequence[str] = "BR") 
     S/N (arms in quadrature), of those the first by file name: never a blue arm of one file with the red arm of
     another. `ends`: endings of the arms' columns.
     """
-    obsid, exposure = np.asarray(exposures["obsid"], np.int64), np.asarray(exposures["exposure"], np.int64)
     file = np.asarray(exposures["file"]).astype(str)
-    folder = np.asarray(exposures.get("folder", np.full(len(obsid), ""))).astype(str)
+    folder = np.asarray(exposures.get("folder", np.full(len(file), ""))).astype(str)
+    scored, snr = quality(exposures, ends)
+    first, again, best = repeated(exposures["obsid"], exposures["exposure"], scored, snr, file, folder)
+    rows = [
+        duplicate(folder[row], file[row], exposures["exposure"][row], snr[row], folder[kept], file[kept], snr[kept])
+        for row, kept in zip(again, best)
+    ]
+    return first, rows
+
+
+def quality(exposures: Mapping[str, np.ndarray], ends: Sequence[str] = "BR") -> tuple[np.ndarray, np.ndarray]:
+    """How many arms of each exposure were scored (N,), and the S/N of all together (N,)."""
     ends = [end for end in ends if f"snr_{end}" in exposures]
     scored = np.sum([np.asarray(exposures[f"specflag_{end}"], int) for end in ends], axis=0)
     snr = np.linalg.norm([np.nan_to_num(np.asarray(exposures[f"snr_{end}"], float)) for end in ends], axis=0)
+    return scored, snr
+
+
+def repeated(
+    obsid: np.ndarray, exposure: np.ndarray, scored: np.ndarray, snr: np.ndarray, file: np.ndarray, folder: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows to keep (S,) bool; rows that are not, in the order of obsid and exposure, and which row is kept for each.
+
+    `file`, `folder` (S,): text, or numbers that sort as it does.
+    """
+    obsid, exposure = np.asarray(obsid, np.int64), np.asarray(exposure, np.int64)
     order = np.lexsort((folder, file, -snr, -scored, exposure, obsid))
     again = np.zeros(len(obsid), bool)
     again[1:] = (np.diff(obsid[order]) == 0) & (np.diff(exposure[order]) == 0)
     best = order[np.maximum.accumulate(np.where(again, 0, np.arange(len(order))))]
     kept = np.ones(len(obsid), bool)
     kept[order[again]] = False
-    rows = [_duplicate(folder, file, exposure, snr, row, best[i]) for i, row in enumerate(order) if again[i]]
-    return kept, rows
+    return kept, order[again], best[again]
 
 
-def _duplicate(folder, file, exposure, snr, row: int, best: int) -> dict[str, Any]:
-    where = os.path.join(folder[best], file[best])
-    detail = f"S/N {snr[row]:.1f} here, {snr[best]:.1f} in {where}, which is kept"
-    values = (folder[row], file[row], int(exposure[row]), "", Refusal.DUPLICATE.value, detail)
+def duplicate(folder, file, exposure, snr, best_folder, best_file, best_snr) -> dict[str, Any]:
+    """The row of REJECTED_COLUMNS of an exposure that another file holds as well, and better."""
+    where = os.path.join(best_folder, best_file)
+    detail = f"S/N {snr:.1f} here, {best_snr:.1f} in {where}, which is kept"
+    values = (folder, file, int(exposure), "", Refusal.DUPLICATE.value, detail)
     return dict(zip(REJECTED_COLUMNS, values, strict=True))
 
 

@@ -25,7 +25,7 @@ def describe(
     radius: float = 2.0,
     dust: str | None = None,
 ) -> pd.DataFrame:
-    """The stars of catalogue rows with what the table at `path` says of them; without a table all is unknown.
+    """The stars of observations with what the table at `path` says of them; without a table all is unknown.
 
     `rows` as in `observed_stars`, `columns` as in `user_table.read_stars`, `radius` [arcsec] and `dust` as in `join`
     and `add_photometry`.
@@ -37,15 +37,14 @@ def describe(
 
 
 def observed_stars(rows: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """The sources among catalogue rows: source_id, gaia_id (0: unknown), ra, dec [deg], n_exposures; by name.
+    """The sources among observations: source_id, gaia_id (0: unknown), ra, dec [deg], n_exposures; by name.
 
-    `rows`: source_id, designation, gaia_id, obsid, ra, dec, each (S,).
+    `rows`: source_id, designation, gaia_id, obsid, ra, dec, n_exposures, each (S,).
     """
-    names = ("source_id", "designation", "gaia_id", "obsid", "ra", "dec")
-    table = pd.DataFrame({name: np.ma.filled(rows[name], 0) for name in names})
-    groups = table.groupby("source_id")
+    names = ("source_id", "gaia_id", "ra", "dec", "n_exposures")
+    groups = pd.DataFrame({name: rows[name] for name in names}).groupby("source_id")
     stars = groups[["gaia_id", "ra", "dec"]].first()
-    stars.insert(3, "n_exposures", groups.size())
+    stars.insert(3, "n_exposures", groups["n_exposures"].sum())
     return stars.reset_index()
 
 
@@ -85,15 +84,15 @@ def periods_of(
     path: str | os.PathLike,
     columns: Mapping[str, str] | None = None,
     radius: float = 2.0,
-) -> np.ndarray:
-    """Period [d] that a list of binaries gives for the star of each catalogue row, (S,); NaN off the list."""
+) -> pd.Series:
+    """Period [d] that a list of binaries gives, source_id → period, for the stars of observations that are on it."""
     stars = join(observed_stars(rows), rows, read_stars(path, columns), radius)
-    return stars.set_index("source_id")["period"].reindex(np.asarray(rows["source_id"]).astype(str)).to_numpy(float)
+    return stars.set_index("source_id")["period"].dropna()
 
 
 def _by_key(stars: pd.DataFrame, rows: Mapping[str, np.ndarray], table: pd.DataFrame, key: str) -> np.ndarray:
     """Line of the table for each star, −1 where there is none: the first of the star's rows that is in it."""
-    mine = pd.Series(np.ma.filled(rows[key], 0))
+    mine = pd.Series(rows[key])
     if key == "designation":
         mine = mine.astype(str).map(plain_designation)
     usable = table[key][(table[key] != 0) & (table[key] != "")]

@@ -141,7 +141,7 @@ def write_merits(
     with atomic(folder / "scores.parquet") as temporary:
         scores.to_parquet(temporary, index=False)
     merits: dict[str, Any] = {"mocks": mock_merits(scores), "seeds": _seed_spread(stars, flux, scorer, seed)}
-    rows = pd.read_parquet(verified(catalog))
+    rows = pd.read_parquet(verified(catalog), columns=["obsid", "source_id", "p_b", "rv", "flags"])
     if truth is not None:
         merits["survey"] = survey_merits(rows, pd.read_parquet(verified(truth)))
     merits["paper"] = {"auc": paper.AUC, "precision": {f"{t:g}": v for t, v in paper.PRECISION.items()}}

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from dioscuri.catalogs.files import read_catalog
 from dioscuri.evaluation.mrs_rates import read_rates
 from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
 from dioscuri.io import read_json, write_json
@@ -73,9 +72,8 @@ def write_checks(
     """
     checks = [*_rate_checks(rates_csv), *_shift_checks(calibration_json)]
     if catalog_path is not None and truth_csv is not None:
-        catalog = read_catalog(catalog_path)
         for arm in arms:
-            checks += _night_checks(known_scores(catalog, truth_csv, arm, penalty))
+            checks += _night_checks(known_scores(catalog_path, truth_csv, arm, penalty))
     write_json(out, [asdict(check) for check in checks])
     judge(out, strict)
 

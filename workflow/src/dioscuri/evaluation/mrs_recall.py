@@ -5,8 +5,8 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.table import Table
 
+from dioscuri.catalogs.columns import read_columns
 from dioscuri.catalogs.tables import SUFFIX, probability_column
 from dioscuri.flags import Quality
 
@@ -32,20 +32,25 @@ class KnownScores:
     dv: np.ndarray
 
 
-def known_scores(catalog: Table, truth_csv: str | os.PathLike, arm: str, penalty: float = 16) -> KnownScores:
-    """Join an arm's p50 with the truth of the night by file name and exposure; co-adds are left out."""
+def known_scores(
+    catalog_path: str | os.PathLike, truth_csv: str | os.PathLike, arm: str, penalty: float = 16
+) -> KnownScores:
+    """Join an arm's p50 of a catalogue (Parquet) with the night's truth by file name and exposure; no co-adds."""
     truth = read_truth(truth_csv)
     end = SUFFIX[arm]
-    files = np.asarray(catalog["file"]).astype(str)
-    lmjm = np.ma.filled(catalog["lmjm"], -1)
-    scored = np.asarray(catalog[f"specflag_{end}"], bool)
-    scored &= (np.asarray(catalog[f"flags_{end}"]) & Quality.COADD) == 0
-    rows = [i for i in np.flatnonzero(scored) if (files[i], int(lmjm[i])) in truth]
-    known = [truth[files[i], int(lmjm[i])] for i in rows]
+    median = probability_column(arm, penalty), MEDIAN
+    catalog = read_columns(catalog_path, ["file", "lmjm", f"specflag_{end}", f"flags_{end}", f"snr_{end}", median])
+    files, lmjm = catalog["file"], catalog["lmjm"]
+    usable = catalog[f"specflag_{end}"] & ((catalog[f"flags_{end}"] & Quality.COADD) == 0)
+    usable &= np.isin(files.codes, files.index({file for file, _ in truth}))
+    rows = np.flatnonzero(usable)
+    pairs = list(zip(files[rows], lmjm[rows].tolist()))
+    rows = rows[[pair in truth for pair in pairs]]
+    known = [truth[pair] for pair in pairs if pair in truth]
     return KnownScores(
         arm=arm,
-        p=np.asarray(catalog[probability_column(arm, penalty)], float)[rows, MEDIAN],
-        snr=np.asarray(catalog[f"snr_{end}"], float)[rows],
+        p=catalog[median][rows].astype(float),
+        snr=catalog[f"snr_{end}"][rows].astype(float),
         binary=np.array([binary for binary, _ in known], bool),
         dv=np.abs(np.array([dv for _, dv in known], float)),
     )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dioscuri.catalogs.columns import read_columns
 from dioscuri.catalogs.files import read_catalog
 from dioscuri.io import atomic, write_json
 from dioscuri.job import provenance
@@ -79,14 +80,14 @@ def known_stars(
 
     Columns `paper`, `joint` and `class` are bool; `found_class`, `q_found`, `period_found`, … those of the sources.
     """
-    catalog = read_catalog(catalog_path)
+    catalog = read_columns(catalog_path, ["file", "source_id", "residual_B", "residual_R"])
     truth = pd.read_csv(truth_csv, converters={"kind": str, "object": str})
     names = ("q", "period", "gamma", "k1", "k2", "ecc", "vsini1")
     stars = truth.groupby("object").agg(
         kind=("kind", "first"), snr=("snr_blue", "median"), dv=("dv", "max"), **{n: (n, "first") for n in names}
     )
-    rows = pd.DataFrame({name: np.asarray(catalog[name]).astype(str) for name in ("file", "source_id")})
-    rows["residual"] = np.nanmin([np.asarray(catalog[f"residual_{end}"], float) for end in "BR"], axis=0)
+    rows = pd.DataFrame({name: catalog[name][:] for name in ("file", "source_id")})
+    rows["residual"] = np.fmin(catalog["residual_B"], catalog["residual_R"]).astype(float)
     rows["object"] = rows["file"].map(truth.drop_duplicates("file").set_index("file")["object"])
     seen = rows.groupby("object").agg(source_id=("source_id", "first"), residual=("residual", "median"))
     table = stars.join(seen, how="inner").reset_index()

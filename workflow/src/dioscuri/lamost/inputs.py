@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from dioscuri.seals import content_digest
 
 log = logging.getLogger(__name__)
 
+EXPOSURE = 145_000  # bytes of an exposure in both arms (genuine files have 130,000 to 166,000)
+GZIP_MAGIC, SMALLEST_GZIP = b"\x1f\x8b", 20
 MANIFEST_SCHEMA = "dioscuri/shards/2"
 
 
@@ -29,11 +31,12 @@ class Manifest:
         return [name for name in self.shards[shard] if name in self.states]
 
 
-def plan_shards(paths: Iterable[Path], per_shard: int, manifest: Path) -> dict[str, str]:
+def plan_shards(paths: Iterable[Path], per_shard: int, manifest: Path, exposures: int | None = None) -> dict[str, str]:
     """Shard name → fingerprint of its files and their contents, for `paths`; the plan is kept in `manifest` (JSON).
 
-    A file keeps its shard for good. Files not seen before fill new shards, `per_shard` each, in sorted order,
-    and leave old shards alone, even one that is not full: a finished shard is never made again because of a
+    A file keeps its shard for good. Files not seen before fill new shards in sorted order, `per_shard` each, or as many
+    as hold about `exposures` (by their sizes: files of the time-domain fields hold fifty), and leave old shards alone,
+    even one that is not full: a finished shard is never made again because of a
     new night. It is where one of its files was replaced, changed or taken away: contents are compared where size or
     date differ. Shards none of whose files are wanted any more are left out of the answer, but keep their number.
     """
@@ -45,7 +48,7 @@ def plan_shards(paths: Iterable[Path], per_shard: int, manifest: Path) -> dict[s
     plan.states = {name: _state(name, before.get(name)) for name in wanted}
     known = {name for files in plan.shards for name in files}
     new = [name for name in wanted if name not in known]
-    plan.shards += [new[i : i + per_shard] for i in range(0, len(new), per_shard)]
+    plan.shards += _shared_out(new, per_shard, exposures)
     changed = [name for name in wanted if name in before and before[name][2] != plan.states[name][2]]
     gone = sorted(before.keys() - plan.states.keys())
     for names, what in ((changed, "changed"), (gone, "no longer there, or no longer wanted")):
@@ -56,6 +59,31 @@ def plan_shards(paths: Iterable[Path], per_shard: int, manifest: Path) -> dict[s
         write_json(manifest, {"schema": MANIFEST_SCHEMA, "shards": plan.shards, "states": plan.states})
     contents = {i: [[name, plan.states[name][2]] for name in plan.files(i)] for i in range(len(plan.shards))}
     return {shard_name(i): digest(files) for i, files in contents.items() if files}
+
+
+def _shared_out(names: Sequence[str], per_shard: int, exposures: int | None) -> list[list[str]]:
+    """Files in shards of at most `per_shard`, and of about `exposures` where that is given; never an empty one."""
+    shards: list[list[str]] = []
+    held = 0.0
+    for name in names:
+        holds = unpacked_size(name) / EXPOSURE if exposures is not None else 0.0
+        if not shards or len(shards[-1]) == per_shard or (exposures is not None and held + holds > exposures):
+            shards.append([])
+            held = 0.0
+        shards[-1].append(name)
+        held += holds
+    return shards
+
+
+def unpacked_size(name: str) -> int:
+    """Bytes of a file without its compression, as gzip data say themselves."""
+    with open(name, "rb") as stream:
+        packed = stream.read(2) == GZIP_MAGIC
+        size = stream.seek(0, os.SEEK_END)
+        if not packed or size < SMALLEST_GZIP:
+            return size
+        stream.seek(-4, os.SEEK_END)
+        return int.from_bytes(stream.read(4), "little")
 
 
 def _state(name: str, before: list | None) -> list:

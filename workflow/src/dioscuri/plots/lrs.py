@@ -15,6 +15,8 @@ from dioscuri.plots import style
 from dioscuri.seals import verified
 from dioscuri.spectra import lrs_calibration, lrs_frame
 
+MOST = 200_000  # dots on the sky
+
 
 def prediction(table: pd.DataFrame, path: str | PathLike) -> None:
     """Probability of a binary and Δχ² of `dioscuri predict` against Teff; what is not counted is grey."""
@@ -97,7 +99,8 @@ def eclipsing(out: str | PathLike, catalog: str, truth: str, *, settings: Any = 
 
     Only rows that the catalogue counts; of the eclipsing pairs the label says how many there are in all.
     """
-    rows = pd.read_parquet(verified(catalog)).merge(pd.read_parquet(verified(truth))[["obsid", "kind"]], on="obsid")
+    rows = pd.read_parquet(verified(catalog), columns=["obsid", "source_id", "p_b", "rv", "flags"])
+    rows = rows.merge(pd.read_parquet(verified(truth))[["obsid", "kind"]], on="obsid")
     everything, rows = rows, rows[(rows["flags"] & int(NOT_COUNTED)) == 0]
     bins = list(np.linspace(0, 1, 21))
     with style.figure(out, width=style.PAGE, settings=settings) as drawing:
@@ -126,7 +129,7 @@ def eclipsing(out: str | PathLike, catalog: str, truth: str, *, settings: Any = 
 
 def catalogue(out: str | PathLike, catalog: str, *, settings: Any = None) -> None:
     """p of spectra and of stars by their maximum, with counts above a threshold (Fig. 6); the sky (Fig. 7)."""
-    rows = pd.read_parquet(verified(catalog))
+    rows = pd.read_parquet(verified(catalog), columns=["source_id", "p_b", "p_max", "ra", "dec"])
     stars = rows.drop_duplicates("source_id") if (rows["source_id"] > 0).any() else rows
     cuts = np.linspace(0, 1, 51)
     with style.figure(out, width=style.PAGE, settings=settings) as drawing:
@@ -138,8 +141,10 @@ def catalogue(out: str | PathLike, catalog: str, *, settings: Any = None) -> Non
         left.set(xlabel="p of a second star, or threshold", ylabel="number", yscale="log")
         left.legend()
         binary = rows["p_b"] > 0.5
-        right.plot(rows["ra"], rows["dec"], ".", ms=1.5, color=style.FAINT, label="all")
-        right.plot(rows["ra"][binary], rows["dec"][binary], ".", ms=2, color=style.BINARY, label="p > 0.5")
+        for shown, size, colour, name in ((rows, 1.5, style.FAINT, "all"), (rows[binary], 2, style.BINARY, "p > 0.5")):
+            every = -(-len(shown) // MOST)  # more dots than that are the same picture
+            label = name if every <= 1 else f"{name} (one of {every} drawn)"
+            right.plot(shown["ra"][:: every or 1], shown["dec"][:: every or 1], ".", ms=size, color=colour, label=label)
         right.set(xlabel="right ascension [deg]", ylabel="declination [deg]", xlim=(360, 0))
         right.legend()
 

@@ -12,7 +12,7 @@ from dioscuri.arms import Arm, arms_of
 from dioscuri.catalogs.files import read_catalog
 from dioscuri.catalogs.tables import SUFFIX, probability_column
 from dioscuri.plots.style import ARM_COLOUR, FAINT, PAGE, empty, figure
-from dioscuri.shards import read_exposures, read_spectra
+from dioscuri.shards import read_exposures, read_flux
 from dioscuri.spectra.templates import velocity_meters
 
 File: TypeAlias = str | os.PathLike
@@ -133,12 +133,12 @@ def spectra_of(
 ) -> dict[tuple, dict[str, np.ndarray]]:
     """Normalised flux of the wanted exposures (see `identity`), by arm."""
     spectra: dict[tuple, dict[str, np.ndarray]] = {key: {} for key in wanted}
+    files = {key[0] for key in wanted}
     for shard in map(Path, shards):
-        exposures = read_exposures(shard)
-        used = {name: exposures[name] for name in ("file", "exposure", "snr_B", "snr_R") if name in exposures}
-        keys = [identity(dict(zip(used, values))) for values in zip(*used.values())]
-        rows = {key: i for i, key in enumerate(keys)}
-        for key in wanted.keys() & rows.keys():
+        used = read_exposures(shard, ("file", "exposure", "snr_B", "snr_R"))
+        rows = [i for i, file in enumerate(used["file"]) if file in files]
+        keys = {identity({name: values[i] for name, values in used.items()}): i for i in rows}
+        for key in wanted.keys() & keys.keys():
             for arm in arms:
-                spectra[key][arm.name] = read_spectra(shard, arm.name)[0][rows[key]].astype(float) + 1.0
+                spectra[key][arm.name] = read_flux(shard, arm.name, keys[key]).astype(float) + 1.0
     return spectra

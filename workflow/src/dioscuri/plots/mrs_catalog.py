@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.lines import Line2D
 
-from dioscuri.catalogs.files import read_catalog
+from dioscuri.catalogs.columns import read_groups
 from dioscuri.catalogs.scores import PERCENTILES
 from dioscuri.catalogs.tables import SUFFIX, probability_column
 from dioscuri.evaluation.mrs_recall import BRIGHT, DV_EDGES, SNR_EDGES, WIDE, KnownScores, known_scores
@@ -38,24 +38,19 @@ def probability_vs_snr(
     settings: Any = None,
 ) -> None:
     """Distribution of p_q against S/N (Fig. 7), normalised in each S/N bin: columns Λ, rows percentiles q."""
-    table = read_catalog(catalog)
-    snr = np.asarray(table[f"snr_{SUFFIX[arm]}"], float)
-    scored = np.asarray(table[f"specflag_{SUFFIX[arm]}"], bool) & (snr > 0)
-    few = scored.sum() < FEW
-    edges = np.geomspace(5, 200, 9 if few else 31), np.linspace(0, 1, 11 if few else 41)
+    snr, p, counts, edges = _probabilities(catalog, arm, penalties, percentiles)
+    few = len(snr) < FEW
     with figure(out, min(PAGE, 2.6 * len(penalties) + 1.6), 1.9 * len(percentiles) + 0.8, settings) as drawing:
         panels = drawing.subplots(len(percentiles), len(penalties), sharex=True, sharey=True, squeeze=False)
         image = None
         for row, percentile in zip(panels, percentiles):
             for axes, penalty in zip(row, penalties):
-                values = np.asarray(table[probability_column(arm, penalty)], float)
-                p = values[scored, PERCENTILES.index(percentile)]
-                if not len(p):
+                shown = penalty, percentile
+                if not len(snr):
                     empty(axes, f"no scored {arm} spectra")
                     continue
-                counts, _, _ = np.histogram2d(snr[scored], p, edges)
-                total = counts.sum(axis=1, keepdims=True)
-                share = np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+                total = counts[shown].sum(axis=1, keepdims=True)
+                share = np.divide(counts[shown], total, out=np.full_like(counts[shown], np.nan), where=total > 0)
                 image = axes.pcolormesh(
                     *edges,
                     np.ma.masked_invalid(share.T),
@@ -64,7 +59,7 @@ def probability_vs_snr(
                     rasterized=True,
                 )
                 if few:
-                    axes.plot(snr[scored], p, "o", ms=2.5, color=ARM_COLOUR["red"], mew=0, alpha=0.8)
+                    axes.plot(snr, p[shown], "o", ms=2.5, color=ARM_COLOUR["red"], mew=0, alpha=0.8)
                 axes.axhline(0.5, color="black", lw=0.8, ls="--")
                 axes.set(xscale="log", xlim=(5, 200), ylim=(-0.02, 1.02))
                 axes.set_xticks([5, 10, 20, 50, 100, 200], ["5", "10", "20", "50", "100", "200"], minor=False)
@@ -79,6 +74,33 @@ def probability_vs_snr(
             drawing.colorbar(image, ax=panels, label="share of the spectra in each S/N bin", pad=0.01)
 
 
+def _probabilities(
+    catalog: File, arm: str, penalties: Sequence[float], percentiles: Sequence[int]
+) -> tuple[np.ndarray, dict, dict, tuple[np.ndarray, np.ndarray]]:
+    """S/N of scored spectra, the first FEW or all; their p, and counts of all in bins, by (Λ, q); edges of the bins."""
+    columns = {
+        (penalty, q): (probability_column(arm, penalty), PERCENTILES.index(q))
+        for penalty in penalties
+        for q in percentiles
+    }
+    snr_name, flag = f"snr_{SUFFIX[arm]}", f"specflag_{SUFFIX[arm]}"
+    few = sum(int(part[flag].sum()) for part in read_groups(catalog, [flag])) < FEW
+    edges = np.geomspace(5, 200, 9 if few else 31), np.linspace(0, 1, 11 if few else 41)
+    counts = {shown: np.zeros((len(edges[0]) - 1, len(edges[1]) - 1)) for shown in columns}
+    snrs: list[np.ndarray] = [np.empty(0)]
+    points: dict[tuple, list[np.ndarray]] = {shown: [np.empty(0)] for shown in columns}
+    for part in read_groups(catalog, [snr_name, flag, *columns.values()]):
+        scored = part[flag] & (part[snr_name] > 0)
+        snr = part[snr_name][scored].astype(float)
+        kept = slice(0, max(0, FEW - sum(map(len, snrs))))
+        snrs.append(snr[kept])
+        for shown, name in columns.items():
+            p = part[name][scored].astype(float)
+            counts[shown] += np.histogram2d(snr, p, edges)[0]
+            points[shown].append(p[kept])
+    return np.concatenate(snrs), {shown: np.concatenate(p) for shown, p in points.items()}, counts, edges
+
+
 def night_recall(
     out: File, catalog: File, night: File, *, arms: Iterable[str], penalty: float = 16, settings: Any = None
 ) -> None:
@@ -86,8 +108,7 @@ def night_recall(
 
     `night`: the folder of its files, with truth.csv.
     """
-    table = read_catalog(catalog)
-    known = [known_scores(table, Path(night) / "truth.csv", arm, penalty) for arm in arms]
+    known = [known_scores(catalog, Path(night) / "truth.csv", arm, penalty) for arm in arms]
     with figure(out, PAGE, 3.5, settings) as drawing:
         left, middle, right = drawing.subplots(1, 3, width_ratios=(1.25, 1, 1))
         for scores in known:

@@ -9,7 +9,8 @@ from astropy.table import Table
 from matplotlib.colors import LogNorm
 
 from dioscuri.arms import Arm, arms_of
-from dioscuri.catalogs.files import read_catalog
+from dioscuri.catalogs.columns import read_columns, select_rows
+from dioscuri.catalogs.files import astropy_table, read_catalog
 from dioscuri.catalogs.scores import PERCENTILES
 from dioscuri.catalogs.tables import SUFFIX, probability_column
 from dioscuri.plots.mrs_candidates import identity, spectra_of
@@ -21,12 +22,14 @@ BINS = np.linspace(0, 1, 11)
 WINDOWS = {"blue": (5155.0, 5195.0), "red": (6550.0, 6580.0)}  # Mg b and Hα, vacuum Å
 
 
-def phases(catalog: Table, stars: File) -> tuple[np.ndarray, np.ndarray]:
-    """Phase of the eclipses (0: primary eclipse) and period [d] of every spectrum, NaN where no eclipses are known."""
-    known = read_catalog(stars).to_pandas().set_index("source_id")[["period", "bjd0"]]
-    rows = known.reindex(np.asarray(catalog["source_id"]).astype(str))
+def eclipsing(catalog: File, stars: File) -> tuple[Table, np.ndarray, np.ndarray]:
+    """The spectra of stars whose eclipses are known, their phase (0: primary eclipse) and period [d], (S,) each."""
+    known = read_catalog(stars).to_pandas().set_index("source_id")[["period", "bjd0"]].dropna()
+    source = read_columns(catalog, ["source_id"])["source_id"]
+    table = astropy_table(select_rows(catalog, np.isin(source.codes, source.index(known.index))))
+    rows = known.reindex(np.asarray(table["source_id"]).astype(str))
     period, zero = rows["period"].to_numpy(float), rows["bjd0"].to_numpy(float)
-    return (np.asarray(catalog["bjdmid"], float) - zero) / period % 1.0, period
+    return table, (np.asarray(table["bjdmid"], float) - zero) / period % 1.0, period
 
 
 def probability_vs_phase(
@@ -39,8 +42,7 @@ def probability_vs_phase(
     settings: Any = None,
 ) -> None:
     """Fig. 8: p50 of eclipsing binaries with 1 < P < 10 d at S/N > 10; grey: share of spectra with p50 < 0.5."""
-    table = read_catalog(catalog)
-    phase, period = phases(table, stars)
+    table, phase, period = eclipsing(catalog, stars)
     single = ~np.ma.getmaskarray(table["lmjm"])
     with figure(out, PAGE, 3.6, settings) as drawing:
         image = None
@@ -83,8 +85,7 @@ def spectra_vs_phase(
 
     In colour where p50 > 0.5, in grey where it is not; heliocentric, so that both stars move.
     """
-    table = read_catalog(catalog)
-    phase, _ = phases(table, stars)
+    table, phase, _ = eclipsing(catalog, stars)
     rows = np.flatnonzero(np.isfinite(phase) & ~np.ma.getmaskarray(table["lmjm"]))
     names, counts = np.unique(np.asarray(table["source_id"]).astype(str)[rows], return_counts=True)
     shown = names[np.lexsort((names, -counts))][:n_shown]

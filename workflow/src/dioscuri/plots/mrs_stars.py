@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from astropy.table import Table
+import pandas as pd
 from matplotlib.axes import Axes
 
 from dioscuri.arms import arms_of
+from dioscuri.catalogs.columns import read_columns
 from dioscuri.catalogs.files import read_catalog
 from dioscuri.catalogs.stars import nearby
 from dioscuri.catalogs.tables import SUFFIX, probability_column
@@ -31,14 +32,14 @@ def neighbours(
     settings: Any = None,
 ) -> None:
     """Fig. 10: stars of ϖ > 3 mas, ϖ/σ > 5, RUWE < 1.4, S/N > 10; coloured: spectra of p0 > 0.5, by arm and both."""
-    table, known = read_catalog(catalog), read_catalog(stars).to_pandas()
+    names = [f"snr_{SUFFIX[arm]}" for arm in arms], [(probability_column(arm, penalty), 0) for arm in arms]
+    table, known = read_columns(catalog, ["source_id", *names[0], *names[1]]), read_catalog(stars).to_pandas()
     near = known[nearby(known) & np.isfinite(known["g0"]) & np.isfinite(known["bprp0"])].set_index("source_id")
-    source = np.asarray(table["source_id"]).astype(str)
-    close = np.isin(source, near.index)
+    close = np.isin(table["source_id"].codes, table["source_id"].index(near.index))
     good, high = {}, {}
-    for arm in arms:
-        good[arm] = close & (np.asarray(table[f"snr_{SUFFIX[arm]}"], float) > LEAST_SNR)
-        high[arm] = good[arm] & (np.asarray(table[probability_column(arm, penalty)], float)[:, 0] > 0.5)
+    for arm, snr, p0 in zip(arms, *names):
+        good[arm] = close & (table[snr] > LEAST_SNR)
+        high[arm] = good[arm] & (table[p0] > 0.5)
     panels = [(f"{arm} arm", ARM_COLOUR[arm], good[arm], high[arm]) for arm in arms]
     if len(panels) > 1:
         panels.append(("both arms", ACCENT, np.any([*good.values()], axis=0), np.all([*high.values()], axis=0)))
@@ -49,8 +50,8 @@ def neighbours(
             if not seen.any():
                 empty(axes, "no star with ϖ > 3 mas, ϖ/σ > 5, RUWE < 1.4\nand photometry in the user's table")
                 continue
-            _background(axes, near.loc[np.unique(source[seen])])
-            rows = near.loc[source[called]]
+            _background(axes, near.loc[pd.unique(table["source_id"][seen])])
+            rows = near.loc[table["source_id"][called]]
             axes.plot(rows["bprp0"], rows["g0"], "o", ms=4, color=colour, mew=0, alpha=0.7)
             axes.set_title(f"{title}: {int(called.sum())} of {int(seen.sum())} spectra\n({rows.index.nunique()} stars)")
             axes.set(xlabel="$(G_{BP} - G_{RP})_0$ [mag]", **_frame(near))
@@ -97,7 +98,7 @@ def candidate_diagram(
     known = read_catalog(stars).to_pandas().set_index("source_id")
     known = known[np.isfinite(known["g0"]) & np.isfinite(known["bprp0"])]
     chosen = read_catalog(candidates, "CANDIDATES")
-    cut = _cut_by_colour(read_catalog(catalog), list(arms), penalty, bprp0_max)
+    cut = _cut_by_colour(catalog, list(arms), penalty, bprp0_max)
     shown = best_candidates(chosen, shards, templates, arms_of(arms), n_shown, penalty)
     with figure(out, PAGE, 6.4, settings) as drawing:
         rows = drawing.subplots(3, 4, gridspec_kw={"width_ratios": (1, 1, 1, 1)})
@@ -134,10 +135,11 @@ def candidate_diagram(
             axes.set_xlabel("velocity [km s$^{-1}$]", fontsize=8)
 
 
-def _cut_by_colour(table: Table, arms: Sequence[str], penalty: float, bprp0_max: float | None) -> list[str]:
+def _cut_by_colour(catalog: File, arms: Sequence[str], penalty: float, bprp0_max: float | None) -> list[str]:
     """Sources that would be candidates but for their colour."""
     if bprp0_max is None:
         return []
-    high = np.all([np.asarray(table[probability_column(arm, penalty)], float)[:, 0] > 0.5 for arm in arms], axis=0)
-    red = np.asarray(table["bprp0"], float) >= bprp0_max
-    return sorted(set(np.asarray(table["source_id"]).astype(str)[high & red]))
+    p0 = [(probability_column(arm, penalty), 0) for arm in arms]
+    table = read_columns(catalog, ["source_id", "bprp0", *p0])
+    high = np.all([table[name] > 0.5 for name in p0], axis=0)
+    return sorted(set(table["source_id"][high & (table["bprp0"] >= bprp0_max)]))

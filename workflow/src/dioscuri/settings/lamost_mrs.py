@@ -169,6 +169,9 @@ class Evidence(Settings):
 
 class Ingest(Settings):
     files_per_shard: Positive = Field(description="LAMOST files per shard (one job each)")
+    exposures_per_shard: Positive = Field(
+        50000, description="a shard is closed earlier where its files hold about as many exposures, by their sizes"
+    )
     coadds: bool = Field(True, description="score co-added spectra too (flagged)")
     snr_min: float = Field(5.0, ge=0, description="an arm at or below this S/N is masked, not scored")
 
