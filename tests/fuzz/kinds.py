@@ -4,12 +4,14 @@ import tempfile
 from pathlib import Path
 
 from lrs import LRS
+from models import MODELS
 from mrs import mrs
 from others import OTHERS
 from runner import Kind
+from tables import TABLES
 
 
 def all_kinds(folder: Path, names: list[str] | None = None) -> list[Kind]:
     """A sound file of each kind (or of those named like the functions that make them), made below `folder`."""
-    chosen = [make for make in (mrs, *LRS, *OTHERS) if not names or make.__name__ in names]
+    chosen = [make for make in (mrs, *LRS, *TABLES, *MODELS, *OTHERS) if not names or make.__name__ in names]
     return [make(Path(tempfile.mkdtemp(dir=folder))) for make in chosen]

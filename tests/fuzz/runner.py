@@ -150,6 +150,9 @@ def compare(kind: Kind, result: Mapping[str, np.ndarray], sound: Mapping[str, np
     """The same numbers, or others with or without a flag."""
     moved, word = 0.0, ""
     for name, expected in sound.items():
+        if name not in result:
+            moved, word = np.inf, f"no {name}"
+            break
         found, expected = np.asarray(result[name]), np.asarray(expected)
         if found.shape != expected.shape:
             moved, word = np.inf, f"{name}: {found.shape} instead of {expected.shape}"

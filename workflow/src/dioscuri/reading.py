@@ -3,10 +3,13 @@
 Files are regular and of a sane size, before and after decompression; HDF5 data lie in the file itself.
 """
 
+import csv
 import gzip
 import io
 import os
+import re
 import stat
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import h5py
 
+PACKAGE = Path(__file__).resolve().parent
 LARGEST = 4 * 2**30  # bytes, as stored and decompressed
 GZIP_MAGIC = b"\x1f\x8b"
+OTHERS = (b"<", b"%PDF", b"PK\x03\x04", b"PAR1", b"SIMPL", b"\x89")  # how files begin that are no CSV
 
 
 @contextmanager
@@ -31,8 +36,20 @@ def reading(path: str | os.PathLike, accepted: str, error: type[Exception] = Val
     except Exception as found:
         if isinstance(found, error) and str(path) in str(found):
             raise
-        what = getattr(found, "strerror", None) or " ".join(str(found).split()) or type(found).__name__
-        raise error(f"{path}: {what}; accepted: {accepted}") from found
+        raise error(f"{path}: {_in_our_words(found)}; accepted: {accepted}") from found
+
+
+def _in_our_words(found: Exception) -> str:
+    """What went wrong; what a library says of its own insides stays with the cause, but for where it was."""
+    if text := getattr(found, "strerror", None):
+        return str(text)
+    frames = traceback.extract_tb(found.__traceback__)
+    if frames and PACKAGE in Path(frames[-1].filename).parents and str(found):
+        return " ".join(str(found).split())
+    if isinstance(found, KeyError):
+        return f"{found} is not in it"
+    place = re.search(r"\b(?:row|line|column) \d+", str(found))
+    return f"damaged, or of another kind{f' ({place[0]})' if place else ''}"
 
 
 def _require_sane(path: Path) -> None:
@@ -65,6 +82,24 @@ def open_fits(path: str | os.PathLike, *, ignore_missing_end: bool = False) -> A
     if not whole.startswith(b"SIMPLE  ="):
         raise ValueError(f"not a FITS file: it begins with {whole[:12]!r}")
     return fits.open(io.BytesIO(whole), memmap=False, ignore_missing_end=ignore_missing_end)
+
+
+def require_equal_rows(path: str | os.PathLike) -> None:
+    """Raise ValueError at a line of a CSV file that has other fields than its header: pandas would fill it up.
+
+    Lines that begin with # are comments; one empty field more at the end of a line does not matter.
+    """
+    path = Path(path)
+    with open(path, "rb") as raw:
+        if (start := raw.read(5)).startswith(OTHERS):
+            raise ValueError(f"no CSV: it begins with {start!r}")
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="") as stream:
+        rows = csv.reader((line for line in stream if not line.lstrip().startswith("#")), skipinitialspace=True)
+        header = next(rows, [])
+        for row in rows:
+            if row and len(row) != len(header) and not (len(row) == len(header) + 1 and not row[-1].strip()):
+                shown = ", ".join(row[:3])
+                raise ValueError(f"line {rows.line_num} has {len(row)} fields, the header {len(header)}: {shown} …")
 
 
 def own_dataset(stream: "h5py.File", name: str) -> "h5py.Dataset":

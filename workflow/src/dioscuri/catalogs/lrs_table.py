@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from astropy import units as u
 
-from dioscuri.catalogs.read_table import read_table
+from dioscuri.catalogs.read_table import not_numbers, read_table, whole_numbers
 from dioscuri.catalogs.user_table import Quantity
 
 log = logging.getLogger(__name__)
@@ -105,15 +105,20 @@ def _identifier(values: pd.Series, mistakes: list[str], where: str) -> pd.Series
     if values.dtype.kind == "f" and (values.abs() > 2**53).any():
         mistakes.append(f"column '{where}': identifiers stored as floating point have lost digits; store integers")
     try:
-        return pd.to_numeric(values).fillna(0).astype(np.int64)
-    except (ValueError, TypeError) as error:
-        mistakes.append(f"column '{where}': whole numbers expected, {error}")
+        return whole_numbers(values)
+    except ValueError as error:
+        mistakes.append(f"column '{where}': {error}")
         return pd.Series(0, index=values.index)
 
 
 def _quantity(values: pd.Series, name: str, unit: u.UnitBase | None, mistakes: list[str], where: str) -> pd.Series:
     quantity = QUANTITIES[name]
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
+    if len(strange := not_numbers(values, numbers)):
+        mistakes.append(
+            f"column '{where}' (for {name}): {len(strange)} of {len(values)} are no numbers, like '{strange.iloc[0]}'; "
+            "unknown ones are left empty, or NaN"
+        )
     if unit is not None and quantity.unit and unit != u.dimensionless_unscaled:
         try:
             numbers = numbers * u.Unit(unit).to(u.Unit(quantity.unit))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from astropy import units as u
 
-from dioscuri.catalogs.read_table import read_table
+from dioscuri.catalogs.read_table import not_numbers, read_table, whole_numbers
 
 log = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ def read_stars(path: str | os.PathLike, columns: Mapping[str, str] | None = None
     """The table by our names: those of IDENTIFIERS and QUANTITIES that it has, in our units; the rest is dropped.
 
     `columns`: our name → the table's, where ours or a usual one (case aside) does not do. Units of FITS columns
-    are converted. Values out of all sense are an error that says how many; periods that are zero, negative or
-    no number, and texts in place of numbers, are taken as unknown and counted in the log. ValueError too for a
+    are converted. Values out of all sense and texts in place of numbers are an error that says how many; periods that
+    are zero or negative are taken as unknown and counted in the log. ValueError too for a
     table without any key (gaia_id, designation, obsid, or ra and dec), for mapped columns that are not there and
     for keys that two different rows share.
     """
@@ -121,16 +121,20 @@ def _identifier(values: pd.Series, where: str) -> pd.Series:
             raise ValueError(f"{where}: 64-bit identifiers stored as floating point have lost digits; store integers")
         values = values.fillna(0)
     try:
-        return pd.to_numeric(values.fillna(0) if values.dtype == object else values).fillna(0).astype(np.int64)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}: whole numbers expected, {error}") from None
+        return whole_numbers(values)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def _quantity(values: pd.Series, name: str, unit: u.UnitBase | None, where: str) -> pd.Series:
     """Values in our unit; unknown ones are NaN."""
     quantity = QUANTITIES[name]
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    texts = int((numbers.isna() & values.notna()).sum())
+    if len(strange := not_numbers(values, numbers)):
+        raise ValueError(
+            f"{where}: {len(strange)} of {len(values)} are no numbers (first: '{strange.iloc[0]}'); unknown ones are "
+            "left empty, or NaN"
+        )
     if unit is not None and quantity.unit and unit != u.dimensionless_unscaled:
         try:
             numbers = numbers * u.Unit(unit).to(u.Unit(quantity.unit))
@@ -144,8 +148,6 @@ def _quantity(values: pd.Series, name: str, unit: u.UnitBase | None, where: str)
         numbers = numbers.where(numbers > 0)
         if useless:
             log.warning("%s: %d of %d are zero, negative or not known", where, useless, len(numbers))
-    if texts:
-        log.warning("%s: %d of %d are no numbers and taken as unknown", where, texts, len(numbers))
     wrong = numbers[(numbers < quantity.low) | (numbers > quantity.high)]
     if len(wrong):
         raise ValueError(

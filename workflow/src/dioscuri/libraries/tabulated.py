@@ -12,6 +12,12 @@ from dioscuri import __version__
 from dioscuri.arms import air_to_vacuum
 from dioscuri.libraries.build import assemble, node_number, onto_grid, sampled_resolution, with_progress
 from dioscuri.libraries.grid import AXES, SpectralLibrary, log_grid
+from dioscuri.reading import open_fits, reading, require_equal_rows
+from dioscuri.seals import verified
+
+SPECTRUM = "a spectrum as FITS, npz or text: wave, flux and perhaps continuum"
+LABELS = {"teff": (1000.0, 2e5), "logg": (-2.0, 10.0), "feh": (-7.0, 2.0), "afe": (-2.0, 2.0)}
+GAP = 8.0  # a step in wavelength of so many times both its neighbours is a hole in the spectrum
 
 
 class SpectrumTableError(ValueError):
@@ -50,17 +56,20 @@ def read_table(
         for number, (row, label) in enumerate(zip(rows, labels), 1):
             path = table.parent / str(row["path"])
             try:
-                wave, flux, continuum = read_spectrum(path, shared_wave)
-                vacuum = air_to_vacuum(wave) if air else wave
-                pieces = {
-                    name: (
-                        flux_scale * onto_grid(vacuum, flux, resolution, grid, stored),
-                        None if continuum is None else flux_scale * np.interp(grid, vacuum, continuum),
-                    )
-                    for name, grid in grids.items()
-                }
-            except (OSError, ValueError, KeyError) as error:
-                raise SpectrumTableError(f"{table}, row {number}: {path}: {error}") from error
+                with reading(path, SPECTRUM):
+                    wave, flux, continuum = read_spectrum(path, shared_wave)
+                    vacuum = air_to_vacuum(wave) if air else wave
+                    pieces = {
+                        name: (
+                            flux_scale * onto_grid(vacuum, flux, resolution, grid, stored),
+                            None if continuum is None else flux_scale * np.interp(grid, vacuum, continuum),
+                        )
+                        for name, grid in grids.items()
+                    }
+                    for name, (values, level) in pieces.items():
+                        _require_light(name, values, level)
+            except ValueError as error:
+                raise SpectrumTableError(f"{table}, row {number}: {error}") from error
             yield node_number(axes, label), pieces
 
     provenance = {
@@ -76,6 +85,13 @@ def read_table(
         "wave_file": None if wave_file is None else Path(wave_file).name,
     }
     return assemble(axes, stored, grids, with_progress(spectra(), len(rows), "library", progress), provenance)
+
+
+def _require_light(window: str, flux: np.ndarray, continuum: np.ndarray | None) -> None:
+    for values, what in ((flux, "flux"), (continuum, "continuum")):
+        if values is not None and not (np.isfinite(values).all() and (values > 0).all()):
+            bad = int(np.sum(~(values > 0)))
+            raise ValueError(f"{bad} of {len(values)} pixels of window {window} have no {what} above 0")
 
 
 def _read_wave(path: str | os.PathLike) -> np.ndarray:
@@ -98,16 +114,10 @@ def _read_rows(table: Path) -> list[dict[str, Any]]:
     if not table.is_file():
         raise SpectrumTableError(f"no table of spectra at {table}")
     kind = table.suffix.lower()
-    if kind == ".ecsv":
-        from astropy.table import Table
-
-        frame = Table.read(table, format="ascii.ecsv").to_pandas()
-    elif kind in (".csv", ".parquet"):
-        import pandas
-
-        frame = pandas.read_csv(table, comment="#") if kind == ".csv" else pandas.read_parquet(table)
-    else:
+    if kind not in (".csv", ".ecsv", ".parquet"):
         raise SpectrumTableError(f"{table}: a table of spectra is .csv, .ecsv or .parquet, not '{kind}'")
+    with reading(table, "a table of spectra with columns teff, logg, feh, afe and path", SpectrumTableError):
+        frame = _frame(table, kind)
     missing = [name for name in (*AXES, "path") if name not in frame.columns]
     if missing:
         raise SpectrumTableError(f"{table}: no column {missing}; it has {list(frame.columns)}")
@@ -117,7 +127,25 @@ def _read_rows(table: Path) -> list[dict[str, Any]]:
         values = np.asarray(frame[name])
         if values.dtype.kind not in "fiu" or not np.all(np.isfinite(values)):
             raise SpectrumTableError(f"{table}: column {name} must hold finite numbers")
+        low, high = LABELS[name]
+        if not (values.min() >= low and values.max() <= high):
+            found = f"{values.min():g} to {values.max():g}"
+            raise SpectrumTableError(f"{table}: column {name} holds {found}, accepted is {low:g} to {high:g}")
     return frame.to_dict("records")
+
+
+def _frame(table: Path, kind: str) -> Any:
+    """The table as pandas has it."""
+    if kind == ".ecsv":
+        from astropy.table import Table
+
+        return Table.read(table, format="ascii.ecsv").to_pandas()
+    import pandas
+
+    if kind == ".parquet":
+        return pandas.read_parquet(verified(table))
+    require_equal_rows(table)
+    return pandas.read_csv(table, comment="#", index_col=False)
 
 
 def read_spectrum(
@@ -145,15 +173,19 @@ def read_spectrum(
     wave, flux = np.asarray(wave, float), np.asarray(flux, float)
     if wave.shape != flux.shape or len(wave) < 10:
         raise ValueError(f"{wave.size} wavelengths for {flux.size} fluxes")
-    if np.any(np.diff(wave) <= 0):
+    if not np.all(np.isfinite(wave)) or np.any(np.diff(wave) <= 0):
         raise ValueError("wavelengths do not ascend")
+    steps = np.diff(np.log(wave))
+    gaps = np.flatnonzero(steps[1:-1] > GAP * np.maximum(steps[:-2], steps[2:])) + 1
+    if len(gaps):
+        raise ValueError(f"nothing between {wave[gaps[0]]:.2f} and {wave[gaps[0] + 1]:.2f} Å: pixels are missing")
     return wave, flux, None if continuum is None else np.asarray(continuum, float)
 
 
 def _from_fits(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     from astropy.io import fits
 
-    with fits.open(path) as hdus:
+    with open_fits(path) as hdus:
         for hdu in hdus:
             if hdu.data is None:
                 continue
@@ -169,6 +201,8 @@ def _from_fits(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
                 if "CRVAL1" not in header:
                     raise ValueError("a 1-D image without CRVAL1 and CDELT1 has no wavelengths")
                 step = header.get("CDELT1", header.get("CD1_1"))
+                if not isinstance(step, int | float) or not step > 0:
+                    raise ValueError(f"CDELT1 = {step}, accepted is a step above 0")
                 axis = header["CRVAL1"] + step * (np.arange(hdu.data.size) + 1 - header.get("CRPIX1", 1))
                 return _from_logarithm(axis), np.asarray(hdu.data, float), None
     raise ValueError("no spectrum found: expected a 1-D image or a table with wave and flux")
