@@ -152,6 +152,35 @@ def _no_wcs(hdus):
         del hdus["SCI", 1].header[keyword]
 
 
+def _no_error(hdus):
+    del hdus["ERR", 1]
+
+
+def _all_nan(hdus):
+    hdus["SCI", 2].data[:] = np.nan
+
+
+def _error_zero(hdus):
+    hdus["ERR", 1].data[:] = 0
+
+
+def _no_unit(hdus):
+    del hdus["SCI", 1].header["BUNIT"]
+
+
+def _rate(hdus):
+    hdus["SCI", 1].header["BUNIT"] = "ELECTRONS/S"
+
+
+def _no_flat(hdus):
+    hdus[0].header["FLATCORR"] = "OMIT"
+
+
+def _mosaic(hdus):
+    hdus[0].header["TELESCOP"] = "JWST"
+    hdus["DQ", 1].name = "WHT"
+
+
 def _other_shape(hdus):
     hdus["ERR", 1].data = hdus["ERR", 1].data[:-1]
 
@@ -167,6 +196,13 @@ def _other_shape(hdus):
         (_no_time, "EXPTIME is 0.0"),
         (_no_wcs, "no celestial WCS"),
         (_other_shape, r"ERR,1 has shape \(39, 60\)"),
+        (_no_error, "SCI,1 has no ERR"),
+        (_all_nan, "0% of the pixels have a finite value in SCI"),
+        (_error_zero, "0% of the pixels have an error above 0 in ERR"),
+        (_no_unit, "no BUNIT: counts or electrons"),
+        (_rate, "'ELECTRONS/S', a rate: .* multiply SCI and ERR by EXPTIME"),
+        (_no_flat, "FLATCORR is 'OMIT': not flat-fielded"),
+        (_mosaic, "an image of JWST, a resampled mosaic"),
     ],
 )
 def test_refused(flt, change, told):

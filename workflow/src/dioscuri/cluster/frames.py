@@ -215,12 +215,7 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
                 "CTYPE RA---TAN/DEC--TAN and the CD matrix"
             )
         error = _image(path, units, "ERR", version, science.shape)
-        usable = np.mean(np.isfinite(science) & np.isfinite(error) & (error > 0))
-        if usable < FEWEST_USABLE:
-            raise FrameError(
-                f"{path}: SCI,{version}: {usable:.0%} of the pixels have a finite value and an error above 0; "
-                f"accepted: at least {FEWEST_USABLE:.0%}"
-            )
+        _check_pixels(path, version, science, error)
         reference_area = area if np.isnan(reference_area) else reference_area
         chip = int(header.get("CCDCHIP", 1))
         frames.append(
@@ -248,10 +243,26 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
     return frames
 
 
+def _check_pixels(path: Path, version: int, science: np.ndarray, error: np.ndarray) -> None:
+    """A FrameError where too few pixels have a value and an error, which says which of both is missing."""
+    finite, known = np.isfinite(science), np.isfinite(error) & (error > 0)
+    both = finite & known
+    for what, share in (("a finite value in SCI", finite), ("an error above 0 in ERR", known), ("both", both)):
+        if share.mean() < FEWEST_USABLE:
+            raise FrameError(
+                f"{path}: SCI,{version}: {share.mean():.0%} of the pixels have {what}; "
+                f"accepted: at least {FEWEST_USABLE:.0%}"
+            )
+
+
 def _check_layout(path: Path, primary: fits.Header, units: Mapping[tuple[str, int], Any], versions: list[int]) -> None:
     found = ", ".join(f"{name or 'PRIMARY'},{version}" for name, version in units)
-    drizzled = any(name in ("WHT", "CTX") for name, _ in units) or primary.get("NDRIZIM", 0)
-    if drizzled:
+    telescope = str(primary.get("TELESCOP", "HST")).strip().upper()
+    if telescope != "HST":
+        resampled = path.name.endswith(("_i2d.fits", "_s2d.fits")) or ("WHT", 1) in units
+        what = "a resampled mosaic (i2d)" if resampled else "not one of HST"
+        raise FrameError(f"{path}: an image of {telescope}, {what}. Accepted: {LAYOUT}")
+    if any(name in ("WHT", "CTX") for name, _ in units) or primary.get("NDRIZIM", 0):
         raise FrameError(f"{path}: a drizzled image ({found}); resampling has changed the PSF. Accepted: {LAYOUT}")
     if not versions:
         raise FrameError(f"{path}: no SCI extension among {found}. Accepted: {LAYOUT}")
@@ -259,9 +270,21 @@ def _check_layout(path: Path, primary: fits.Header, units: Mapping[tuple[str, in
         missing = [name for name in ("ERR", "DQ") if (name, version) not in units]
         if missing:
             raise FrameError(f"{path}: SCI,{version} has no {' and no '.join(missing)} ({found}). Accepted: {LAYOUT}")
-        unit = str(units["SCI", version].header.get("BUNIT", "none")).strip().upper()
+        unit = str(units["SCI", version].header.get("BUNIT", "")).strip().upper()
         if unit not in ("ELECTRONS", "ELECTRON"):
-            raise FrameError(f"{path}: SCI,{version} has BUNIT '{unit}'. Accepted: {LAYOUT}")
+            raise FrameError(f"{path}: SCI,{version} {_about_unit(unit)}. Accepted: {LAYOUT}")
+    flat = str(primary.get("FLATCORR", "COMPLETE")).strip().upper()
+    if flat != "COMPLETE":
+        raise FrameError(f"{path}: FLATCORR is '{flat}': not flat-fielded, pixels differ. Accepted: {LAYOUT}")
+
+
+def _about_unit(unit: str) -> str:
+    """What is wrong with counts of a `unit`, and what makes electrons of them."""
+    if not unit:
+        return "has no BUNIT: counts or electrons? Noise cannot be told without the gain"
+    if unit.endswith(("/S", "/SEC", "S-1")):
+        return f"has BUNIT '{unit}', a rate: noise is that of the electrons; multiply SCI and ERR by EXPTIME"
+    return f"has BUNIT '{unit}': noise is that of electrons; multiply SCI and ERR by the gain (CCDGAIN)"
 
 
 def _image(path: Path, units: Mapping[tuple[str, int], Any], name: str, version: int, shape: Any) -> np.ndarray:

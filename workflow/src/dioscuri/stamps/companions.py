@@ -75,7 +75,8 @@ def fit_pair(stamps: np.ndarray, variance, renderer: Renderer, *, member=0, law:
         place = np.array([single.flux[b], single.x[b], single.y[b]])
         stamp = _Stamp(renderer.phases[k], renderer.n_samples, counts[b], background[b], good[b])
         rows[b] = _fit_one(stamp, place, single.log_likelihood[b], law, residual[b])
-    return PairFit(*rows.T, residual)
+    names = [field.name for field in fields(PairFit)]
+    return PairFit(**dict(zip(names, (*rows.T, residual))))
 
 
 class _Stamp(NamedTuple):
