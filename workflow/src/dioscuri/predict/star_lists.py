@@ -18,7 +18,7 @@ ACCEPTED = (
 CHIP_ROWS = 2048  # hst1pass counts y of the upper chip on from there
 TABLES = (".csv", ".fits", ".fits.gz", ".fit", ".parquet")
 DOLPHOT_COLUMNS = 11  # at least: extension, chip, x, y, χ, S/N, sharpness, roundness, axis, crowding, type
-HST1PASS = re.compile(r"\.([xyXYmMrdqheuvwpknisto]{2,})$")
+HST1PASS = re.compile(r"\.([A-Za-z]*[xX][yY][A-Za-z]*)$")  # letters of the columns, x, y raw and X, Y corrected
 
 
 @dataclass(frozen=True)
