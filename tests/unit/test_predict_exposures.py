@@ -1,4 +1,4 @@
-"""Several exposures together, star lists of others, PSF grids and what they are for, in `dioscuri predict --survey hst`."""
+"""Several exposures, star lists of others, PSF grids and what they are for: `dioscuri predict --survey hst`."""
 
 import dataclasses
 import runpy

@@ -45,8 +45,8 @@ class Optics:
 
 # What the field may change is not known of CSST: 10 nm in each of the first eight coefficients is an assumption.
 _CSST = Optics(2.0, 463.1, 0.075, 0.055, spread=(10.0,) * 8, jitter_spread=0.0055)
-# Fitted to STScI's grid of F775W (docs/DEVIATIONS.md): at ten places on both chips the coefficients have these means and
-# standard deviations, the jitter is 0.0131″ to 0.0156″. The wavefront is taken for the same in all filters.
+# Fitted to STScI's grid of F775W (docs/DEVIATIONS.md): at ten places on both chips the coefficients have these means
+# and standard deviations, the jitter is 0.0131″ to 0.0156″. The wavefront is taken for the same in all filters.
 _HST = Optics(
     2.4,
     764.7,
