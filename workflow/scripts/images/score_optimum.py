@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dioscuri.evaluation.image_merits import write_scores
+from dioscuri.evaluation.image_merits import TEST, write_scores
 from dioscuri.job import logged
 from dioscuri.stamps.bounds import optimum_of
 from dioscuri.stamps.mocks import Law, Noise
@@ -14,7 +14,7 @@ with logged(snakemake.log[0]):
     params, files = snakemake.params, snakemake.input
     model = {"law": Law(**params.law), "noise": Noise(**params.noise)}
     model |= {"bank": files.bank or None, "n_unknown": params.n_unknown}
-    columns = optimum_of(files.stamps, files.psf, files.assumed, **model)
     sample, value = params.cell
+    columns = optimum_of(files.stamps, files.psf, files.assumed, shapes=sample == TEST, **model)
     about = {"survey": snakemake.wildcards.survey, "case": snakemake.wildcards.case, "sample": sample}
     write_scores(snakemake.output[0], [(value, columns)], about, dict(params.items()))

@@ -24,6 +24,10 @@ LABELS = ("star_id", "is_binary", "flux", "sep", "position_angle", "flux_ratio",
 OPTIMUM, GLRT, ASSUMED, UNKNOWN = "optimum", "glrt", "optimum_assumed_psf", "optimum_unknown_psf"
 # Method → column of its statistic.
 CLASSICAL = {OPTIMUM: "log_bf", GLRT: "glr", ASSUMED: "log_bf_assumed", UNKNOWN: "log_bf_unknown"}
+# What photometry programs cut on; method and column have one name (`stamps.shapes`).
+SHAPES = ("dao_sharpness", "dao_roundness", "qfit", "moments", "dolphot_sharpness", "dolphot_chi")
+CLASSICAL |= {name: name for name in SHAPES}
+FITTED_THRESHOLD = (GLRT, *SHAPES)
 TEST = "test"
 
 
@@ -135,7 +139,8 @@ COLUMNS = {
     "case": "what was drawn: placement, separations, flux ratios and PSFs of the training",
     "axis": "test, or what the cells of the grid differ in",
     "cell": "S/N, separation [pixel], change of the jitter [share], or wavefront error [nm rms]",
-    "method": "network, or optimum (marginal likelihood ratio), glrt, optimum_assumed_psf, optimum_unknown_psf",
+    "method": "network, or optimum (marginal likelihood ratio), glrt, optimum_assumed_psf, optimum_unknown_psf, or a "
+    "statistic of photometry programs: " + ", ".join(SHAPES),
     "n_seeds": "networks whose probabilities were averaged; 0 for the classical methods",
     "n_binaries": "stamps of pairs",
     "n_singles": "stamps of single stars",
@@ -186,20 +191,21 @@ def summarise(
 def merits(samples: Sequence[Sample]) -> pd.DataFrame:
     """A row of `COLUMNS` for each sample and method.
 
-    Networks count above p = 1/2, the optimum above a likelihood ratio of one. The GLRT has no such natural
-    threshold: it takes the one that serves best on the case's test sample, in all cells.
+    Networks count above p = 1/2, the optimum above a likelihood ratio of one. The GLRT and the statistics of photometry
+    programs have no such natural threshold: they take the one that serves best on the case's test sample, in all cells.
     """
     thresholds = {
-        sample.case: best_threshold(sample.score(GLRT), sample.is_binary)
+        (sample.case, method): best_threshold(rankable(sample.score(method)), sample.is_binary)
         for sample in samples
-        if sample.axis == TEST and GLRT in sample.statistics
+        for method in FITTED_THRESHOLD
+        if sample.axis == TEST and method in sample.statistics
     }
     rows = []
     for sample in samples:
         for method in sample.methods:
             threshold = 0.5 if method in sample.members else 0.0
-            if method == GLRT:
-                threshold = thresholds.get(sample.case, np.nan)
+            if method in FITTED_THRESHOLD:
+                threshold = thresholds.get((sample.case, method), np.nan)
             rows.append(_row(sample, method, threshold))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -297,9 +303,10 @@ def _row(sample: Sample, method: str, threshold: float) -> dict[str, Any]:
 
 
 def rankable(score: np.ndarray) -> np.ndarray:
-    """The score with −∞ (could not be had) replaced by a finite number below all others."""
+    """The score with −∞ and NaN (could not be had) replaced by a finite number below all others."""
     finite = score[np.isfinite(score)]
-    return np.nan_to_num(score, nan=0.0, neginf=finite.min() - 1.0 if len(finite) else 0.0)
+    least = finite.min() - 1.0 if len(finite) else 0.0
+    return np.nan_to_num(score, nan=least, neginf=least)
 
 
 def share(hits: np.ndarray) -> tuple[float, float, float]:

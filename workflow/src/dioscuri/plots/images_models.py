@@ -20,6 +20,7 @@ from dioscuri.evaluation.image_merits import (
     OPTIMUM,
     RATIO_EDGES,
     SEP_EDGES,
+    SHAPES,
     TEST,
     UNKNOWN,
     Sample,
@@ -39,6 +40,13 @@ METHODS: dict[str, dict[str, Any]] = {
     GLRT: {"color": SINGLE, "marker": ".", "ls": "--"},
     ASSUMED: {"color": "black", "marker": ".", "ls": ":"},
     UNKNOWN: {"color": "black", "marker": "x", "ms": 4, "ls": "-."},
+    # Statistics of photometry programs: thin, of one colour a program.
+    **{
+        name: {"color": colour, "ls": line, "lw": 0.8}
+        for name, colour, line in zip(
+            SHAPES, ("#56B4E9", "#56B4E9", "#009E73", "#E69F00", "#F0E442", "#F0E442"), ("-", ":", "-", "-", "-", ":")
+        )
+    },
 }
 LABEL = {
     "compact": "compact network",
@@ -48,6 +56,9 @@ LABEL = {
     GLRT: "likelihood-ratio test",
     ASSUMED: "optimum, nominal PSF assumed",
     UNKNOWN: "optimum, PSF unknown",
+    **dict(
+        zip(SHAPES, ("DAOFIND sharpness", "DAOFIND roundness", "qfit", "moments", "DOLPHOT sharpness", "DOLPHOT χ"))
+    ),
 }
 AXIS = {
     "snr": "S/N (eq. 1)",

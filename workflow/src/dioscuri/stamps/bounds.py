@@ -8,6 +8,7 @@ import numpy as np
 from dioscuri.psf.effective import Psf
 from dioscuri.stamps.mocks import Law, Noise, Renderer, read_stamps
 from dioscuri.stamps.optimum import log_bayes_factor
+from dioscuri.stamps.shapes import shape_statistics
 from dioscuri.stamps.unknown_psf import UnknownPsf, log_bayes_factor_unknown
 
 log = logging.getLogger(__name__)
@@ -22,13 +23,15 @@ def optimum_of(
     noise: Noise,
     bank: str | os.PathLike | None = None,
     n_unknown: int = 0,
+    shapes: bool = False,
 ) -> dict[str, np.ndarray]:
     """Labels of the stamps (S,), and the logarithms of the likelihood ratio of two stars against one.
 
     log_bf: marginal, the optimum; glr: maximal, the classical test: both with the PSFs that the stamps were made
     with. Where those are others than the one that an observer assumes, log_bf_assumed is the marginal one there.
     With a `bank` log_bf_unknown is that of an observer who knows no more than that the PSF is like its members: of
-    the first `n_unknown` stamps, NaN of the others, because it takes ten times as long.
+    the first `n_unknown` stamps, NaN of the others, because it takes ten times as long. `shapes` adds what
+    photometry programs say of them (`shapes.NAMES`), with the assumed PSF.
     """
     stamps, labels = read_stamps(stamps_path)
     truth, assumed = Renderer(Psf.load(psf)), Renderer(Psf.load(assumed_psf))
@@ -42,5 +45,7 @@ def optimum_of(
         columns["log_bf_unknown"] = np.full(len(stamps), np.nan)
         few = slice(0, n_unknown)
         columns["log_bf_unknown"][few] = log_bayes_factor_unknown(stamps[few], noise.variance, psf_unknown, law)
+    if shapes:
+        columns |= shape_statistics(stamps, noise.variance, assumed)
     log.info("%s: %d stamps, optimum %.4f", stamps_path, len(stamps), np.mean((log_bf > 0) == labels["is_binary"]))
     return labels | columns
