@@ -28,6 +28,10 @@ class Cutouts:
     column: np.ndarray
     row: np.ndarray
 
+    def rows(self, chosen: np.ndarray) -> "Cutouts":
+        """Some of them."""
+        return Cutouts(self.stamps[chosen], self.variance[chosen], self.column[chosen], self.row[chosen])
+
 
 def cut_stamps(frame: Frame, psf: Psf, stars: pd.DataFrame, rows: np.ndarray) -> Cutouts:
     """Stamps of the `rows` (S,) of `stars`, all fitted stars of the frame (x, y, flux, background).

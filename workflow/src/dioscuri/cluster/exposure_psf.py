@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +12,12 @@ import pandas as pd
 from dioscuri.cluster.detection import background_map, detect, pick_psf_stars
 from dioscuri.cluster.frames import Frame, read_flt
 from dioscuri.cluster.photometry import measure, residual_image
+from dioscuri.cluster.psf_field import over_the_field
 from dioscuri.psf.effective import Psf
 from dioscuri.psf.epsf import fit_epsf, literal_epsf
 from dioscuri.psf.files import read_psf
 from dioscuri.psf.grids import one_chip, read_stdpsf
-from dioscuri.psf.optics import OPTICS, Optics, optical_psf
+from dioscuri.psf.optics import optical_psf, optics_of
 from dioscuri.stamps.mocks import Law, Renderer
 from dioscuri.stamps.optimum import log_bayes_factor
 
@@ -56,13 +56,15 @@ def frame_psf(
     pixel_integrated: bool = False,
     n_stars: int = 100,
     grid: int = 1,
+    degree: int = 3,
     draws: int = 0,
     seed: int = 0,
 ) -> Psf:
     """The PSF of one frame, with the parameters x, y [px] and draw of each member.
 
-    Draw 0 is the PSF; `fit` adds `draws` from bootstrap samples of its stars. With `grid` > 1 a PSF is fitted in
-    each of grid × grid parts of the frame. `literal` is the published way, of 25 isolated stars. `file` and
+    Draw 0 is the PSF; `fit` adds `draws` from bootstrap samples of its stars. It changes over the frame as the modes of
+    the optics do, by polynomials of `degree` (`over_the_field`), or, with `grid` > 1, is fitted anew in each of
+    grid × grid parts of the frame. `literal` is the published way, of 25 isolated stars. `file` and
     `stdpsf` read `file`, an image (`oversampling`, `pixel_integrated`) or a grid of positions.
     """
     if mode not in MODES:
@@ -86,22 +88,7 @@ def frame_psf(
         _enough(stars, frame)
         places = (stars[name].to_numpy() for name in ("x", "y"))
         return _placed(literal_epsf(frame.science - sky, bad, *places, pixel_scale=frame.pixel_scale), middle, 0)
-    return _fitted(frame, sky, bad, sources, n_stars, grid, draws, seed)
-
-
-def optics_of(filter_name: str, pixel_scale: float) -> Optics:
-    """HST's optics in a filter; one that is not known by name is taken at the wavelength in it.
-
-    F606W is at 606 nm; numbers below 200 are tens of nm, as the infrared channel's (F160W: 1600 nm).
-    """
-    known = OPTICS.get(f"hst_{filter_name.lower()}")
-    if known is None:
-        found = re.match(r"F(\d{3})", filter_name)
-        if not found:
-            raise ValueError(f"filter '{filter_name}' tells no wavelength; accepted: such as F606W, or a PSF file")
-        number = float(found[1])
-        known = dataclasses.replace(OPTICS["hst_f775w"], wavelength=number if number >= 200 else 10 * number)
-    return dataclasses.replace(known, pixel_scale=pixel_scale)
+    return _fitted(frame, sky, bad, sources, n_stars, grid, degree, draws, seed)
 
 
 def _fitted(
@@ -111,6 +98,7 @@ def _fitted(
     sources: pd.DataFrame,
     n_stars: int,
     grid: int,
+    degree: int,
     draws: int,
     seed: int,
 ) -> Psf:
@@ -122,19 +110,24 @@ def _fitted(
     table = measure(frame, first, sources)
     sky = sky + background_map(residual_image(frame, first, table, sky), bad)
     stars = stars[~_double(frame, sky, table, stars, first)].reset_index(drop=True)
+    log.info("%s: PSF of %d stars, %d of them left out as double", frame.name, len(stars), n_stars - len(stars))
     height, width = frame.shape
+    if grid == 1:
+        psf = _fit(frame, sky, bad, stars, table, first, draws=draws, seed=seed)
+        psf = _with(psf, draw=np.arange(float(psf.n_members)))
+        if degree:
+            return over_the_field(frame, psf, table, degree)
+        middle = ((width - 1) / 2, (height - 1) / 2)
+        return _joined([_placed(psf.member(k), middle, k) for k in range(psf.n_members)])
     members = []
     for row in range(grid):
         for column in range(grid):
-            part = stars
-            if grid > 1:
-                inside = (stars["y"] * grid // height == row) & (stars["x"] * grid // width == column)
-                part = stars[inside].reset_index(drop=True)
+            inside = (stars["y"] * grid // height == row) & (stars["x"] * grid // width == column)
+            part = stars[inside].reset_index(drop=True)
             _enough(part, frame)
             centre = ((column + 0.5) * width / grid - 0.5, (row + 0.5) * height / grid - 0.5)
             psf = _fit(frame, sky, bad, part, table, first, draws=draws, seed=seed)
             members += [_placed(psf.member(k), centre, k) for k in range(psf.n_members)]
-    log.info("%s: PSF of %d stars, %d of them left out as double", frame.name, len(stars), n_stars - len(stars))
     return _joined(members)
 
 

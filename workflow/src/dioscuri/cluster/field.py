@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from dioscuri.cluster.scene import Scene
 from dioscuri.cluster.stars import FILTERS, Cluster, draw_cluster
 from dioscuri.io import atomic
 from dioscuri.psf.effective import Psf
+from dioscuri.psf.grids import read_stdpsf
 from dioscuri.psf.optics import OPTICS, optical_psf
 
 log = logging.getLogger(__name__)
 
 PIXEL_SCALE = 0.03962  # arcsec, WFC3/UVIS
+CHIP_SHAPE = 2051, 4096  # px, of WFC3/UVIS
 CHIP_GAP = 35.0  # px between the chips of WFC3/UVIS
 MARGIN = 25.0  # px: stars this far off a chip still send light onto it
 UNRESOLVED = 2.0  # px: closer stars make one source (Wu et al. 2023, §4.2)
@@ -39,19 +41,23 @@ class Band:
 
 @dataclass(frozen=True)
 class PsfVariation:
-    """How the PSF changes: over the detector slowly, and and from exposure to exposure (breathing of the telescope).
+    """How the PSF changes: over the detector slowly, and from exposure to exposure (breathing of the telescope).
 
-    jitter_variation: greatest relative change of the jitter; wfe_variation [nm]: of the rms wavefront error.
-    wavefront_change: how far the shape of the wavefront goes from one corner of the field to the opposite one,
-    as a share of the way between two independent wavefronts. grid: PSFs along each side of a chip.
+    wfe [nm rms]: of random wavefronts beside the nominal one; wfe_variation [nm]: greatest change of it;
+    jitter_variation: greatest relative change of the jitter. wavefront_change: how far the shape of the wavefront
+    goes from one corner of the field to the opposite one, as a share of the way between two independent wavefronts.
+    grid: PSFs along each side of a chip. files: filter → a STDPSF grid, whose PSFs in the middle of the chip stand for
+    these; from exposure to exposure its focus changes by up to wfe_variation, and its jitter.
     """
 
     jitter_variation: float = 0.02
+    wfe: float = 15.0
     wfe_variation: float = 6.0
     wavefront_change: float = 0.3
     grid: int = 3
     size: int = 41
     oversampling: int = 4
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,7 @@ def _base_psfs(band: str, variation: PsfVariation) -> np.ndarray:
         optical_psf(
             nominal,
             jitter=nominal.jitter * (1 + side * variation.jitter_variation),
-            wfe_nm=nominal.wfe_nm + more * variation.wfe_variation,
+            wfe_nm=nominal.wfe_nm + variation.wfe + more * variation.wfe_variation,
             wfe_seed=wavefront,
             oversampling=variation.oversampling,
             size=variation.size,
@@ -286,8 +292,10 @@ def _base_psfs(band: str, variation: PsfVariation) -> np.ndarray:
 def _field_psf(plan: Field, band: str, index: int, base: np.ndarray, breathing: np.ndarray) -> Psf:
     """The PSFs of one chip and exposure on a grid of positions: between the base PSFs, slowly varying.
 
-    `breathing` (2,) in ±1 moves the whole field in wavefront amplitude and jitter.
+    `breathing` (2,) in ±1 moves the whole field in wavefront amplitude (of a grid: focus) and jitter.
     """
+    if band in plan.psf.files:
+        return _grid_psf(plan, band, index, breathing)
     variation, nominal = plan.psf, OPTICS[f"hst_{band.lower()}"]
     height, width = plan.shape
     nodes = np.linspace(0.0, 1.0, variation.grid)
@@ -308,10 +316,26 @@ def _field_psf(plan: Field, band: str, index: int, base: np.ndarray, breathing: 
             "x": column * (width - 1),
             "y": row * (height - 1),
             "jitter": nominal.jitter * (1 + jitter * variation.jitter_variation),
-            "wfe": nominal.wfe_nm + amplitude * variation.wfe_variation,
+            "wfe": nominal.wfe_nm + variation.wfe + amplitude * variation.wfe_variation,
         },
         provenance={"source": "simulated field", "filter": band},
     )
+
+
+def _grid_psf(plan: Field, band: str, index: int, breathing: np.ndarray) -> Psf:
+    """The PSFs of a STDPSF grid over the middle of its chip, `breathing` (2,) in focus and jitter as optics do."""
+    variation, nominal = plan.psf, OPTICS[f"hst_{band.lower()}"]
+    chip = plan.chips - index if plan.chips > 1 else 2
+    grid = read_stdpsf(variation.files[band], chip=chip, pixel_scale=PIXEL_SCALE)
+    size = 2 * -(-(grid.samples.shape[1] - 1) // (2 * grid.oversampling)) + 1
+    form: dict[str, Any] = {"oversampling": grid.oversampling, "size": size}
+    jitter = nominal.jitter * (1 + breathing[1] * variation.jitter_variation)
+    there = optical_psf(nominal, jitter=jitter, focus_nm=breathing[0] * variation.wfe_variation, **form).samples[0]
+    change = there - optical_psf(nominal, **form).samples[0]
+    inner = slice((len(change) - grid.samples.shape[1]) // 2, (len(change) + grid.samples.shape[1]) // 2)
+    left, below = ((whole - side) / 2 for whole, side in zip(CHIP_SHAPE[::-1], plan.shape[::-1]))
+    moved = {"x": grid.parameters["x"] - left, "y": grid.parameters["y"] - below}
+    return replace(grid, samples=grid.samples + change[inner, inner], parameters=moved)
 
 
 def _write(path: Path, table: pd.DataFrame) -> None:

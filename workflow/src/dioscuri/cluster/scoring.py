@@ -2,49 +2,44 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dioscuri.cluster.cutouts import Cutouts, cut_stamps
+from dioscuri.cluster.cutouts import cut_stamps
 from dioscuri.cluster.exposure_psf import chip_psf
 from dioscuri.cluster.frames import Frame
-from dioscuri.flags import SourceFlag
+from dioscuri.cluster.psf_field import Sample, bright_stars, eligible, left_of, modes_of, relative, whole
 from dioscuri.psf.effective import Psf
-from dioscuri.stamps.judge import PAIR_OF_STAMP, QUALITY, Search, judge, reduced
-from dioscuri.stamps.mocks import SIZE, Renderer
-from dioscuri.stamps.optimum import SingleFit, fit_single
+from dioscuri.stamps.judge import PAIR_OF_STAMP, PARAMETERS, QUALITY, Search, judge
+from dioscuri.stamps.mocks import Renderer
+from dioscuri.stamps.optimum import fit_single
+from dioscuri.stamps.psf_errors import measure_errors
+from dioscuri.stamps.unknown_psf import UnknownPsf
 
 log = logging.getLogger(__name__)
 
-# Stars of which a shape means nothing.
-UNSCORED = (
-    SourceFlag.SATURATED | SourceFlag.EDGE | SourceFlag.WANDERED | SourceFlag.NO_FLUX | SourceFlag.GLARE
-)  # fmt: skip
 TILE = 256  # px: within a tile a PSF that changes with position is taken as one
-FEWEST_PIXELS = 150  # good ones of the 196 of a stamp
-CORE = 5  # px: half side of a box around the star in which all pixels must be good but LOST_IN_CORE
-LOST_IN_CORE = 2
+FEWEST_STARS = 20  # that may tell the PSF's error
+FOCUS_DEGREE = 2  # of the polynomials by which a given or fitted PSF is set right on the frame's stars
+KEPT_MODES = 6  # of the PSF's error, over which the likelihood is marginalised
 PSF_ERRORS = np.arange(0.0, 0.0805, 0.005)  # of a star's light in a pixel: tried until χ² is as it should be
 BRIGHTEST = 0.3  # share of the stars, the brightest, that tell the PSF's error
 # Pair parameters of an exposure, NaN where no pair was fitted: columns of `score_stars`.
 PAIR = (*PAIR_OF_STAMP, "east", "north", "var_east", "var_north", "cov_east_north")
 
 
-def eligible(stars: pd.DataFrame) -> np.ndarray:
-    """Whether the shape of each star can be judged, (S,) bool."""
-    return (stars["flags"].to_numpy(np.int64) & int(UNSCORED)) == 0
-
-
 def score_stars(frame: Frame, psf: Psf, stars: pd.DataFrame, rows: np.ndarray, search: Search) -> pd.DataFrame:
     """Scores of the `rows` (S,) of `stars`, all measured stars of a frame (`photometry.measure`).
 
-    Columns: row; n_good pixels; psf_error, the relative error of the PSF that makes χ² of the bright stars right, and
-    whose variance is part of all scores; the scores of `stamps.judge.judge`; then, where a pair was fitted, the
-    second star's offset from the first [arcsec east, north] with its covariance. All scores are NaN where too few
-    pixels are good.
+    Columns: row; n_good pixels; psf_error, the relative error of the PSF beyond the modes of the optics that makes χ²
+    of the bright stars right, and whose variance is part of all scores; the scores of `stamps.judge.judge`; then, where
+    a pair was fitted, the second star's offset from the first [arcsec east, north] with its covariance. All scores are
+    NaN where too few pixels are good. The PSF is first set right on the frame's own stars; what they cannot tell of it
+    is integrated over.
     """
     rows = np.asarray(rows, int)
     table = pd.DataFrame({"row": rows, "n_good": 0, "chi2": np.nan, "psf_error": np.nan, "p": np.nan,
@@ -52,78 +47,93 @@ def score_stars(frame: Frame, psf: Psf, stars: pd.DataFrame, rows: np.ndarray, s
     if not len(rows):
         return table
     cut = cut_stamps(frame, psf, stars, rows)
-    good = np.isfinite(cut.variance)
-    table["n_good"] = good.sum((1, 2))
-    inner = slice(SIZE // 2 - CORE, SIZE // 2 + CORE)
-    whole = (table["n_good"] >= FEWEST_PIXELS) & ((~good[:, inner, inner]).sum((1, 2)) <= LOST_IN_CORE)
+    table["n_good"] = np.isfinite(cut.variance).sum((1, 2))
     x, y = (stars[name].to_numpy(float)[rows] for name in ("x", "y"))
-    tile = _tiles(psf, x, y)
-    renderers = {number: Renderer(psf.at(*_middle(x, y, tile == number))) for number in np.unique(tile)}
-    error = _psf_error(cut, renderers, tile, np.flatnonzero(whole))
-    table["psf_error"] = error
-    for number, renderer in renderers.items():
-        here = np.flatnonzero(whole & (tile == number))
+    known = _Known.of(frame, psf, stars)
+    table["psf_error"] = known.error
+    tile = known.tile(x, y)
+    for number in np.unique(tile):
+        here = np.flatnonzero(whole(cut) & (tile == number))
         if len(here):
-            found = _score(cut.stamps[here], cut.variance[here], renderer, error, search)
+            found = _score(cut.stamps[here], cut.variance[here], known, int(number), search)
             for name, values in found.items():
                 table.loc[here, name] = values
     _towards_sky(table, frame, x, y)
-    log.info("%s: %d stars scored, error of the PSF %.3f", frame.name, int(whole.sum()), error)
+    log.info("%s: %d stars scored, error of the PSF %.3f", frame.name, int(whole(cut).sum()), known.error)
     return table
 
 
-def _score(
-    stamps: np.ndarray, variance: np.ndarray, renderer: Renderer, error: float, search: Search
-) -> dict[str, np.ndarray]:
-    single = fit_single(stamps, variance, renderer)
-    return judge(stamps, variance + _psf_variance(single, renderer, error), renderer, search)
+@dataclass(frozen=True)
+class _Known:
+    """What is known of the PSF of a frame: on each of its tiles, set right on its stars, and how wrong it still is.
 
-
-def _psf_variance(single: SingleFit, renderer: Renderer, error: float) -> np.ndarray:
-    """Variance (S, SIZE, SIZE) [e²] of stamps whose PSF is known to the relative `error`."""
-    return (error * renderer.render(single.x, single.y, single.flux)) ** 2
-
-
-def _psf_error(cut: Cutouts, renderers: Mapping[int, Renderer], tile: np.ndarray, rows: np.ndarray) -> float:
-    """The least relative error of the PSF with which the brightest stars fit, at the median, as well as the rest.
-
-    Faint stars are drowned in photon noise, whatever the PSF; pairs are few, and the median does not mind them.
+    tiles: how many of them (along y, along x) in a frame of `shape`; local: a member a tile; modes (M, n, n): one σ
+    each of what is not known of it; error: relative, of the rest.
     """
-    if len(rows) < 10:
-        return 0.0
-    fits = {}
-    for number, renderer in renderers.items():
-        here = rows[tile[rows] == number]
-        if len(here):
-            fits[number] = here, fit_single(cut.stamps[here], cut.variance[here], renderer)
-    flux, ratio = (
-        np.concatenate(values)
-        for values in zip(*((fit.flux, reduced(fit, cut.variance[here])) for here, fit in fits.values()))
-    )
+
+    tiles: tuple[int, int]
+    shape: tuple[int, int]
+    local: Psf
+    modes: np.ndarray
+    error: float = 0.0
+
+    @classmethod
+    def of(cls, frame: Frame, psf: Psf, stars: pd.DataFrame) -> "_Known":
+        rows, columns = (max(1, round(n / TILE)) for n in frame.shape)
+        y, x = (plane.ravel() + 0.5 for plane in np.indices((rows, columns)))
+        x, y = x * frame.shape[1] / columns - 0.5, y * frame.shape[0] / rows - 0.5
+        samples = np.concatenate([psf.at(*place).samples for place in zip(x, y)])
+        local = Psf(samples, psf.oversampling, psf.pixel_scale)
+        begun = cls((rows, columns), frame.shape, local, np.empty((0, *samples.shape[1:])))
+        sample = bright_stars(frame, psf, stars)
+        if len(sample.x) < FEWEST_STARS:
+            return begun
+        modes, tile = modes_of(frame, psf), begun.tile(sample.x, sample.y)
+        errors = measure_errors(left_of(frame, sample, Renderer(local), tile, modes), FOCUS_DEGREE)
+        change = np.tensordot(errors.amplitudes(*relative(frame, x, y)), modes.samples, 1)
+        local = replace(local, samples=samples + change)
+        unknown = errors.scatter[:, None, None] * modes.samples
+        largest = np.argsort(-(unknown**2).sum((1, 2)))[:KEPT_MODES]
+        error = _rest_of_error(frame, sample, Renderer(local), tile, modes, errors.scatter)
+        log.info("%s: %d stars, scatter of the PSF's modes %s σ", frame.name, errors.used, np.round(errors.scatter, 2))
+        return replace(begun, local=local, modes=unknown[largest], error=error)
+
+    def tile(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Number of the tile (S,) in which each star lies."""
+        (rows, columns), (height, width) = self.tiles, self.shape
+        row = np.clip((y + 0.5) * rows / height, 0, rows - 1).astype(int)
+        return row * columns + np.clip((x + 0.5) * columns / width, 0, columns - 1).astype(int)
+
+
+def _rest_of_error(
+    frame: Frame, sample: Sample, renderer: Renderer, tile: np.ndarray, modes: Psf, scatter: np.ndarray
+) -> float:
+    """The least relative error of the PSF, beyond its modes, with which bright stars fit as well as the rest.
+
+    At the median: faint stars are drowned in photon noise, whatever the PSF; pairs are few, and it does not mind them.
+    """
+    flux = fit_single(sample.cut.stamps, sample.cut.variance, renderer, tile).flux
     limit = np.quantile(flux, 1 - BRIGHTEST)
-    usual = max(1.0, float(np.median(ratio[flux < limit])))
-    for error in PSF_ERRORS:
-        ratios = []
-        for number, (here, fit) in fits.items():
-            bright = fit.flux >= limit
-            variance = cut.variance[here[bright]]
-            chosen = SingleFit(*(getattr(fit, name)[bright] for name in SingleFit.__dataclass_fields__))
-            variance = variance + _psf_variance(chosen, renderers[number], error)
-            ratios.append(reduced(fit_single(cut.stamps[here[bright]], variance, renderers[number]), variance))
-        if np.median(np.concatenate(ratios)) <= usual:
-            break
-    return float(error)
+
+    def ratio(chosen: np.ndarray, error: float) -> float:
+        part = Sample(sample.cut.rows(chosen), sample.x[chosen], sample.y[chosen])
+        single = fit_single(part.cut.stamps, part.cut.variance, renderer, tile[chosen])
+        more = (error * renderer.render(single.x, single.y, single.flux, tile[chosen])) ** 2
+        part = replace(part, cut=replace(part.cut, variance=part.cut.variance + more))
+        left = left_of(frame, part, renderer, tile[chosen], modes)
+        return float(np.median(left.marginal(scatter) / (left.n - PARAMETERS)))
+
+    usual = max(1.0, ratio(np.flatnonzero(flux < limit), 0.0))
+    bright = np.flatnonzero(flux >= limit)
+    return next((float(error) for error in PSF_ERRORS if ratio(bright, error) <= usual), float(PSF_ERRORS[-1]))
 
 
-def _tiles(psf: Psf, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Number of the tile (S,) in which each star lies; one tile where the PSF is the same everywhere."""
-    if psf.n_members == 1:
-        return np.zeros(len(x), int)
-    return (y // TILE).astype(int) * 10_000 + (x // TILE).astype(int)
-
-
-def _middle(x: np.ndarray, y: np.ndarray, here: np.ndarray) -> tuple[float, float]:
-    return float(x[here].mean()), float(y[here].mean())
+def _score(stamps: np.ndarray, variance: np.ndarray, known: _Known, tile: int, search: Search) -> dict[str, np.ndarray]:
+    local = known.local.member(tile)
+    renderer = Renderer(local)
+    single = fit_single(stamps, variance, renderer)
+    variance = variance + (known.error * renderer.render(single.x, single.y, single.flux)) ** 2
+    return judge(stamps, variance, renderer, search, UnknownPsf(local, known.modes))
 
 
 def sky_jacobian(frame: Frame, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -40,7 +40,7 @@ def find_networks(survey: str, folder: Path | Sequence[str] | None) -> "Classifi
                 f"of a run with {survey}/<case>/<network>/seed<n>/model.ckpt"
             )
         return None
-    wanted = ("robust_uniform", "random_uniform", "robust_equal", "random_equal")
+    wanted = ("field_uniform", "robust_uniform", "random_uniform", "robust_equal", "random_equal")
     cases = [path.parts[-4] for path in trained]
     case = next((name for name in wanted if name in cases), cases[0])
     network = next(path.parts[-3] for path in trained if path.parts[-4] == case)

@@ -1,7 +1,9 @@
 """PSFs of a telescope's optics, over its field and its focus, and banks of PSFs around them or around others."""
 
 import dataclasses
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,9 @@ from dioscuri.io import digest
 from dioscuri.psf.effective import DEFAULT_OVERSAMPLING, DEFAULT_SIZE, Psf
 
 N_ZERNIKES = 37  # Noll indices 4 (defocus) to 37 make a wavefront error
+MODE_MEMBERS, N_MODES = 28, 20  # PSFs drawn, and modes taken, to say how the PSF may change
+MODE_SIZE = 25  # px
+MODE_FOCUS = 15.0  # nm rms, as the telescope breathes
 _FOCUS = 3  # where defocus stands among coefficients that begin with piston
 
 
@@ -69,6 +74,21 @@ OPTICS = {
     "hst_f775w_literal": _HST_LITERAL,
     "hst_f467m_literal": dataclasses.replace(_HST_LITERAL, wavelength=468.3),
 }
+
+
+def optics_of(filter_name: str, pixel_scale: float) -> Optics:
+    """HST's optics in a filter; one that is not known by name is taken at the wavelength in it.
+
+    F606W is at 606 nm; numbers below 200 are tens of nm, as the infrared channel's (F160W: 1600 nm).
+    """
+    known = OPTICS.get(f"hst_{filter_name.lower()}")
+    if known is None:
+        found = re.match(r"F(\d{3})", filter_name)
+        if not found:
+            raise ValueError(f"filter '{filter_name}' tells no wavelength; accepted: such as F606W, or a PSF file")
+        number = float(found[1])
+        known = dataclasses.replace(OPTICS["hst_f775w"], wavelength=number if number >= 200 else 10 * number)
+    return dataclasses.replace(known, pixel_scale=pixel_scale)
 
 
 def optical_psf(
@@ -190,7 +210,7 @@ def perturbed(psf: Psf, optics: Optics, *, members: int, **errors) -> Psf:
 
     Each other member adds to one of them (parameter `assumed`) what jitter and wavefront error (`errors`, as in
     `psf_bank`) change in the optical PSF of `optics`: the difference is physical and band-limited, and needs no
-    deconvolution of a measured PSF.
+    deconvolution of a measured PSF. Of one PSF alone the optics make the places too, where `errors` ask for more.
     """
     places = psf.n_members
     if members < places:
@@ -199,13 +219,16 @@ def perturbed(psf: Psf, optics: Optics, *, members: int, **errors) -> Psf:
     n, step = psf.samples.shape[1], psf.oversampling
     size = 2 * -(-(n - 1) // (2 * step)) + 1  # the odd number of pixels that holds all samples
     bank = psf_bank(optics, members=members - places + 1, oversampling=step, size=size, **errors)
+    if places == 1:
+        assumed, which = bank.parameters["assumed"].astype(int), np.arange(members)
+    else:
+        assumed = np.arange(members) % places
+        which = np.maximum(np.arange(members) - places + 1, 0)  # the first are as they are
     inner = slice(bank.centre - n // 2, bank.centre + n // 2 + 1)
     changes = bank.samples[:, inner, inner] - bank.samples[0, inner, inner]
-    assumed = np.arange(members) % places
-    which = np.maximum(np.arange(members) - places + 1, 0)  # the first are as they are
     parameters = {name: values[which] for name, values in bank.parameters.items()} | {"assumed": assumed}
     provenance = {"source": "perturbed", "around": psf.provenance, "changes": bank.provenance}
-    return Psf(psf.samples[assumed] + changes[which], step, psf.pixel_scale, parameters, provenance)
+    return Psf(psf.samples[assumed % places] + changes[which], step, psf.pixel_scale, parameters, provenance)
 
 
 def random_wavefront(seed: int | np.random.Generator) -> np.ndarray:
@@ -255,3 +278,33 @@ def _draw(optics: Optics, jitter: float, wavefront: np.ndarray, oversampling: in
         nx=n, ny=n, scale=optics.pixel_scale / oversampling, method="no_pixel", dtype=float
     )
     return image.array * oversampling**2
+
+
+@lru_cache(maxsize=8)
+def optical_modes(optics: Optics, n_samples: int, oversampling: int, n_modes: int = N_MODES) -> Psf:
+    """How the PSF changes over field and focus: principal components of a bank (M, n, n), one σ each, largest first.
+
+    They go with a PSF of `n_samples` on a side, and are nothing beyond MODE_SIZE px. Over the chips of WFC3/UVIS
+    20 of them hold 96 % of the variance of STScI's grid.
+    """
+    bank = psf_bank(
+        optics,
+        members=MODE_MEMBERS,
+        places=MODE_MEMBERS,
+        focus_nm=MODE_FOCUS,
+        oversampling=oversampling,
+        size=MODE_SIZE,
+    )
+    deviations = (bank.samples - bank.samples.mean(0)).reshape(bank.n_members, -1)
+    _, scale, shapes = np.linalg.svd(deviations / np.sqrt(bank.n_members), full_matrices=False)
+    modes = (scale[:, None] * shapes)[:n_modes].reshape(-1, *bank.samples.shape[1:])
+    return Psf(_resized(modes, n_samples), oversampling, optics.pixel_scale, provenance=bank.provenance)
+
+
+def _resized(samples: np.ndarray, n: int) -> np.ndarray:
+    """Samples (K, m, m) cut, or filled up with zeros, to (K, n, n) around the star."""
+    m = samples.shape[1]
+    if m > n:
+        cut = (m - n) // 2
+        return samples[:, cut : cut + n, cut : cut + n]
+    return np.pad(samples, ((0, 0), ((n - m) // 2,) * 2, ((n - m) // 2,) * 2))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dioscuri.psf.effective import Psf
 from dioscuri.psf.files import read_psf
 from dioscuri.psf.grids import is_stdpsf, is_stpsf, opened, read_stdpsf, read_stpsf
@@ -106,4 +108,15 @@ def _around(source: Mapping[str, Any], fitted: str | None, **bank: Any) -> Psf:
     if source["source"] == "optical":
         return psf_bank(optics, oversampling=source["oversampling"], size=STAMP_PSF_SIZE, **bank)
     nominal = nominal_psf(source, fitted)
+    if source["source"] == "stdpsf" and bank.get("places", 1) > 1:
+        return perturbed(_of_grid(source, nominal, bank.pop("places"), bank["seed"]), optics, **bank)
     return nominal if bank["members"] == 1 else perturbed(nominal, optics, **bank)
+
+
+def _of_grid(source: Mapping[str, Any], nominal: Psf, places: int, seed: int) -> Psf:
+    """PSFs of a grid at the nominal place and at others, anywhere on its chip."""
+    grid = read_stdpsf(source["file"], chip=source["chip"])
+    x, y = (grid.parameters[name] for name in ("x", "y"))
+    drawn = np.random.default_rng(seed).uniform((x.min(), y.min()), (x.max(), y.max()), (places - 1, 2))
+    samples = np.concatenate([nominal.samples, *(grid.at(*place).samples for place in drawn)])
+    return dataclasses.replace(nominal, samples=samples, parameters={})

@@ -42,9 +42,7 @@ class Bank(Settings):
     """PSFs that a network is trained on, the first of them the nominal one."""
 
     members: Positive = Field(description="PSFs; 1: the nominal one alone")
-    places: Positive = Field(
-        1, description="of them, PSFs over field and focus (of a grid: over its chip) that are known"
-    )
+    places: Positive = Field(1, description="of them, known PSFs over field and focus, or over the chip of a grid")
     jitter_fraction: Fraction = Field(0.0, description="the jitter varies by up to this share")
     wfe_nm: float = Field(0.0, ge=0, description="nm rms; wavefront errors up to this are added")
     focus_nm: float = Field(0.0, ge=0, description="nm rms; the places are out of focus by up to this")

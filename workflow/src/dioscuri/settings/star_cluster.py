@@ -36,10 +36,14 @@ class FieldPsf(Settings):
     """How the PSF of the simulated field changes from place to place and from exposure to exposure."""
 
     jitter_variation: Fraction = Field(0.02, description="share")
+    wfe: float = Field(15.0, ge=0, description="nm rms, random wavefronts beside the nominal one")
     wfe_variation: float = Field(6.0, ge=0, description="nm rms")
     wavefront_change: Fraction = Field(0.3, description="of the way to another wavefront, across the field")
     grid: Positive = Field(3, description="PSFs along each side of a chip")
     size: Positive = Field(41, description="px, odd")
+    files: dict[FilterName, str] = Field(
+        default_factory=dict, description="STDPSF grids by filter that paint the field; focus breathes by wfe_variation"
+    )
 
 
 class SimulatedField(Settings):
@@ -64,6 +68,7 @@ class FramePsf(Settings):
     pixel_integrated: bool = Field(False, description="mode file: whether the pixel is in it already")
     n_stars: Positive = Field(100, description="stars per chip that the fit uses")
     grid: Positive = Field(1, description="mode fit: PSFs along each side of a chip; each needs some 40 stars")
+    degree: Count = Field(3, description="mode fit, grid 1: degree of the polynomials by which it changes over a chip")
     draws: Count = Field(4, description="mode fit: bootstrap samples of the stars, for the error of the PSF")
 
 

@@ -9,7 +9,7 @@ from dioscuri.psf.effective import Psf
 from dioscuri.stamps.mocks import Law, Noise, Renderer, read_stamps
 from dioscuri.stamps.optimum import log_bayes_factor
 from dioscuri.stamps.shapes import shape_statistics
-from dioscuri.stamps.unknown_psf import UnknownPsf, log_bayes_factor_unknown
+from dioscuri.stamps.unknown_psf import log_bayes_factor_unknown, unknown_of
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ def optimum_of(
     if os.path.realpath(psf) != os.path.realpath(assumed_psf):
         columns["log_bf_assumed"] = log_bayes_factor(stamps, noise.variance, assumed, law)[0]
     if bank and n_unknown:
-        psf_unknown = UnknownPsf(Psf.load(bank))
-        log.info("PSF unknown: %d components hold %.4f of its variance", psf_unknown.n_modes, psf_unknown.explained)
+        psf_unknown, explained = unknown_of(Psf.load(bank))
+        log.info("PSF unknown: %d components hold %.4f of its variance", psf_unknown.n_modes, explained)
         columns["log_bf_unknown"] = np.full(len(stamps), np.nan)
         few = slice(0, n_unknown)
         columns["log_bf_unknown"][few] = log_bayes_factor_unknown(stamps[few], noise.variance, psf_unknown, law)

@@ -33,8 +33,9 @@ def calibrate(
     `bank`: PSFs that the stamps are made with, as in the training; `assumed`: the PSF that an observer reckons with.
     """
     classifier, known = Classifier.load(list(models)), Noise(**noise)
-    observer = Observer(classifier.rendering, known.variance, Renderer(Psf.load(assumed)))
-    stamps = FreshStamps(n, Law(**law), Renderer(Psf.load(bank)), known, observer, seed)
+    psfs = Psf.load(bank)
+    observer = Observer.of(classifier.rendering, known.variance, Psf.load(assumed), psfs)
+    stamps = FreshStamps(n, Law(**law), Renderer(psfs), known, observer, seed)
     answers = []
     for epoch in range(2):  # one to fit, one to test
         channels, truth = stamps(epoch)

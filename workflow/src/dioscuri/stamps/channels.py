@@ -21,14 +21,15 @@ def make_channels(
     *,
     variance: float | np.ndarray = 0.0,
     renderer: "Renderer | None" = None,
-    member: int = 0,
+    member: int | np.ndarray = 0,
 ) -> np.ndarray:
     """Channels (B, C, 14, 14) float32 of background-subtracted stamps (B, 14, 14) [electrons].
 
     compact: (1) asinh of the image; (2) what the best single star leaves [σ], (3) what the best single star in
     the very centre of the stamp leaves [σ]: the first says how bright and where, the second is the shape, the
-    third the place. It needs the `renderer` of the PSF that an observer would assume (its `member`) and the
-    `variance` [e²] of the background, a number or (B, 14, 14) with inf in bad pixels; those get the fitted star.
+    third the place. It needs the `renderer` of the PSF that an observer would assume (its `member`, a number or
+    (B,)) and the `variance` [e²] of the background, a number or (B, 14, 14) with inf in bad pixels; those get the
+    fitted star.
 
     rgb_log, rgb_linear: a picture in [0, 1] from the faintest level (1 e⁻, or 0) to the stamp's brightest pixel,
     as one of the three equal colours of Wu et al. (2023, Fig. 2); with _8bit in 256 steps, as in an image file.
@@ -43,12 +44,13 @@ def make_channels(
             raise ValueError("the rendering 'compact' fits a star to every stamp: give it the PSF's renderer")
         variance = np.broadcast_to(np.asarray(variance, float), stamps.shape)
         parts = [slice(first, first + _BATCH) for first in range(0, len(stamps), _BATCH)]
-        channels = [_compact(stamps[part], variance[part], renderer, member) for part in parts]
+        members = renderer.members(member, len(stamps))
+        channels = [_compact(stamps[part], variance[part], renderer, members[part]) for part in parts]
         return np.concatenate(channels) if channels else np.empty((0, 3, SIZE, SIZE), np.float32)
     return _picture(stamps, np.isinf(np.broadcast_to(variance, stamps.shape)), rendering)
 
 
-def _compact(stamps: np.ndarray, variance: np.ndarray, renderer: "Renderer", member: int) -> np.ndarray:
+def _compact(stamps: np.ndarray, variance: np.ndarray, renderer: "Renderer", member: np.ndarray) -> np.ndarray:
     from dioscuri.stamps.optimum import fit_single
 
     single = fit_single(stamps, variance, renderer, member=member)
@@ -69,7 +71,7 @@ def _compact(stamps: np.ndarray, variance: np.ndarray, renderer: "Renderer", mem
 
 
 def _residual_of_centred_star(
-    stamps: np.ndarray, variance: np.ndarray, flux: np.ndarray, renderer: "Renderer", member: int
+    stamps: np.ndarray, variance: np.ndarray, flux: np.ndarray, renderer: "Renderer", member: np.ndarray
 ) -> np.ndarray:
     """Stamps minus the best star in their centre [σ], 0 in bad pixels; `flux` (B,) [e] sets the photon noise."""
     centre = (SIZE - 1) / 2

@@ -3,13 +3,16 @@
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dioscuri.io import read_provenance
 from dioscuri.stamps.channels import make_channels
 from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps, read_stamps
+
+if TYPE_CHECKING:
+    from dioscuri.psf.effective import Psf
 
 _BATCH = 4096  # stamps made at a time
 
@@ -18,17 +21,26 @@ _BATCH = 4096  # stamps made at a time
 class Observer:
     """How stamps are looked at: the rendering, and the PSF and background noise that an observer assumes.
 
-    renderer: the assumed PSF (its first member), None for renderings that need none. variance: of the
-    background [e²].
+    renderer: the assumed PSFs, None for renderings that need none. variance: of the background [e²]. assumed: the
+    renderer's member that is taken for each member of the bank that stamps are made with; None: always the first.
     """
 
     rendering: str
     variance: float = 0.0
     renderer: Renderer | None = None
+    assumed: np.ndarray | None = None
 
-    def channels(self, stamps: np.ndarray) -> np.ndarray:
-        """Channels (B, C, 14, 14) float32 of stamps (B, 14, 14) [electrons]."""
-        return make_channels(stamps, self.rendering, variance=self.variance, renderer=self.renderer)
+    @classmethod
+    def of(cls, rendering: str, variance: float, nominal: "Psf", bank: "Psf") -> "Observer":
+        """One who knows the places of a bank (parameter `assumed`), or takes all its members for the nominal PSF."""
+        if np.any(bank.parameters.get("assumed", 0)):
+            return cls(rendering, variance, Renderer(bank), bank.parameters["assumed"].astype(int))
+        return cls(rendering, variance, Renderer(nominal))
+
+    def channels(self, stamps: np.ndarray, member: np.ndarray | int = 0) -> np.ndarray:
+        """Channels (B, C, 14, 14) float32 of stamps (B, 14, 14) [e-], made with the `member` (B,) of a bank."""
+        taken = 0 if self.assumed is None else self.assumed[member]
+        return make_channels(stamps, self.rendering, variance=self.variance, renderer=self.renderer, member=taken)
 
 
 class FreshStamps:
@@ -52,7 +64,7 @@ class FreshStamps:
     def _part(self, start: int, n: int) -> tuple[np.ndarray, np.ndarray]:
         sources = draw_sources(n, self.seed, self.law, noise=self.noise, n_members=self.bank.n_members, start=start)
         stamps = make_stamps(sources, self.bank, self.noise, self.seed)
-        return self.observer.channels(stamps), sources["is_binary"]
+        return self.observer.channels(stamps, sources["member"]), sources["is_binary"]
 
     @property
     def description(self) -> dict[str, Any]:
@@ -74,7 +86,7 @@ class StoredStamps:
         if not paths:
             raise ValueError("no files of stamps given")
         read = [read_stamps(path) for path in paths]
-        self._channels = np.concatenate([observer.channels(stamps) for stamps, _ in read])
+        self._channels = np.concatenate([observer.channels(stamps, labels["member"]) for stamps, labels in read])
         self._classes = np.concatenate([labels["is_binary"] for _, labels in read])
         self._origins = [read_provenance(path) for path in paths]
         self.size = len(self._classes)

@@ -10,6 +10,7 @@ from dioscuri.stamps.companions import fit_pair
 from dioscuri.stamps.mocks import Law, Renderer
 from dioscuri.stamps.optimum import SingleFit, fit_single, log_bayes_factor
 from dioscuri.stamps.quality import Quality, assess
+from dioscuri.stamps.unknown_psf import UnknownPsf, log_bayes_factor_unknown
 
 if TYPE_CHECKING:
     from dioscuri.learn.images.inference import Classifier
@@ -24,6 +25,7 @@ PAIR_OF_STAMP = (*FITTED, "chi2_pair")
 QUALITY = {f"{name}_best" if name.startswith("chi2") else name: name for name in Quality.__dataclass_fields__}
 # p, and χ² of one star [σ], above which the likelihood is asked where the networks may settle it alone.
 UNSETTLED, MISFIT = 0.5, 2.5
+LOOK = -2.0  # ln of the Bayes factor with the PSF known, above which an error of the PSF can change the verdict
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,14 @@ class Search:
     needed: bool = False
 
 
-def judge(stamps: np.ndarray, variance: np.ndarray, renderer: Renderer, search: Search) -> dict[str, np.ndarray]:
+def judge(
+    stamps: np.ndarray, variance: np.ndarray, renderer: Renderer, search: Search, unknown: UnknownPsf | None = None
+) -> dict[str, np.ndarray]:
     """Scores of `stamps` (B, SIZE, SIZE) [e-] whose background has `variance` [e²], of the same shape; name → (B,).
 
     chi2 of the best single star per degree of freedom; p, with networks; log_bf and glr (natural logarithms), NaN where
-    they are not needed; `PAIR_OF_STAMP`, NaN where log_bf is not above `fit_above`; and `QUALITY` of the better of
+    they are not needed, log_bf marginalised over what is `unknown` of the PSF where that can change the verdict;
+    `PAIR_OF_STAMP`, NaN where log_bf is not above `fit_above`; and `QUALITY` of the better of
     one star and two.
     """
     single = fit_single(stamps, variance, renderer)
@@ -62,6 +67,9 @@ def judge(stamps: np.ndarray, variance: np.ndarray, renderer: Renderer, search: 
         found["log_bf"][wanted], found["glr"][wanted] = log_bayes_factor(
             stamps[wanted], variance[wanted], renderer, search.law
         )
+    doubtful = found["log_bf"] > LOOK
+    if unknown is not None and unknown.n_modes and doubtful.any():
+        found["log_bf"][doubtful] = log_bayes_factor_unknown(stamps[doubtful], variance[doubtful], unknown, search.law)
     residual, stars = single.residual, np.ones(len(stamps), int)
     likely = found["log_bf"] > search.fit_above
     if likely.any():

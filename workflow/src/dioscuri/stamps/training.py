@@ -37,18 +37,18 @@ def train_on_stamps(
     """
     from dioscuri.learn.images.training import train as train_network
 
-    psf = Psf.load(assumed_psf)
-    observer = Observer(network["rendering"], noise.variance, Renderer(psf))
+    psf, psfs = Psf.load(assumed_psf), Psf.load(bank)
+    observer = Observer.of(network["rendering"], noise.variance, psf, psfs)
     if train:
         epochs: FreshStamps | StoredStamps = StoredStamps([train], observer)
     else:
-        epochs = FreshStamps(n_train, law, Renderer(Psf.load(bank)), noise, observer, stamps_seed)
+        epochs = FreshStamps(n_train, law, Renderer(psfs), noise, observer, stamps_seed)
     context = {
         **(about or {}),
         "law": asdict(law),
         "noise": asdict(noise),
         "psf": {"digest": digest(psf.samples.tolist()), "pixel_scale": psf.pixel_scale, "provenance": psf.provenance},
-        "bank": Psf.load(bank).provenance,
+        "bank": psfs.provenance,
     }
     return train_network(
         epochs,

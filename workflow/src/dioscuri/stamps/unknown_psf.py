@@ -19,20 +19,30 @@ N_MODES = 12  # they hold 99.6 % of the variance of the bank `robust`
 
 
 class UnknownPsf:
-    """The mean of a bank of PSFs, and the first `n_modes` principal components of its members about it.
+    """A PSF of which the `modes` (M, n, n) are not known: each has a Gaussian amplitude of unit variance."""
 
-    explained: share of the members' variance that these hold.
+    def __init__(self, psf: Psf, modes: np.ndarray) -> None:
+        self.n_modes = len(modes)
+        # Member 0 is the PSF, the others are its standard deviations along the modes.
+        self.renderer = Renderer(
+            dataclasses.replace(psf, samples=np.concatenate([psf.samples[:1], modes]), parameters={})
+        )
+
+
+def unknown_of(bank: Psf, n_modes: int = N_MODES) -> tuple[UnknownPsf, float]:
+    """The mean of a bank of PSFs with the first principal components of its errors, and their share of the variance.
+
+    Errors are those about what an observer assumes (parameter `assumed`), at its first place; else about the mean.
     """
-
-    def __init__(self, bank: Psf, n_modes: int = N_MODES) -> None:
-        mean = bank.samples.mean(axis=0)
-        deviations = (bank.samples - mean).reshape(bank.n_members, -1) / np.sqrt(bank.n_members)
-        _, scale, modes = np.linalg.svd(deviations, full_matrices=False)
-        self.n_modes = min(n_modes, int(np.sum(scale > 1e-9)))
-        self.explained = float((scale[: self.n_modes] ** 2).sum() / max((scale**2).sum(), 1e-300))
-        stacked = np.stack([mean, *(scale[:, None] * modes)[: self.n_modes].reshape(-1, *mean.shape)])
-        # Member 0 is the mean, the others are its standard deviations along the components.
-        self.renderer = Renderer(dataclasses.replace(bank, samples=stacked, parameters={}))
+    about = bank.parameters.get("assumed", np.zeros(bank.n_members)).astype(int)
+    errors = bank.samples - bank.samples[about]
+    mean = errors.mean(axis=0)
+    deviations = (errors - mean).reshape(bank.n_members, -1) / np.sqrt(bank.n_members)
+    _, scale, shapes = np.linalg.svd(deviations, full_matrices=False)
+    n_modes = min(n_modes, int(np.sum(scale > 1e-9)))
+    explained = float((scale[:n_modes] ** 2).sum() / max((scale**2).sum(), 1e-300))
+    modes = (scale[:, None] * shapes)[:n_modes].reshape(-1, *mean.shape)
+    return UnknownPsf(dataclasses.replace(bank.member(0), samples=bank.samples[:1] + mean), modes), explained
 
 
 def log_bayes_factor_unknown(stamps: np.ndarray, variance, psf: UnknownPsf, law: Law) -> np.ndarray:
