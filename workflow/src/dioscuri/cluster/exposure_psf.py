@@ -56,7 +56,7 @@ def frame_psf(
     pixel_integrated: bool = False,
     n_stars: int = 100,
     grid: int = 1,
-    degree: int = 3,
+    degree: int = 5,
     draws: int = 0,
     seed: int = 0,
 ) -> Psf:

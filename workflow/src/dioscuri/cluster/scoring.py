@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 TILE = 256  # px: within a tile a PSF that changes with position is taken as one
 FEWEST_STARS = 20  # that may tell the PSF's error
-FOCUS_DEGREE = 2  # of the polynomials by which a given or fitted PSF is set right on the frame's stars
+FOCUS_DEGREE = 4  # of the polynomials by which a given or fitted PSF is set right on the frame's stars
 KEPT_MODES = 6  # of the PSF's error, over which the likelihood is marginalised
 PSF_ERRORS = np.arange(0.0, 0.0805, 0.005)  # of a star's light in a pixel: tried until χ² is as it should be
 BRIGHTEST = 0.3  # share of the stars, the brightest, that tell the PSF's error

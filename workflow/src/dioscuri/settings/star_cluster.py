@@ -68,7 +68,7 @@ class FramePsf(Settings):
     pixel_integrated: bool = Field(False, description="mode file: whether the pixel is in it already")
     n_stars: Positive = Field(100, description="stars per chip that the fit uses")
     grid: Positive = Field(1, description="mode fit: PSFs along each side of a chip; each needs some 40 stars")
-    degree: Count = Field(3, description="mode fit, grid 1: degree of the polynomials by which it changes over a chip")
+    degree: Count = Field(5, description="mode fit, grid 1: degree of the polynomials by which it changes over a chip")
     draws: Count = Field(4, description="mode fit: bootstrap samples of the stars, for the error of the PSF")
 
 

@@ -15,12 +15,13 @@ from dioscuri.stamps.mocks import Renderer
 from dioscuri.stamps.optimum import fit_single
 
 STEP = 0.05  # px, of the slopes of a star's image
-CLIP = 4.0  # robust σ of χ² above its median: a star beyond is no single star, or has something beside it
-TERMS_PER_STARS = 12  # stars that a term of a polynomial needs
+CLIP = 10.0  # times the median χ²: a star beyond is not even looked at in the first round
+STARS_PER_TERM = 8
 ROUNDS = 3
-EM_STEPS = 25
-BEGINNING = 0.3  # of the modes' scatter; where it is nought the steps approach it from above
-WIDE = 2.0  # prior scatter of the mean amplitudes
+EM_STEPS = 12
+BEGINNING = 0.15  # of the modes' scatter, in σ of the field's; those that stars cannot see keep it
+STRANGE, STRANGE_SHARE = 2.0, 0.2  # scatter of what is no single star, and how many there may be
+WIDE, NARROWER = 2.0, 0.6  # prior scatter of the amplitudes' coefficients, and how it falls from degree to degree
 _BATCH = 512
 
 
@@ -39,13 +40,6 @@ class Leftovers:
     x: np.ndarray
     y: np.ndarray
 
-    def left(self, amplitudes: np.ndarray) -> np.ndarray:
-        """χ² per good pixel (S,) with `amplitudes` (S, M)."""
-        gain = 2 * (self.slope * amplitudes).sum(1) - np.einsum(
-            "sm,smk,sk->s", amplitudes, self.information, amplitudes
-        )
-        return (self.chi2 - gain) / self.n
-
     def marginal(self, scatter: np.ndarray) -> np.ndarray:
         """χ² (S,) at the best amplitudes, whose prior has the standard deviations `scatter` (M,)."""
         prior = np.diag(1 / np.maximum(scatter, 1e-6) ** 2)
@@ -58,7 +52,7 @@ class Leftovers:
 class PsfErrors:
     """Amplitudes of M modes over a frame: coefficients (T, M) of `terms`, and their scatter (M,) from star to star.
 
-    used: how many stars it comes from.
+    used: how many stars it comes from, by their weights.
     """
 
     coefficients: np.ndarray
@@ -128,35 +122,47 @@ def _of_batch(stamps, variance, renderer, member, painter):
 def measure_errors(found: Leftovers, degree: int) -> PsfErrors:
     """The PSF's errors from the stars of a frame; fewer terms than `degree` has where there are few stars.
 
-    Stars that fit worse than others, pairs among them, are left out; one in which nothing stands out does little harm.
+    Some of the stars are pairs, or have something beside them: what they leave is like modes of far larger
+    amplitudes (`STRANGE`), and each star counts by its probability not to be one of them.
     """
-    while degree > 0 and len(found.n) < TERMS_PER_STARS * (degree + 1) * (degree + 2) / 2:
+    while degree > 0 and len(found.n) < STARS_PER_TERM * (degree + 1) * (degree + 2) / 2:
         degree -= 1
     n_modes = found.slope.shape[1]
     basis = terms(found.x, found.y, degree)
     n_terms = basis.shape[1]
-    used = np.ones(len(found.n), bool)
-    amplitudes = np.zeros_like(found.slope)
+    orders = np.array([i + j for i in range(degree + 1) for j in range(degree + 1 - i)])
+    prior = (WIDE * NARROWER**orders) ** -2.0
+    weight = (found.chi2 / found.n < CLIP * np.median(found.chi2 / found.n)).astype(float) if len(basis) else np.ones(0)
+    variance = np.full(n_modes, BEGINNING**2)
     coefficients = np.zeros((n_terms, n_modes))
     for _ in range(ROUNDS):
-        left = found.left(amplitudes)
-        middle = np.median(left[used]) if used.any() else 1.0
-        used = left < middle + CLIP * 1.4826 * np.median(np.abs(left - middle))
-        chosen, information = basis[used], found.information[used]
-        normal = np.einsum("st,su,smk->tmuk", chosen, chosen, information, optimize=True)
-        normal = normal.reshape(n_terms * n_modes, -1) + np.eye(n_terms * n_modes) / WIDE**2
-        right = np.einsum("st,sm->tm", chosen, found.slope[used]).ravel()
+        # A star's amplitudes scatter about the polynomials: what it says of them counts the less.
+        shrunk = np.linalg.inv(np.eye(n_modes) + found.information * variance[None, None, :])
+        information, slope = shrunk @ found.information, (shrunk @ found.slope[:, :, None])[:, :, 0]
+        normal = np.einsum("s,st,su,smk->tmuk", weight, basis, basis, information, optimize=True)
+        normal = normal.reshape(n_terms * n_modes, -1) + np.diag(np.repeat(prior, n_modes))
+        right = np.einsum("s,st,sm->tm", weight, basis, slope).ravel()
         coefficients = np.linalg.solve(normal, right).reshape(n_terms, n_modes)
-        amplitudes = basis @ coefficients
-    slope = found.slope[used] - np.einsum("smk,sk->sm", found.information[used], amplitudes[used])
-    return PsfErrors(coefficients, _scatter(found.information[used], slope), int(used.sum()))
+        rest = found.slope - np.einsum("smk,sk->sm", found.information, basis @ coefficients)
+        variance, weight = _scatter(found.information, rest, variance)
+    return PsfErrors(coefficients, np.sqrt(variance), int(round(weight.sum())))
 
 
-def _scatter(information: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    """Standard deviations (M,) of amplitudes about their means: by expectation and maximisation."""
-    variance = np.full(slope.shape[1], BEGINNING**2)
+def _scatter(information: np.ndarray, slope: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (M,) of amplitudes about their means, and the weights (S,) of the stars: expectation, maximisation."""
+    strange = _evidence(information, slope, variance + STRANGE**2)[0] + np.log(STRANGE_SHARE)
+    weight = np.ones(len(slope))
     for _ in range(EM_STEPS if len(slope) else 0):
-        covariance = np.linalg.inv(information + np.diag(1 / variance))
-        mean = (covariance @ slope[:, :, None])[:, :, 0]
-        variance = np.maximum((mean**2 + np.diagonal(covariance, axis1=1, axis2=2)).mean(0), 1e-8)
-    return np.sqrt(variance)
+        usual, mean, spread = _evidence(information, slope, variance)
+        weight = 1 / (1 + np.exp(np.clip(strange - usual - np.log(1 - STRANGE_SHARE), -50, 50)))
+        second = mean**2 + spread
+        variance = np.maximum((weight[:, None] * second).sum(0) / max(weight.sum(), 1e-9), 1e-8)
+    return variance, weight
+
+
+def _evidence(information: np.ndarray, slope: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, ...]:
+    """ln L (S,) with amplitudes of `variance` (M,) integrated over, and their posterior means and variances (S, M)."""
+    covariance = np.linalg.inv(information + np.diag(1 / variance))
+    mean = (covariance @ slope[:, :, None])[:, :, 0]
+    value = 0.5 * (slope * mean).sum(1) + 0.5 * np.linalg.slogdet(covariance)[1] - 0.5 * np.log(variance).sum()
+    return value, mean, np.diagonal(covariance, axis1=1, axis2=2)
