@@ -84,17 +84,21 @@ def paint(folder: Path, grid: Psf, n: int, seed: int) -> tuple[Path, pd.DataFram
 
 def rates(table: pd.DataFrame, sources: pd.DataFrame) -> tuple[dict, pd.DataFrame]:
     """What became of the systems: numbers over the chip, and false positives in 4 × 4 tiles."""
-    table = table[np.isfinite(table["log_bf"].astype(float))]
+    table = table[np.isfinite(table["p"].astype(float)) | np.isfinite(table["log_bf"].astype(float))]
     distance, near = cKDTree(table[["x", "y"]]).query(sources[["x", "y"]])
     found = distance < MATCH
-    seen = sources[found].assign(**{k: table[k].to_numpy(float)[near[found]] for k in ("p", "log_bf")})
+    seen = sources[found].assign(**{k: table[k].to_numpy()[near[found]] for k in ("p", "log_bf", "status")})
     row = np.minimum(seen["y"] * 4 // SHAPE[0], 3).astype(int)
     column = np.minimum(seen["x"] * 4 // SHAPE[1], 3).astype(int)
-    single = ~seen["is_binary"]
+    single, ok = ~seen["is_binary"], seen["status"].str.startswith("ok")
     wide = seen["is_binary"] & (seen["sep"] > 0.7)
     bright = wide & (seen["flux_ratio"] > 0.3)
-    said = {"p": seen["p"] > 0.5, "log_bf": seen["log_bf"] > 0, "both": (seen["p"] > 0.5) & (seen["log_bf"] > 0)}
-    numbers: dict = {"systems": len(sources), "scored": int(found.sum())}
+    said = {
+        "p": seen["p"] > 0.5,
+        "log_bf": seen["log_bf"] > 0,
+        "verdict": (seen["p"] > 0.5) & (seen["log_bf"] > 0) & ok,
+    }
+    numbers: dict = {"systems": len(sources), "scored": int(found.sum()), "doubtful": float((~ok).mean())}
     tiles = []
     for name, yes in said.items():
         by_tile = yes[single].groupby([row[single], column[single]]).mean()
