@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from commands import COMMANDS
 from lrs import LRS
 from models import MODELS
 from mrs import mrs
@@ -13,5 +14,5 @@ from tables import TABLES
 
 def all_kinds(folder: Path, names: list[str] | None = None) -> list[Kind]:
     """A sound file of each kind (or of those named like the functions that make them), made below `folder`."""
-    chosen = [make for make in (mrs, *LRS, *TABLES, *MODELS, *OTHERS) if not names or make.__name__ in names]
+    chosen = [make for make in (mrs, *LRS, *TABLES, *MODELS, *OTHERS, *COMMANDS) if not names or make.__name__ in names]
     return [make(Path(tempfile.mkdtemp(dir=folder))) for make in chosen]

@@ -55,6 +55,7 @@ class Kind:
     flagged: Callable[[Mapping], bool] = lambda result: False
     tolerance: float = 1e-3
     judge_all: Callable[[Path, Mapping[str, bytes]], Mapping[str, Verdict]] | None = None
+    share: float = 1.0  # of the files of other kinds: less where each costs seconds
 
 
 # --- damage that may come to any file --------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ def fuzz(kinds: list[Kind], number: int, seed: int) -> tuple[dict[str, Counter],
     troubles: dict[str, list[str]] = defaultdict(list)
     accepted = 0.0
     for kind in kinds:
-        share = max(len(kind.mutations), number // len(kinds))
+        share = max(1, round(kind.share * number / len(kinds)))
         with tempfile.TemporaryDirectory() as folder:
             for title, verdict in judged(kind, Path(folder), share, seed):
                 words[kind.kind][verdict.word] += 1
@@ -190,7 +191,7 @@ def fuzz(kinds: list[Kind], number: int, seed: int) -> tuple[dict[str, Counter],
 
 def judged(kind: Kind, folder: Path, number: int, seed: int) -> Iterator[tuple[str, Verdict]]:
     """Each damaged file of one kind, with the name of its mutation."""
-    names = list(kind.mutations)
+    names = [str(name) for name in np.random.default_rng(seed).permutation(list(kind.mutations))]
     contents = {}
     for k in range(number):
         rng = np.random.default_rng([seed, k, len(kind.kind)])

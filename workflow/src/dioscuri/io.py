@@ -152,9 +152,7 @@ def open_hdf5(path: str | os.PathLike) -> h5py.File:
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path}: no such file") from error
     except OSError as error:
-        raise seals.DamagedFile(
-            f"{path}: not an HDF5 file, or a damaged one ({' '.join(str(error).split())})"
-        ) from error
+        raise seals.DamagedFile(f"{path}: not an HDF5 file, or a damaged one") from error
 
 
 def read_provenance(path: str | os.PathLike) -> dict:
