@@ -157,3 +157,21 @@ def test_stored_stamps_are_the_same_in_every_epoch(renderer: Renderer, tmp_path:
     assert [origin["settings"]["part"] for origin in stored.description["mocks"]] == [0, 1]
     with pytest.raises(ValueError, match="no files of stamps given"):
         StoredStamps([], observer)
+
+
+def test_an_observer_knows_the_places_of_a_bank() -> None:
+    """Stars of another place of the field leave nothing where that place is known; errors about it do."""
+    bank = gaussian_psf(0.9, 1.0, 1.0, 1.1)
+    bank.parameters["assumed"] = np.array([0, 1, 0, 1])
+    sources = draw_sources(40, 3, Law(flux_min=2e4), noise=NOISE, binary_share=0.0, n_members=4)
+    stamps = Renderer(bank).render_pairs(sources)
+
+    def left(observer: Observer) -> np.ndarray:
+        residual = observer.channels(stamps, sources["member"])[:, 1]
+        return np.array([np.abs(residual[sources["member"] == k]).max() for k in range(4)])
+
+    knows = left(Observer.of("compact", NOISE.variance, gaussian_psf(0.9), bank))
+    assert (knows[:2] < 0.01).all() and (knows[2:] > 0.3).all()
+    without = gaussian_psf(0.9, 1.0, 1.0, 1.1)
+    takes_all_for_one = left(Observer.of("compact", NOISE.variance, gaussian_psf(0.9), without))
+    assert takes_all_for_one[0] < 0.01 and (takes_all_for_one[1:] > 0.3).all()
