@@ -4,6 +4,7 @@
 rule simulate_field:
     """A cluster field as HST would deliver it, with known wide pairs, where the settings name no frames."""
     input:
+        grids=lambda wildcards: list(CLUSTER.field.psf.files.values()),
         code=code("cluster.field"),
     output:
         frames=[frame_of(exposure) for exposure in EXPOSURES] if FIELD else [],

@@ -49,7 +49,7 @@ def score_stars(frame: Frame, psf: Psf, stars: pd.DataFrame, rows: np.ndarray, s
     cut = cut_stamps(frame, psf, stars, rows)
     table["n_good"] = np.isfinite(cut.variance).sum((1, 2))
     x, y = (stars[name].to_numpy(float)[rows] for name in ("x", "y"))
-    known = _Known.of(frame, psf, stars)
+    known = _Known.of(frame, psf, stars, search.exact)
     table["psf_error"] = known.error
     tile = known.tile(x, y)
     for number in np.unique(tile):
@@ -78,15 +78,14 @@ class _Known:
     error: float = 0.0
 
     @classmethod
-    def of(cls, frame: Frame, psf: Psf, stars: pd.DataFrame) -> "_Known":
+    def of(cls, frame: Frame, psf: Psf, stars: pd.DataFrame, exact: bool = False) -> "_Known":
         rows, columns = (max(1, round(n / TILE)) for n in frame.shape)
         y, x = (plane.ravel() + 0.5 for plane in np.indices((rows, columns)))
         x, y = x * frame.shape[1] / columns - 0.5, y * frame.shape[0] / rows - 0.5
         samples = np.concatenate([psf.at(*place).samples for place in zip(x, y)])
         local = Psf(samples, psf.oversampling, psf.pixel_scale)
         begun = cls((rows, columns), frame.shape, local, np.empty((0, *samples.shape[1:])))
-        sample = bright_stars(frame, psf, stars)
-        if len(sample.x) < FEWEST_STARS:
+        if exact or len((sample := bright_stars(frame, psf, stars)).x) < FEWEST_STARS:
             return begun
         modes, tile = modes_of(frame, psf), begun.tile(sample.x, sample.y)
         errors = measure_errors(left_of(frame, sample, Renderer(local), tile, modes), FOCUS_DEGREE)

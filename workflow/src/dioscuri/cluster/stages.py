@@ -89,7 +89,7 @@ def score_exposure(
     search = Search(Law(**law), load_classifier(models), fit_above)
     table = scoring.score_exposure(frames, Psf.load(psf), seen, wanted, search)
     if true_psfs:
-        optimum = Search(Law(**law), fit_above=np.inf)
+        optimum = Search(Law(**law), fit_above=np.inf, exact=True)
         known = []
         for one, path in zip(frames, true_psfs):
             part = seen[seen["extension"] == one.extension]

@@ -34,6 +34,7 @@ class Search:
 
     `fit_above`: ln of the Bayes factor in an exposure from which separation and angle are measured. With `needed` the
     likelihood is computed only where it can change the verdict: where networks say pair, or one star fits badly.
+    `exact`: the PSF is the true one, of a simulation: it is neither set right on the stars nor taken for uncertain.
     """
 
     law: Law
@@ -41,6 +42,7 @@ class Search:
     fit_above: float = -2.0
     tta: bool = True
     needed: bool = False
+    exact: bool = False
 
 
 def judge(
