@@ -135,6 +135,17 @@ def test_the_flux_of_the_other_arm_is_noticed(tmp_path):
     assert {e.name for e in found.exposures if e.fault} == {blue.name, red.name}
 
 
+@pytest.mark.parametrize(("tilt", "verdict"), [(0.05, "taken"), (0.17, "flagged"), (0.27, "refused")])
+def test_a_night_whose_colour_changes_is_refused_only_where_the_evidence_is_certain(tmp_path, tilt, verdict):
+    file = night()
+    exposure = file.exposures[0]
+    slope = (1 + 2 * tilt * (exposure.wave - exposure.wave.mean()) / np.ptp(exposure.wave)).astype(float)
+    spoilt = {"flux": exposure.flux * slope, "ivar": exposure.ivar / slope**2}
+    (found,) = [e for e in read(tmp_path, changed(file, exposure.name, **spoilt)).exposures if e.name == exposure.name]
+    told = "refused" if found.fault else "flagged" if found.flags & Quality.CONTRADICTION else "taken"
+    assert told == verdict
+
+
 def test_a_name_that_contradicts_its_header_is_left_out_under_either_minute(tmp_path):
     old, new = f"EXTNAME = 'B-{LMJM}".encode(), f"EXTNAME = 'B-{LMJM + 5}".encode()
     found = read(tmp_path, night(), lambda content: content.replace(old, new))

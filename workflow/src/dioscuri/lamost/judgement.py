@@ -25,7 +25,7 @@ SNR_FAINT = 5.0  # below which neither S/N nor errors are held against anything
 SCATTER = (0.25, 2.5)  # of neighbouring pixels over their errors; found: 0.69 to 1.14, simulated co-adds 0.7
 SCATTER_COADD = (0.05, 2.5)  # co-adds are interpolated; found: 0.16 to 0.32
 BLOCKS = 6  # of a spectrum, whose shapes are compared: wide enough that lines may move and blend within them
-SHAPE = 0.08  # scatter of their ratios; found: 0.021 in real nights, 0.039 for turning stars, 0.18 between arms
+SHAPE, SHAPE_REFUSED = 0.08, 0.13  # scatter of their ratios: flagged, refused
 CROWDING = 0.005  # of the flux: lines of R = 7500 alone make third differences of so much
 
 
@@ -112,12 +112,15 @@ def judge_together(exposures: Sequence["Exposure"]) -> list["Exposure"]:
     fluxes = Counter(exposure.flux.tobytes() for exposure in exposures if exposure.flux.any())
     judged = []
     for exposure in exposures:
+        siblings = [e for e in exposures if e.arm == exposure.arm and e is not exposure]
         fault = exposure.fault or pixel_fault(exposure)
         if fault is None and fluxes[exposure.flux.tobytes()] > 1:
             detail = "another exposure has the same fluxes"
             fault = Fault(Refusal.COPIED_PIXELS, Quality.COPIED_PIXELS, detail)
         elif fault is None:
-            fault = _unlike(exposure, [e for e in exposures if e.arm == exposure.arm and e is not exposure])
+            fault = _unlike(exposure, siblings)
+        if fault is None and _oddness(exposure, siblings) > SHAPE:
+            exposure = replace(exposure, flags=exposure.flags | Quality.CONTRADICTION)
         judged.append(exposure if fault is exposure.fault else replace(exposure, fault=fault))
     return judged
 
@@ -137,12 +140,22 @@ def _unlike(exposure: "Exposure", siblings: Sequence["Exposure"]) -> Fault | Non
     alike = [len(e.wave) == len(here) and np.abs(np.log10(e.wave) - here).max() < SAME_GRID for e in others]
     if 2 * sum(alike) < len(alike):
         return _off_grid(f"wavelengths differ from those of {len(alike) - sum(alike)} other exposures of the night")
-    bright = [e for e in others if e.snr > SNR_FAINT and exposure.snr > SNR_FAINT]
-    odd = [np.std(_shape(exposure) / _shape(e)) > SHAPE for e in bright]
-    if 2 * sum(odd) > len(odd):
-        detail = f"its spectrum is shaped unlike those of {sum(odd)} other exposures of the night"
+    if (odd := _oddness(exposure, others)) > SHAPE_REFUSED:
+        detail = f"its spectrum is shaped unlike those of other exposures of the night (by {odd:.2f})"
         return Fault(Refusal.CONTRADICTION, Quality.CONTRADICTION, detail)
     return None
+
+
+def _oddness(exposure: "Exposure", siblings: Sequence["Exposure"]) -> float:
+    """What its unlikeness to most of the other exposures of its arm reaches; 0 where none is bright enough."""
+    bright = [e for e in siblings if not e.is_coadd and min(e.snr, exposure.snr) > SNR_FAINT]
+    found = sorted(unlikeness(exposure, e) for e in bright)
+    return 0.0 if exposure.is_coadd or not found else found[(len(found) - 1) // 2]
+
+
+def unlikeness(one: "Exposure", other: "Exposure") -> float:
+    """Scatter of the ratio of two exposures' shapes: 0 for the same star, whatever its lines do."""
+    return float(np.std(_shape(one) / _shape(other)))
 
 
 def _shape(exposure: "Exposure") -> np.ndarray:
