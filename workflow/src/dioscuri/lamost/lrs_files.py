@@ -9,6 +9,7 @@ heliocentric as they come; HELIO_RV has been applied.
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -124,7 +125,7 @@ def _number(value: object) -> float:
     return found if math.isfinite(found) and found != NOT_GIVEN else math.nan
 
 
-def _image_pixels(unit: Unit) -> dict[str, np.ndarray]:
+def _image_pixels(unit: Unit) -> dict[str, Any]:
     rows = np.asarray(unit.image, float)
     header, n = unit.header, rows.shape[1]
     wave = rows[2]
@@ -144,7 +145,7 @@ def _image_pixels(unit: Unit) -> dict[str, np.ndarray]:
     return {"wave": wave, "flux": rows[0], "ivar": rows[1], "mask": rows[3] != 0}
 
 
-def _table_pixels(unit: Unit) -> dict[str, np.ndarray]:
+def _table_pixels(unit: Unit) -> dict[str, Any]:
     logarithmic = unit.table is not None and "LOGLAM" in (unit.table.dtype.names or ())
     with np.errstate(all="ignore"):
         wave = 10.0 ** column(unit, "LOGLAM") if logarithmic else column(unit, "WAVELENGTH")
