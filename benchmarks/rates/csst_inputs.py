@@ -86,7 +86,7 @@ def row(name: str, path: Path, options: Mapping[str, Any], sources: Mapping[str,
         called = likely(scores["p"], scores["log_bf"])
         found["singles called pairs"] = float(called[single].mean())
         found["of them ok"] = float((called & (kinds == "ok"))[single].mean())
-    reasons = scores["status"][kinds != "ok"].str.partition(": ")[2]
+    reasons = scores["status"][kinds != "ok"].str.split(": ", n=1).str[1]
     return found | {"most frequent reason": reasons.mode()[0][:110] if len(reasons) else ""}
 
 
