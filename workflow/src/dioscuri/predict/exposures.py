@@ -35,7 +35,8 @@ LAW = Law(flux_ratio="uniform", flux_min=5000.0, flux_max=25000.0)
 NEAR = ((4.0, 0.05), (7.0, 0.5))
 SAME = 1.0  # px between a listed star and the measured one
 AGREE = 0.01  # probability that offsets of one pair differ as much, below which exposures contradict each other
-HALF = 0.5  # of the exposures that must see a pair
+HALF = 0.5  # of the exposures that must see a pair, or not deny it
+DENIED = 0.3, -2.0  # p, and without networks ln of the Bayes factor, up to which an exposure denies a pair
 
 
 @dataclass(frozen=True)
@@ -219,8 +220,8 @@ def together(chips: Sequence[Chip]) -> tuple[pd.DataFrame, list[str]]:
     """The rows of all chips with what the exposures say of each star together.
 
     Adds star (number, −1 where alone), n_seen (exposures that scored it), n_pair (those that call it a pair) and
-    agreement (probability that separations and angles of one pair differ as much). A pair that fewer than half of
-    the exposures see, or on whose place they disagree, is doubtful: a cosmic ray, or a fault of one of them.
+    agreement (probability that separations and angles of one pair differ as much). A pair that half of the exposures
+    deny, or on whose place they disagree, is doubtful: a cosmic ray, or a fault of one of them.
     """
     table = pd.concat([chip.table for chip in chips], ignore_index=True)
     table = table.assign(star=-1, n_seen=0, n_pair=0, agreement=np.nan)
@@ -246,16 +247,18 @@ def together(chips: Sequence[Chip]) -> tuple[pd.DataFrame, list[str]]:
     )
     pairs = combine(scores[called])
     table["agreement"] = table["star"].map(pairs.set_index("star_id")["agreement"])
-    _contradicted(table, called)
+    p, log_bf = scores["p"].to_numpy(float), scores["log_bf"].to_numpy(float)
+    denied = scored & np.where(np.isnan(p), ~(log_bf > DENIED[1]), p <= DENIED[0])
+    _contradicted(table, called, denied.groupby(table["star"]).transform("sum"))
     shared = table.loc[table["n_seen"] > 1, "star"].nunique()
     return table, [f"{len(exposures)} exposures: {len(matched.stars)} stars, {shared} of them scored in two or more"]
 
 
-def _contradicted(table: pd.DataFrame, called: pd.Series) -> None:
-    """Change the status of pairs that other exposures do not see, in place."""
+def _contradicted(table: pd.DataFrame, called: pd.Series, n_denied: pd.Series) -> None:
+    """Change the status of pairs that other exposures deny, in place."""
     for row in np.flatnonzero(called & table["status"].str.startswith("ok") & (table["n_seen"] > 1)):
         seen, pair, agreement = (table.at[row, name] for name in ("n_seen", "n_pair", "agreement"))
-        if pair <= HALF * seen:
+        if n_denied[row] >= HALF * seen:
             why = f"a pair in {pair} of {seen} exposures: a cosmic ray?"
         elif agreement < AGREE:
             why = f"the exposures disagree on separation or angle (probability {agreement:.1g})"
