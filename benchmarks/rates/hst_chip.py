@@ -130,7 +130,7 @@ def main() -> None:
     true = changed(grid, options.focus, options.jitter)
     path, sources = paint(options.out, true, options.stars, options.seed)
     began, cpu = time.perf_counter(), time.process_time()
-    table, _ = hst.predict([path], psf=options.grid if options.given else None, models=options.models)
+    table, _ = hst.predict([path], psf=options.grid if options.given else None, models=options.models, likelihood="all")
     taken = time.perf_counter() - began, time.process_time() - cpu
     table.to_parquet(options.out / "predicted.parquet", index=False)
     sources.to_parquet(options.out / "sources.parquet", index=False)
