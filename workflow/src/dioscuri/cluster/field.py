@@ -57,7 +57,7 @@ class PsfVariation:
     grid: int = 3
     size: int = 41
     oversampling: int = 4
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
