@@ -54,6 +54,7 @@ fuzz: $(READY)
 
 drill: $(READY)
 	python tests/drill/drill.py
+	python tests/drill/runs.py
 
 bench: $(READY)
 	snakemake --profile profiles/local --cores 1 bench

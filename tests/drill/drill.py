@@ -27,10 +27,12 @@ import mrs_products as products  # noqa: E402
 
 from dioscuri import io, shards  # noqa: E402
 from dioscuri.arms import Arm  # noqa: E402
-from dioscuri.catalogs.scores import score_shard  # noqa: E402
+from dioscuri.catalogs.evidence import Evidence  # noqa: E402
+from dioscuri.catalogs.scores import read_scores, score_shard  # noqa: E402
 from dioscuri.lamost.inputs import plan_shards, read_manifest  # noqa: E402
 from dioscuri.learn import resume  # noqa: E402
-from dioscuri.learn.spectra.models import load_model  # noqa: E402
+from dioscuri.learn.spectra.models import load_model, load_released  # noqa: E402
+from dioscuri.paths import models_folder  # noqa: E402
 from dioscuri.seals import content_digest  # noqa: E402
 
 BLUE = Arm("blue", 5000.0, 5006.0, products.N_PIXELS["blue"], 7500.0)
@@ -118,6 +120,40 @@ def bit_flipped_in_a_checkpoint(folder: Path) -> str:
         return identical(reference, score(folder), "the bit was of no consequence")
     except ValueError as error:
         return "refused by name" if "model.ckpt" in str(error) else f"WRONG: {error}"
+
+
+@fault
+def bit_flipped_in_scores(folder: Path) -> str:
+    flip(folder / "scores.parquet")
+    return refused(lambda: read_scores([folder / "scores.parquet"], [16.0]), "scores.parquet", "checksum", "delete")
+
+
+@fault
+def scores_cut_short(folder: Path) -> str:
+    path = folder / "scores.parquet"
+    path.write_bytes(path.read_bytes()[:700])
+    return refused(lambda: read_scores([path], [16.0]), "scores.parquet")
+
+
+@fault
+def another_number_in_the_evidence(folder: Path) -> str:
+    shutil.copy(models_folder() / "lamost_mrs/evidence.json", path := folder / "evidence.json")
+    Evidence.load(path).save(path)
+    path.write_text(path.read_text(encoding="utf-8").replace("16.0", "32.0", 1), encoding="utf-8")
+    return refused(lambda: Evidence.load(path), "evidence.json", "digest", "make it again")
+
+
+@fault
+def released_model_of_another_survey(folder: Path) -> str:
+    shutil.copytree(models_folder() / "lamost_mrs", folder / "released")
+    shutil.copy(models_folder() / "hst/compact.safetensors", folder / "released/blue.safetensors")
+    return refused(lambda: load_released(folder / "released/blue.safetensors"), "blue.safetensors", "another release")
+
+
+@fault
+def seed_copied_alone(folder: Path) -> str:
+    shutil.copy(folder / "seed1/model.ckpt", folder / "seed2/model.ckpt")
+    return refused(lambda: load_model(folder / "seed2"), "seed 1", "train seed 2 again")
 
 
 @fault
