@@ -32,7 +32,7 @@ def world():
     share = np.where(q > 0, q**3.5 / (1 + q**3.5), 0.0)[:, None]
     flux = (1 - share) * flux + share * spectrum(two, feh)
     logg = 4.6 - (teff - 4300) / 1500 * 0.2 + random.normal(0, 0.03, n)
-    stars = {"teff1": teff, "logg1": logg, "feh": feh, "q": q}
+    stars = {"teff1": teff, "logg1": logg, "feh": feh, "q": q, "spread": np.zeros(n)}
     components = fit_components(flux, n_components=15)
     return stars, flux, components, make_fitter(components.project(flux), stars, components.systematics)
 
@@ -50,7 +50,7 @@ def test_single_stars_get_their_labels_and_pairs_their_ratio(world):
     fits = fitter.fit(x, snrg, *dwarf_prior(stars["teff1"] + 100))
     single, pair = stars["q"] == 0, (stars["q"] > 0.6) & (stars["q"] < 0.85)
     assert abs(np.median((fits.single[:, 0] - stars["teff1"])[single])) < 20
-    assert np.median(fits.chi2_single[single]) == pytest.approx(12, rel=0.3)  # 15 components less three labels
+    assert np.median(fits.chi2_single[single]) == pytest.approx(12, rel=0.3)  # 15 components less those of the fit
     assert np.mean(fits.dchi2[pair] > np.quantile(fits.dchi2[single], 0.95)) > 0.6
     told = pair & (fits.dchi2 > 25)
     error = (fits.q - stars["q"])[told]

@@ -21,7 +21,9 @@ rule make_lrs_mocks:
         runtime=120,
     params:
         population=lrs.population.model_dump(),
-        mocks=lrs.mocks.model_dump(include={"velocity_error", "resolution_spread", "teff"}),
+        teff=lrs.mocks.teff,
+        # Tests see the field as it is; what trains sees more of what is no second star.
+        disturbances=lambda wildcards: lrs.mocks.seen(wildcards.split == "train"),
         n=lambda wildcards: getattr(lrs.mocks, f"n_{wildcards.split}"),
         width=lrs.smoothing,
         # Each split has a population of its own, so no system is in two.

@@ -20,10 +20,10 @@ def lrs_library_digest():
     return digest(facts)
 
 
-def lrs_networks(network="dense"):
-    """Trained networks of one kind, all seeds."""
+def lrs_networks():
+    """Trained networks, all seeds."""
     return expand(
-        "<results>/lamost_lrs/{network}/seed{seed}/model.safetensors", network=network, seed=lrs.seeds
+        "<results>/lamost_lrs/{network}/seed{seed}/model.safetensors", network=lrs.network, seed=lrs.seeds
     )
 
 

@@ -26,8 +26,8 @@ rule make_lrs_models:
         "../../scripts/lamost_lrs/make_models.py"
 
 
-rule train_lrs_dense:
-    """Train the dense network on components: one seed."""
+rule train_lrs_network:
+    """Train a dense network on components, or the paper's on pixels: one seed."""
     input:
         mocks="<results>/lamost_lrs/mocks/train.h5",
         components="<results>/lamost_lrs/models/components.h5",
@@ -35,23 +35,25 @@ rule train_lrs_dense:
         catalogue=[] if lrs.training == "mocks" else LRS_CATALOGUE,
         code=code("evaluation.lrs_training"),
     output:
-        "<results>/lamost_lrs/dense/seed{seed}/model.safetensors",
+        "<results>/lamost_lrs/{network}/seed{seed}/model.safetensors",
     log:
-        "<logs>/train_lrs_dense/seed{seed}.log",
+        "<logs>/train_lrs_network/{network}-seed{seed}.log",
     benchmark:
-        "<benchmarks>/train_lrs_dense/seed{seed}.tsv"
+        "<benchmarks>/train_lrs_network/{network}-seed{seed}.tsv"
+    wildcard_constraints:
+        network="dense|cnn",
     conda:
         "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: 6000 * attempt,
-        runtime=60,
+        runtime=lambda wildcards: 60 if wildcards.network == "dense" else 480,
     params:
         epochs=lrs.epochs,
         training=lrs.training,
         columns=lrs.columns,
     script:
-        "../../scripts/lamost_lrs/train_dense.py"
+        "../../scripts/lamost_lrs/train_network.py"
 
 
 rule make_lrs_templates:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from dioscuri.job import logged, provenance, use_threads
 from dioscuri.libraries.grid import SpectralLibrary
-from dioscuri.mocks.lrs_mocks import draw_sample, normalised_light
+from dioscuri.mocks.lrs_mocks import Disturbances, disturbed, draw_sample, normalised_light
 from dioscuri.shards import write_field_mocks
 from dioscuri.stars.field import FieldLaw
 from dioscuri.stars.tracks import TrackGrid
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 with logged(snakemake.log[0]):
     use_threads(snakemake.threads)
-    params, mocks = snakemake.params, dict(snakemake.params.mocks)
+    params, seen = snakemake.params, Disturbances(**snakemake.params.disturbances)
     library, tracks = SpectralLibrary.load(snakemake.input.library), TrackGrid.load(snakemake.input.tracks)
-    sample = draw_sample(params.n, params.seed, tracks, library, FieldLaw(**params.population), mocks.pop("teff"))
-    flux = normalised_light(sample, library, seed=params.seed, width=params.width, **mocks)
+    sample = draw_sample(params.n, params.seed, tracks, library, FieldLaw(**params.population), params.teff)
+    sample = disturbed(sample, params.seed, seen, library.limits["afe"])
+    flux = normalised_light(sample, library, params.width)
     write_field_mocks(snakemake.output[0], sample, flux, provenance(dict(params.items()), library=library.provenance))

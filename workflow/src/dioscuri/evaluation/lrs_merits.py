@@ -1,5 +1,6 @@
 """What the LRS line is worth: on mocks by truth, and on the simulated survey as the paper evaluates its own."""
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -10,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from dioscuri.catalogs import published_lrs as paper
-from dioscuri.evaluation.lrs_models import observed, true_classes
+from dioscuri.evaluation.lrs_models import seen_spectra, true_classes
 from dioscuri.evaluation.lrs_scores import Scorer
 from dioscuri.flags import LrsQuality
 from dioscuri.io import atomic, read_json, write_json
 from dioscuri.learn.calibration import reliability
 from dioscuri.learn.metrics import auc
-from dioscuri.learn.spectra.dense import probabilities
 from dioscuri.seals import verified
 from dioscuri.spectra.pair_fit import dwarf_prior
 
@@ -35,14 +35,14 @@ def precision(binaries: np.ndarray, singles: np.ndarray, threshold: float, ratio
 
 def score_mocks(stars: Mapping[str, np.ndarray], flux: np.ndarray, scorer: Scorer, seed: int) -> pd.DataFrame:
     """Scores of noise-free mocks (N, L) as a night shows them: true columns, p, dchi2, q_fit, q_err, teff_fit."""
-    components = scorer.components
-    x = observed(components.project(flux.astype(np.float32)), stars["snrg"], components, seed)
+    spectra = seen_spectra(flux, stars["snrg"], scorer.components, seed)
+    x = scorer.components.project(spectra)
     random = np.random.default_rng(seed)
     prior, sigma = dwarf_prior(stars["teff1"] + random.normal(0, 150, len(x)))
     fits = scorer.fitter.fit(x, stars["snrg"], prior, sigma)
     table = pd.DataFrame({name: stars[name] for name in ("q", "kind", "teff1", "snrg", "dv", "feh")})
     return table.assign(
-        p=probabilities(scorer.nets, x), dchi2=fits.dchi2, q_fit=fits.q, q_err=fits.q_err, teff_fit=fits.teff
+        p=scorer.probability(x, lambda: spectra), dchi2=fits.dchi2, q_fit=fits.q, q_err=fits.q_err, teff_fit=fits.teff
     )
 
 
@@ -150,11 +150,12 @@ def write_merits(
 
 def _seed_spread(stars, flux, scorer: Scorer, seed: int) -> dict[str, list[float]]:
     """AUC of each network alone."""
-    components = scorer.components
-    x = observed(components.project(flux.astype(np.float32)), stars["snrg"], components, seed)
+    spectra = seen_spectra(flux, stars["snrg"], scorer.components, seed)
+    x = scorer.components.project(spectra)
     classes = true_classes(stars["q"])
     used = classes >= 0
-    return {"auc": [auc(probabilities([net], x[used]), classes[used]) for net in scorer.nets]}
+    alone = [dataclasses.replace(scorer, nets=[net]).probability(x, lambda: spectra) for net in scorer.nets]
+    return {"auc": [auc(p[used], classes[used]) for p in alone]}
 
 
 def write_checks(merits_json: str | os.PathLike, out: str | os.PathLike) -> None:

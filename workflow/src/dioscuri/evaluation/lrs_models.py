@@ -1,5 +1,6 @@
 """Makes, keeps and reads the models of LRS: components, fits and networks, in one folder."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,11 +10,15 @@ from typing import Any
 import numpy as np
 
 from dioscuri.io import read_json, write_json
+from dioscuri.learn.model_files import schema_of
+from dioscuri.learn.spectra import residual
 from dioscuri.learn.spectra.dense import DenseSettings, Noise, Sample, generator_of, load_dense, save_dense, train_dense
 from dioscuri.reading import reading
 from dioscuri.spectra import lrs_frame
 from dioscuri.spectra.compressed import Components, fit_components
 from dioscuri.spectra.pair_fit import PairFitter, make_fitter
+
+log = logging.getLogger(__name__)
 
 COMPONENTS, FITTER, RANGE = "components.h5", "pair_fit.h5", "range.json"
 # Classes of the training by truth: what the HR diagram calls intermediate holds these mass ratios, and singles are
@@ -21,6 +26,8 @@ COMPONENTS, FITTER, RANGE = "components.h5", "pair_fit.h5", "range.json"
 INTERMEDIATE = (0.6, 0.93)
 CHI2_QUANTILE = 0.99
 EVOLVED_QUANTILE = 0.02
+NIGHTS = 2000  # systematics that training and tests draw from
+CALM_KMS, CALM_MOON = 60.0, 0.03  # v sin i and share of moonlight of the mocks that fits are made of
 
 
 def make_models(stars: Mapping[str, np.ndarray], flux: np.ndarray, width: float, folder: str | os.PathLike) -> None:
@@ -29,7 +36,10 @@ def make_models(stars: Mapping[str, np.ndarray], flux: np.ndarray, width: float,
     spectra = flux.astype(np.float32)
     components = fit_components(spectra, width)
     projected = components.project(spectra)
-    fitter = make_fitter(projected, stars, components.systematics)
+    # Fits have a label for how broad lines are, none for moonlight: both polynomials are those of quieter spectra.
+    calm = (stars["vsini1"] < CALM_KMS) & (stars["moon"] < CALM_MOON)
+    quiet = {name: values[calm] for name, values in stars.items()}
+    fitter = make_fitter(projected[calm], quiet, components.systematics)
     components.save(folder / COMPONENTS)
     fitter.save(folder / FITTER)
     single = stars["q"] == 0
@@ -63,27 +73,58 @@ def true_classes(q: np.ndarray) -> np.ndarray:
     return np.select([q == 0, (q > INTERMEDIATE[0]) & (q < INTERMEDIATE[1])], [0, 1], -1)
 
 
-def train_networks(
+def train_network(
+    network: str,
     stars: Mapping[str, np.ndarray],
     flux: np.ndarray,
     classes: np.ndarray,
     components: Components,
     seed: int,
     path: str | os.PathLike,
-    settings: DenseSettings,
+    epochs: int | None = None,
     observed: bool = False,
-) -> list[dict[str, float]]:
-    """Train one dense network on spectra of `classes` 0 and 1 and write it; returns the history.
+) -> None:
+    """Train one `network` (dense: on components; cnn: on pixels) on spectra of `classes` 0 and 1; write it to `path`.
 
     `observed`: real spectra, which have their noise; mocks are given it anew in every epoch.
     """
     used = classes >= 0
-    x = components.project(flux[used].astype(np.float32))
-    sample = Sample(x, classes[used] == 1, stars["snrg"][used], stars["system_id"][used], observed)
-    net, history = train_dense(sample, components.systematics, seed, settings)
-    info: dict[str, Any] = asdict(settings) | {"seed": seed, "n_binaries": int(sample.y.sum()), "history": history}
-    save_dense(path, [net], [info | {"n_singles": int((~sample.y).sum())}])
-    return history
+    y, snrg, group = classes[used] == 1, stars["snrg"][used], stars["system_id"][used]
+    if network == "cnn":
+        settings = residual.ResidualSettings(epochs=epochs or residual.ResidualSettings.epochs)
+        sample = Sample(np.ascontiguousarray(flux[used]), y, snrg, group, observed)
+        residual.train_residual(sample, nights_of(components), seed, path, settings)
+        return
+    sizes = DenseSettings(epochs=epochs or DenseSettings.epochs)
+    sample = Sample(components.project(flux[used].astype(np.float32)), y, snrg, group, observed)
+    net, history = train_dense(sample, components.systematics, seed, sizes)
+    info: dict[str, Any] = asdict(sizes) | {"seed": seed, "n_binaries": int(y.sum()), "history": history}
+    save_dense(path, [net], [info | {"n_singles": int((~y).sum())}])
+    log.info("%s", history[-1])
+
+
+def load_networks(path: str | os.PathLike) -> tuple[list[Any], dict[str, Any]]:
+    """The networks of a file, of whatever kind, and its header."""
+    return residual.load_residual(path) if schema_of(path) == residual.SCHEMA else load_dense(path)
+
+
+def nights_of(components: Components) -> residual.Nights:
+    """Noise and systematics on the pixels that these components hold."""
+    bank = lrs_frame.normalised(lrs_frame.systematics(np.random.default_rng(0), NIGHTS), components.width)
+    return residual.Nights(bank, lrs_frame.noise_curve(), components.weight > 0)
+
+
+def seen_spectra(flux: np.ndarray, snrg: np.ndarray, components: Components, seed: int) -> np.ndarray:
+    """Noise-free spectra (S, L) as nights show them, float32."""
+    import torch  # here: reading a model needs it, listing files does not
+
+    nights, generator = nights_of(components), generator_of(seed)
+    parts = [slice(i, i + 1024) for i in range(0, len(flux), 1024)]
+    shown = [
+        nights(torch.from_numpy(flux[p].astype(np.float32)), torch.tensor(snrg[p], dtype=torch.float32), generator)
+        for p in parts
+    ]
+    return torch.cat(shown).numpy()
 
 
 def load_folder(folder: str | os.PathLike) -> tuple[Components, PairFitter, dict[str, Any]]:
@@ -113,10 +154,11 @@ def pack(models: Sequence[str | os.PathLike], path: str | os.PathLike) -> None:
     """All seeds in one file."""
     nets, infos = [], []
     for model in models:
-        found, header = load_dense(model)
+        found, header = load_networks(model)
         nets += found
         infos += header["models"]
-    save_dense(path, nets, infos)
+    save = residual.save_residual if header["schema"] == residual.SCHEMA else save_dense
+    save(path, nets, infos)
 
 
 def pixels_of(low: float, high: float) -> np.ndarray:

@@ -1,20 +1,23 @@
 """Scores of LRS spectra at rest: calibrated, fitted with one and two stars, classified, and flagged."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dioscuri.catalogs.lrs_table import match, read_catalogue
-from dioscuri.evaluation.lrs_models import load_folder
+from dioscuri.evaluation.lrs_models import load_folder, load_networks
 from dioscuri.flags import LrsQuality
 from dioscuri.io import atomic
-from dioscuri.learn.spectra.dense import DenseNet, load_dense, probabilities
+from dioscuri.learn.spectra.dense import probabilities
+from dioscuri.learn.spectra.residual import ResidualNet
 from dioscuri.shards import read_exposures, read_spectra
 from dioscuri.spectra.compressed import Components
-from dioscuri.spectra.lrs_calibration import Calibration, fit_calibrated, load
+from dioscuri.spectra.lrs_calibration import Calibration, corrected_pixels, fit_calibrated, load
 from dioscuri.spectra.pair_fit import Fits, PairFitter, dwarf_prior
 
 CATALOGUE_SIGMA = (150.0, 0.12, 0.15)  # DR10's errors by repeats, widened
@@ -35,7 +38,7 @@ class Scorer:
 
     components: Components
     fitter: PairFitter
-    nets: Sequence[DenseNet]
+    nets: Sequence[Any]
     calibrations: Mapping[str, Calibration]
     teff: tuple[float, float]
     chi2_max: float
@@ -55,18 +58,18 @@ class Scorer:
         `teff` [K] of the velocity template, from which fits begin; `catalogue` teff, logg, feh (S,), NaN where unknown.
         Returns teff, logg, feh, p, q, q_err, dchi2, chi2, flags.
         """
-        n = len(flux)
         release = np.asarray(release, object)
         x = self.components.project(flux, good)
         prior, sigma = self._prior(teff, catalogue)
         own = (self.components, self.fitter, self.calibrations)
         fits, corrected = fit_calibrated(*own, x, snrg, release, prior, sigma)
         chi2 = np.minimum(fits.chi2_single, fits.chi2_pair)
+        pixels = partial(corrected_pixels, flux, good, self.calibrations, release, fits.single)
         columns = {
             "teff": fits.teff,
             "logg": fits.logg,
             "feh": fits.feh,
-            "p": probabilities(self.nets, corrected) if n and self.nets else np.full(n, np.nan),
+            "p": self.probability(corrected, pixels),
             # Of a second star that is not there no mass ratio can be told.
             "q": np.where(fits.dchi2 > DCHI2_OF_Q, fits.q, np.nan),
             "q_err": np.where(fits.dchi2 > DCHI2_OF_Q, fits.q_err, np.nan),
@@ -74,6 +77,15 @@ class Scorer:
             "chi2": chi2,
         }
         return columns | {"flags": self._flags(fits, chi2, snrg, release, catalogue)}
+
+    def probability(self, x: np.ndarray, pixels: Callable[[], np.ndarray]) -> np.ndarray:
+        """Mean over the networks (S,) of spectra by their components (S, K), or by their pixels (S, L)."""
+        if not (len(x) and self.nets):
+            return np.full(len(x), np.nan)
+        used = self.components.weight > 0
+        wanted = pixels() * used if any(isinstance(net, ResidualNet) for net in self.nets) else None
+        each = [probabilities([net], wanted if isinstance(net, ResidualNet) else x) for net in self.nets]
+        return np.mean(each, axis=0)
 
     def _prior(self, teff: np.ndarray, catalogue: Mapping[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
         prior, sigma = dwarf_prior(teff)
@@ -117,7 +129,7 @@ def load_scorer(
     folder = Path(folder)
     components, fitter, limits = load_folder(folder)
     files = [networks] if isinstance(networks, str | Path) else list(networks)
-    nets = [net for file in files or [folder / "dense.safetensors"] for net in load_dense(file)[0]]
+    nets = [net for file in files or [folder / "dense.safetensors"] for net in load_networks(file)[0]]
     own = Path(calibration) if calibration else folder / "calibration.h5"
     calibrations = load(own) if own.is_file() else {}
     low, high = limits["teff"]

@@ -70,6 +70,17 @@ def write_release(
         save_file(tensors, temporary, {"dioscuri": json.dumps(header, sort_keys=True)})
 
 
+def schema_of(path: str | PathLike) -> str:
+    """The schema of a released file, '' where it says none; `read_release` tells what is wrong with a file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as stream:
+            return str(json.loads((stream.metadata() or {}).get("dioscuri", "{}")).get("schema", ""))
+    except (SafetensorError, OSError, ValueError, AttributeError):
+        return ""
+
+
 def read_release(path: str | PathLike, schema: str) -> tuple[dict[str, Any], list[dict[str, Tensor]]]:
     """Header (with `models`, each one's model.json) and the weights of each network of a released file."""
     from safetensors import SafetensorError, safe_open

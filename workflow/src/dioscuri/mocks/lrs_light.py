@@ -32,20 +32,20 @@ class LightMaker:
         v1: np.ndarray | float = 0.0,
         v2: np.ndarray | float = 0.0,
         resolution: np.ndarray | float = lrs_frame.RESOLUTION,
-        moon_share: float = 0.0,
-        moon_rv: float = 30.0,
+        moon_share: np.ndarray | float = 0.0,
+        moon_rv: np.ndarray | float = 30.0,
     ) -> np.ndarray:
         """Fluxes (N, L) float32 of mean one on `lrs_frame.WAVE`, of columns of `stars.field` that are `usable`.
 
-        `v1`, `v2` [km/s] of the stars in the frame; `moon_share` of the light is the Sun's at `moon_rv`.
+        `v1`, `v2` [km/s] of the stars in the frame; `moon_share` (N,) of the light is the Sun's at `moon_rv` (N,).
         """
         n = len(systems["teff1"])
-        one, two, sharp = (np.broadcast_to(np.asarray(v, float), (n,)) for v in (v1, v2, resolution))
+        each = [np.broadcast_to(np.asarray(v, float), (n,)) for v in (v1, v2, resolution, moon_share, moon_rv)]
         out = np.empty((n, len(lrs_frame.WAVE)), np.float32)
         for start in range(0, n, BATCH):
             part = slice(start, min(start + BATCH, n))
             rows = {name: values[part] for name, values in systems.items()}
-            out[part] = self._batch(rows, one[part], two[part], sharp[part], moon_share, moon_rv)
+            out[part] = self._batch(rows, *(values[part] for values in each))
         return out
 
     def _batch(self, rows, v1, v2, resolution, moon_share, moon_rv) -> np.ndarray:
@@ -57,10 +57,12 @@ class LightMaker:
             light[bright] += two * second["radius2"][:, None] ** 2
         light = lrs_frame.binned(light)
         light /= light.mean(1, keepdims=True)
-        if moon_share > 0:
-            flux = self.library.flux(ARM, np.array([SUN])).expand(len(light), -1)
-            sun = lrs_frame.binned(self.kinematics(flux, SUN_VSINI, moon_rv, resolution).numpy())
-            light += moon_share / (1 - moon_share) * sun / sun.mean(1, keepdims=True)
+        lit = np.flatnonzero(moon_share > 0)
+        if len(lit):
+            flux = self.library.flux(ARM, np.array([SUN])).expand(len(lit), -1)
+            sun = lrs_frame.binned(self.kinematics(flux, SUN_VSINI, moon_rv[lit], resolution[lit]).numpy())
+            share = moon_share[lit, None]
+            light[lit] += share / (1 - share) * sun / sun.mean(1, keepdims=True)
         return light
 
     def _star(self, rows, number: int, vsini, rv, resolution) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 LOGG_MIN = 4.0  # dwarfs only (Jing et al. 2025, §2.1)
 BLEND_KMS = 150.0  # velocity difference up to which a spectrum's velocity is that of the common light
 SNRG = (20.0, 200.0)  # of training spectra
+FAST_KMS, MOON_MAX = 200.0, 0.15  # the fastest disturbed rotator; the most moonlight, as a share of the light
+MOON_KMS = 35.0  # 1σ of the Sun's velocity in a star's frame: stars of the discs
 
 
 def draw_sample(
@@ -51,19 +54,46 @@ def frame_velocity(sample: Mapping[str, np.ndarray]) -> np.ndarray:
     return light_share(sample, 5000.0) * dv * np.exp(-((dv / BLEND_KMS) ** 2))
 
 
-def normalised_light(
-    sample: Mapping[str, np.ndarray],
-    library: SpectralLibrary,
-    *,
-    seed: int,
-    width: float,
-    velocity_error: float = 0.0,
-    resolution_spread: float = 0.0,
-) -> np.ndarray:
-    """Normalised flux − 1 (N, L) float16 without noise, in the frame that a measured velocity would give."""
+@dataclass(frozen=True)
+class Disturbances:
+    """What singles and pairs alike may be seen with, so that none of it is taken for a second star.
+
+    `velocity_error` [km/s, 1σ] of the rest frame; R within ± `resolution_spread`; `fast_share` of the systems whose
+    stars turn with up to `FAST_KMS` whatever their orbit; `moonlit_share` of the spectra with up to `MOON_MAX` of
+    moonlight; `alpha_spread` [dex, 1σ] of [α/Fe] beyond that of the field.
+    """
+
+    velocity_error: float = 0.0
+    resolution_spread: float = 0.0
+    fast_share: float = 0.0
+    moonlit_share: float = 0.0
+    alpha_spread: float = 0.0
+
+
+def disturbed(
+    sample: Mapping[str, np.ndarray], seed: int, law: Disturbances, afe: tuple[float, float] = (0.0, 0.4)
+) -> dict[str, np.ndarray]:
+    """The sample as it is seen: columns frame (km/s), resolution, moon (share), moon_rv, spread; vsini, afe changed.
+
+    `afe`: limits of the library.
+    """
     random = np.random.default_rng([seed, 0x117])
     n = len(sample["m1"])
-    frame = frame_velocity(sample) + velocity_error * random.standard_normal(n)
-    sharp = lrs_frame.RESOLUTION * random.uniform(1 - resolution_spread, 1 + resolution_spread, n)
-    light = LightMaker(library)(sample, -frame, sample["dv"] - frame, sharp)
+    out = dict(sample)
+    out["frame"] = frame_velocity(sample) + law.velocity_error * random.standard_normal(n)
+    out["resolution"] = lrs_frame.RESOLUTION * random.uniform(1 - law.resolution_spread, 1 + law.resolution_spread, n)
+    fast = random.random(n) < law.fast_share
+    for k in (1, 2):
+        out[f"vsini{k}"] = np.where(fast, random.uniform(0.0, FAST_KMS, n), sample[f"vsini{k}"])
+    out["moon"] = np.where(random.random(n) < law.moonlit_share, random.uniform(0.0, MOON_MAX, n), 0.0)
+    out["moon_rv"] = random.normal(0.0, MOON_KMS, n)
+    out["afe"] = np.clip(sample["afe"] + law.alpha_spread * random.standard_normal(n), *afe)
+    out["spread"] = lrs_frame.excess_spread(out["resolution"], out["vsini1"])
+    return out
+
+
+def normalised_light(sample: Mapping[str, np.ndarray], library: SpectralLibrary, width: float) -> np.ndarray:
+    """Normalised flux − 1 (N, L) float16 without noise of a `disturbed` sample, in the frame of its velocity."""
+    frame, dv = sample["frame"], sample["dv"]
+    light = LightMaker(library)(sample, -frame, dv - frame, sample["resolution"], sample["moon"], sample["moon_rv"])
     return lrs_frame.normalised(light, width).astype(np.float16)

@@ -20,12 +20,29 @@ class FieldSettings(Settings):
     snrg_median: PositiveFloat = Field(45.0, description="median S/N per pixel in g")
 
 
+class Disturbed(Settings):
+    """What the training sample is seen with, singles and pairs alike (mocks.lrs_mocks.Disturbances)."""
+
+    velocity_error: PositiveFloat = Field(15.0, description="km/s, 1σ of the rest frame")
+    resolution_spread: Fraction = Field(0.25, description="LSF: R within ± this share")
+    fast_share: Fraction = Field(0.15, description="share of the systems that turn with up to 200 km/s")
+    moonlit_share: Fraction = Field(0.25, description="share of the spectra with up to 15 % of moonlight")
+    alpha_spread: float = Field(0.1, ge=0, description="dex, 1σ of [α/Fe] beyond the field's")
+
+
 class Mocks(Settings):
     n_train: Positive = Field(description="systems in the training sample")
     n_test: Positive = Field(description="systems in the test sample")
-    velocity_error: PositiveFloat = Field(12.0, description="km/s, 1σ of the rest frame of the training sample")
-    resolution_spread: Fraction = Field(0.15, description="LSF: R = 1800 within ± this share")
+    velocity_error: PositiveFloat = Field(12.0, description="km/s, 1σ of the rest frame of both samples")
+    resolution_spread: Fraction = Field(0.15, description="LSF: R = 1650 within ± this share")
+    disturbed: Disturbed = Field(default_factory=lambda: Disturbed(), description="of the training sample alone")
     teff: tuple[PositiveFloat, PositiveFloat] = Field((4250.0, 6000.0), description="K, primaries that are trained")
+
+    def seen(self, training: bool) -> dict[str, float]:
+        """The disturbances of the training sample, or of the test sample."""
+        if training:
+            return self.disturbed.model_dump()
+        return self.model_dump(include={"velocity_error", "resolution_spread"})
 
 
 class CalibrationSource(Settings):
@@ -64,7 +81,8 @@ class LamostLrs(Settings):
         "mocks: synthetic spectra"
     )
     seeds: Annotated[list[Count], Field(min_length=1)] = Field(description="initialisations, one model each")
-    epochs: Positive = Field(16, description="of the dense network")
+    network: Literal["dense", "cnn"] = Field("dense", description="on components, or the paper's on pixels")
+    epochs: Positive | None = Field(None, description="at most; None: 16 of a dense network, 40 of a cnn")
     smoothing: PositiveFloat = Field(50.0, description="Å, Gaussian width of the normalisation; the paper prints 350")
     snrg_min: float = Field(20.0, ge=0, description="S/N in g at or below which spectra are refused")
     files_per_shard: Positive = Field(50000, description="files per job; new files make new shards")

@@ -102,6 +102,17 @@ def correction(
     return out
 
 
+def corrected_pixels(
+    flux: np.ndarray, good: np.ndarray, calibrations: Mapping[str, Calibration], release: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Normalised spectra (S, L) less the calibration of their release at `labels` (S, 3), 0 where not `good`."""
+    out = np.where(good, flux, 0.0).astype(np.float32)
+    for name, one in calibrations.items():
+        rows = release == name
+        out[rows] -= one.at(labels[rows, 0], labels[rows, 2]).astype(np.float32)
+    return np.where(good, out, 0.0)
+
+
 def fit_calibrated(
     components: Components,
     fitter: PairFitter,

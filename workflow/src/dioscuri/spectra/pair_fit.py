@@ -1,7 +1,8 @@
 """The classical bound: is a spectrum better fitted by two stars than by one? Δχ², mass ratio and its error.
 
 Single stars and pairs of one age are polynomials of their labels in the space of `compressed` components; both are
-fitted by Gauss–Newton steps, all spectra at once.
+fitted by Gauss–Newton steps, all spectra at once. How broad lines are is free in both: neither a fast rotator nor a
+fibre of low resolving power is a second star.
 """
 
 import json
@@ -19,10 +20,12 @@ from dioscuri import io
 from dioscuri.reading import reading
 
 SCHEMA = "dioscuri/pair_fit/1"
-LABELS = ("teff", "logg", "feh", "q")
-CENTRE = np.array([5000.0, 4.55, -0.2, 0.75])
-SCALE = np.array([600.0, 0.15, 0.35, 0.2])
-DEGREES = {3: 4, 4: 5}  # of the polynomials of one star (three labels) and of a pair
+LABELS = ("teff", "logg", "feh", "spread", "q")  # spread: see lrs_frame.excess_spread
+CENTRE = np.array([5000.0, 4.55, -0.2, 0.0, 0.75])
+SCALE = np.array([600.0, 0.15, 0.35, 0.4, 0.2])
+DEGREES = {4: 4, 5: 5}  # of the polynomials of one star (four labels) and of a pair
+SPREAD_COSTS = 3, 2  # degrees that the spread of lines and its square leave to the other labels
+SPREAD_SIGMA = 0.2  # 1σ of the prior of the spread: fibres differ by a tenth in R
 STARTS = (0.55, 0.75, 0.9)  # mass ratios from which the pair is fitted
 STEPS, LONGEST = 9, 0.6  # Gauss–Newton steps, and how far one may go in units of SCALE
 BLOCK = 512  # spectra at once
@@ -64,7 +67,7 @@ class PairFitter:
     """Polynomials of one star and of two, and what they leave.
 
     `one` (T1, K), `two` (T2, K) coefficients; `scatter` (K, K) covariance of noise-free mocks about them plus that of
-    `systematics`; `low`, `high` (4,) range of the labels it was made from.
+    `systematics`; `low`, `high` (5,) range of the labels it was made from.
     """
 
     one: np.ndarray
@@ -80,8 +83,8 @@ class PairFitter:
         return np.maximum(values, 0.0), vectors
 
     def model(self, labels: np.ndarray) -> np.ndarray:
-        """Components (S, K) of single stars (S, 3) or of pairs (S, 4)."""
-        coefficients = self.one if labels.shape[1] == 3 else self.two
+        """Components (S, K) of single stars (S, 4) or of pairs (S, 5)."""
+        coefficients = self.one if labels.shape[1] == 4 else self.two
         return polynomial(_scaled(labels), DEGREES[labels.shape[1]]) @ coefficients
 
     def fit(self, x: np.ndarray, snrg: np.ndarray, prior: np.ndarray, prior_sigma: np.ndarray) -> Fits:
@@ -98,21 +101,23 @@ class PairFitter:
         values, vectors = self._basis
         weight = 1.0 / np.sqrt(1.0 / snrg[:, None] ** 2 + values)
         data = x @ vectors
-        centre, width = _scaled(np.clip(prior, self.low[:3], self.high[:3])), sigma / SCALE[:3]
+        centre = np.append(np.clip(prior, self.low[:3], self.high[:3]), np.zeros((len(x), 1)), axis=1)
+        centre = _scaled(centre)
+        width = np.append(sigma, np.full((len(x), 1), SPREAD_SIGMA), axis=1) / SCALE[:4]
         chi1, one, _ = self._descend(self.one @ vectors, data, weight, centre, width)
         chi2 = np.full(len(x), np.inf)
-        two, error = np.zeros((len(x), 4)), np.zeros(len(x))
+        two, error = np.zeros((len(x), 5)), np.zeros(len(x))
         wide = np.concatenate([width, np.full((len(x), 1), 2.0)], axis=1)
         for start in STARTS:
-            begin = np.concatenate([one, np.full((len(x), 1), (start - CENTRE[3]) / SCALE[3])], axis=1)
-            origin = np.concatenate([centre, begin[:, 3:]], axis=1)
+            begin = np.concatenate([one, np.full((len(x), 1), (start - CENTRE[4]) / SCALE[4])], axis=1)
+            origin = np.concatenate([centre, begin[:, 4:]], axis=1)
             chi, labels, q_error = self._descend(self.two @ vectors, data, weight, origin, wide, begin)
             better = chi < chi2
             chi2, two = np.where(better, chi, chi2), np.where(better[:, None], labels, two)
             error = np.where(better, q_error, error)
-        single, pair = one * SCALE[:3] + CENTRE[:3], two * SCALE + CENTRE
+        single, pair = (one * SCALE[:4] + CENTRE[:4])[:, :3], two * SCALE + CENTRE
         best = np.where((chi2 < chi1 - 4.0)[:, None], pair[:, :3], single)
-        return best[:, 0], best[:, 1], best[:, 2], pair[:, 3], error, chi1, chi2, single
+        return best[:, 0], best[:, 1], best[:, 2], pair[:, 4], error, chi1, chi2, single
 
     def _descend(self, coefficients, data, weight, centre, width, begin=None) -> tuple[np.ndarray, ...]:
         """χ² with the prior's share, labels in units of SCALE, and the error of the last label in its own units."""
@@ -130,7 +135,7 @@ class PairFitter:
             step = np.linalg.solve(hessian, gradient[..., None])[..., 0]
             p = np.clip(p + np.clip(step, -LONGEST, LONGEST), low, high)
         residual = (data - polynomial(p, degree) @ coefficients) * weight
-        chi2 = (residual**2).sum(1) + (((p - centre) / width) ** 2)[:, :3].sum(1)
+        chi2 = (residual**2).sum(1) + (((p - centre) / width) ** 2)[:, :4].sum(1)
         return chi2, p, np.sqrt(np.linalg.inv(hessian)[:, -1, -1]) * SCALE[k - 1]
 
     def save(self, path: str | os.PathLike, provenance: Mapping[str, Any] | None = None) -> None:
@@ -151,19 +156,19 @@ class PairFitter:
 def make_fitter(
     x: np.ndarray, stars: Mapping[str, np.ndarray], systematics: np.ndarray, q_min: float = 0.4
 ) -> PairFitter:
-    """The fitter of noise-free mocks: components `x` (N, K) of systems with columns teff1, logg1, feh, q (0: single).
+    """The fitter of noise-free mocks: components `x` (N, K) of systems with teff1, logg1, feh, spread, q (0: single).
 
     Pairs of q < `q_min` serve neither polynomial: they look like singles and are none.
     """
-    labels = np.stack([stars["teff1"], stars["logg1"], stars["feh"], stars["q"]], axis=1).astype(float)
+    labels = np.stack([stars[name] for name in ("teff1", "logg1", "feh", "spread", "q")], axis=1).astype(float)
     single, pair = stars["q"] == 0, stars["q"] > q_min
     coefficients, left = [], []
-    for rows, k in ((single, 3), (pair, 4)):
+    for rows, k in ((single, 4), (pair, 5)):
         terms = polynomial(_scaled(labels[rows, :k]), DEGREES[k])
         solution, *_ = np.linalg.lstsq(terms, x[rows].astype(float), rcond=None)
         coefficients.append(solution)
         left.append(x[rows] - terms @ solution)
-    low, high = np.percentile(labels[single | pair, :3], [0.1, 99.9], axis=0)
+    low, high = np.percentile(labels[single | pair, :4], [0.1, 99.9], axis=0)
     scatter = np.cov(left[0].T) + systematics
     one, two = coefficients
     return PairFitter(one, two, scatter, np.append(low, q_min), np.append(high, 1.0))
@@ -175,15 +180,18 @@ def _scaled(labels: np.ndarray) -> np.ndarray:
 
 
 def _powers(n_labels: int, degree: int) -> np.ndarray:
-    """Exponents (T, k) of all monomials up to `degree`."""
+    """Exponents (T, k) of all monomials up to `degree`; of the spread, the fourth label, linear and square ones with
+    few others."""
     terms = [np.zeros(n_labels, int)]
     for d in range(1, degree + 1):
         terms += [np.bincount(c, minlength=n_labels) for c in combinations_with_replacement(range(n_labels), d)]
-    return np.array(terms)
+    spread = np.array([term[3] for term in terms])
+    cost = np.select([spread == 0, spread == 1, spread == 2], [0, *SPREAD_COSTS], degree + 1)
+    return np.array(terms)[np.sum(terms, axis=1) - spread <= degree - cost]
 
 
 def polynomial(p: np.ndarray, degree: int) -> np.ndarray:
-    """All monomials of `p` (S, k) up to `degree`, (S, T)."""
+    """All monomials of `p` (S, k) that take part up to `degree`, (S, T)."""
     table = np.stack([p**d for d in range(degree + 1)], axis=2)  # (S, k, degree + 1)
     powers = _powers(p.shape[1], degree)
     out = np.ones((len(p), len(powers)))

@@ -96,11 +96,7 @@ def train_dense(
     random = np.random.default_rng(seed)
     x, snrg = (torch.tensor(values, dtype=torch.float32) for values in (sample.x, sample.snrg))
     y = np.asarray(sample.y, bool)
-    groups = np.unique(sample.group)
-    held = np.isin(sample.group, random.choice(groups, max(len(groups) // 10, 1), replace=False))
-    positive, negative = np.flatnonzero(y & ~held), np.flatnonzero(~y & ~held)
-    if not (len(positive) and len(negative) and y[held].any() and (~y[held]).any()):
-        raise ValueError(f"dense network: {int(y.sum())} binaries and {int((~y).sum())} singles; both are needed")
+    held = held_out(sample, random)
     noise = _Kept() if sample.observed else Noise(systematics, generator)
     net = DenseNet(x.shape[1], settings.hidden, settings.dropout)
     net.scale.copy_(x.std(0) + 0.01)
@@ -108,8 +104,7 @@ def train_dense(
     rows = np.repeat(np.flatnonzero(held), 8)
     seen = (_Kept() if sample.observed else Noise(systematics, generator_of(seed + 99)))(x[rows], snrg[rows])
     target = torch.tensor(y[rows], dtype=torch.float32)
-    larger, smaller = (negative, positive) if len(negative) > len(positive) else (positive, negative)
-    steps = 2 * len(larger) // settings.batch
+    steps = len(oversampled(y & ~held, ~y & ~held, random)) // settings.batch
     optimiser = torch.optim.AdamW(net.parameters(), settings.learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, settings.learning_rate, total_steps=max(settings.epochs * steps, 1) + 1
@@ -117,7 +112,7 @@ def train_dense(
     best: tuple[float, dict[str, Tensor]] = (np.inf, {})
     history = []
     for epoch in range(settings.epochs):
-        order = random.permutation(np.concatenate([larger, random.choice(smaller, len(larger))]))
+        order = oversampled(y & ~held, ~y & ~held, random)
         net.train()
         total = 0.0
         for step in range(steps):
@@ -135,8 +130,23 @@ def train_dense(
         if loss_seen < best[0]:
             best = (loss_seen, {name: value.clone() for name, value in net.state_dict().items()})
     net.load_state_dict(best[1])
-    _calibrate(net, seen, target)
+    calibrate(net, seen, target)
     return net.eval(), history
+
+
+def held_out(sample: Sample, random: np.random.Generator) -> np.ndarray:
+    """A tenth of the stars, for validation and calibration: their spectra, (N,) bool. Both classes must be in both."""
+    groups, y = np.unique(sample.group), np.asarray(sample.y, bool)
+    held = np.isin(sample.group, random.choice(groups, max(len(groups) // 10, 1), replace=False))
+    if not all(part.any() for part in (y & ~held, ~y & ~held, y & held, ~y & held)):
+        raise ValueError(f"LRS network: {int(y.sum())} binaries and {int((~y).sum())} singles; both are needed")
+    return held
+
+
+def oversampled(positive: np.ndarray, negative: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Rows of an epoch in random order: all of the larger class, as many of the smaller one, some of them repeated."""
+    smaller, larger = sorted((np.flatnonzero(positive), np.flatnonzero(negative)), key=len)
+    return random.permutation(np.concatenate([larger, random.choice(smaller, len(larger))]))
 
 
 def generator_of(seed: int) -> torch.Generator:
@@ -153,7 +163,7 @@ def _balanced_loss(net: DenseNet, x: Tensor, y: Tensor) -> float:
     return float(0.5 * (each[y > 0.5].mean() + each[y < 0.5].mean()))
 
 
-def _calibrate(net: DenseNet, x: Tensor, y: Tensor) -> None:
+def calibrate(net: nn.Module, x: Tensor, y: Tensor) -> None:
     """Offset and slope of the logit by Platt (1999) on validation, classes weighing alike."""
     net.eval()
     with torch.no_grad():
@@ -169,11 +179,11 @@ def _calibrate(net: DenseNet, x: Tensor, y: Tensor) -> None:
         return value
 
     optimiser.step(loss)
-    net.calibration.copy_(line.detach())
+    net.calibration.copy_(line.detach())  # type: ignore[operator]
 
 
-def probabilities(nets: Sequence[DenseNet], x: np.ndarray) -> np.ndarray:
-    """Mean probability (S,) of a binary over the networks, of observed components (S, K)."""
+def probabilities(nets: Sequence[nn.Module], x: np.ndarray) -> np.ndarray:
+    """Mean probability (S,) of a binary over the networks, of what they take: components (S, K) or pixels (S, L)."""
     inputs = torch.tensor(np.asarray(x), dtype=torch.float32)
     with torch.no_grad():
         return np.mean([torch.sigmoid(net.eval()(inputs)).numpy() for net in nets], axis=0)
