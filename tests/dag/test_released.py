@@ -4,7 +4,18 @@ import json
 
 import pytest
 
-TRAINING = {"train_spectra", "train_images", "make_spectra", "build_library", "make_stamps", "make_cell"}
+TRAINING = {
+    "train_lrs_network",
+    "make_lrs_mocks",
+    "make_lrs_models",
+    "build_lrs_library",
+    "train_spectra",
+    "train_images",
+    "make_spectra",
+    "build_library",
+    "make_stamps",
+    "make_cell",
+}
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +47,14 @@ def test_the_shards_wait_for_the_released_models_alone(run, own, stubbed, read_p
     done = run("--dry-run", *own("lamost_mrs: {spectra: ['observed/*.fits']}\n"), target)
     assert "blue.safetensors" in done.stdout + done.stderr and "templates.h5" in done.stdout + done.stderr
     assert not TRAINING & set(read_plan(done))
+
+
+def test_low_resolution_spectra_are_scored_without_training(plan, own):
+    jobs = plan(*own("lamost_lrs: {spectra: ['observed/*.fits']}\n"), "lamost_lrs")
+    assert not TRAINING & set(jobs)
+    assert jobs["build_lrs_catalog"] == 1 and sum(jobs.values()) < 10
+    own_labels = "lamost_lrs: {training: hrd, catalogue: observed/night1-0.fits, spectra: ['observed/*.fits']}\n"
+    assert "train_lrs_network" in plan(*own(own_labels), "lamost_lrs")
 
 
 def test_frames_are_searched_without_training(plan, own):

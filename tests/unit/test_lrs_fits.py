@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
+from dioscuri.arms import C_KMS
 from dioscuri.spectra import lrs_calibration, lrs_frame
 from dioscuri.spectra.compressed import Components, fit_components
 from dioscuri.spectra.lrs_calibration import Calibration, fit_calibrated
 from dioscuri.spectra.pair_fit import PairFitter, dwarf_prior, make_fitter
+from dioscuri.synthesis.kinematics import Kinematics
 
 RELEASE = "LAMOST DR10"
 
@@ -96,3 +99,21 @@ def test_models_survive_their_files(tmp_path, world):
     assert again.within(np.array([5000.0, 6000.0]), np.zeros(2)).tolist() == [True, False]
     with pytest.raises(ValueError, match="expected schema"):
         Components.load(tmp_path / "k.h5")
+
+
+@pytest.mark.parametrize(("resolution", "vsini"), [(lrs_frame.RESOLUTION, 120.0), (0.85 * lrs_frame.RESOLUTION, 0.0)])
+def test_the_spread_of_lines_is_that_of_a_broadened_line(resolution, vsini):
+    wave = np.exp(np.arange(np.log(5000), np.log(5400), 20 / C_KMS))
+    out = np.exp(np.arange(np.log(5100), np.log(5300), 10 / C_KMS))
+    line = torch.zeros(1, len(wave))
+    line[0, len(wave) // 2] = 1.0
+    kinematics = Kinematics(wave, out, 1e6)
+    v = C_KMS * np.log(out / wave[len(wave) // 2])
+
+    def variance(vsini, resolution):
+        seen = kinematics(line, vsini, 0.0, resolution)[0].numpy()
+        return np.sum(seen * v**2) / np.sum(seen)
+
+    usual = variance(0.0, lrs_frame.RESOLUTION)
+    found = (variance(vsini, resolution) - usual) / usual
+    assert lrs_frame.excess_spread(resolution, vsini) == pytest.approx(found, rel=0.03)

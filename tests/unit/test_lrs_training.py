@@ -4,12 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dioscuri.catalogs.lrs_table import read_catalogue
+from dioscuri.evaluation.lrs_labels import add_labels, trained_stars, write_labels
+from dioscuri.evaluation.lrs_models import load_networks, train_network
 from dioscuri.evaluation.lrs_training import composites, labelled_spectra, light_of_ratio
 from dioscuri.learn.spectra.dense import DenseSettings, Sample, probabilities, train_dense
+from dioscuri.learn.spectra.residual import Nights, ResidualSettings, load_residual, train_residual
 from dioscuri.shards import write_spectra_shard
 from dioscuri.spectra import lrs_frame
+from dioscuri.spectra.compressed import fit_components
 
 N = 900
+EXCESS = {0.71: 0.55, 0.93: 0.735}  # mag
 
 
 @pytest.fixture
@@ -24,6 +30,8 @@ def files(tmp_path):
     table = pd.DataFrame({"obsid": np.arange(N), "source_id": 10**15 + np.arange(N) // 2, "teff": 5000.0, "logg": 4.6})
     table = table.assign(feh=0.0, g=g, ks=g - colour, parallax=parallax, ebv=0.0, snrg=50.0)
     table.to_parquet(tmp_path / "table.parquet")
+    labelled = add_labels(read_catalogue(tmp_path / "table.parquet"), EXCESS)
+    labelled.to_parquet(tmp_path / "labels.parquet")
     flux = np.zeros((N, len(lrs_frame.WAVE)), np.float32)
     flux[:, 0] = np.arange(N) / 1000
     columns = {"obsid": np.arange(N), "file": np.array([f"{i}.fits" for i in range(N)], object)}
@@ -33,19 +41,22 @@ def files(tmp_path):
 
 def test_spectra_get_the_class_of_their_place_in_the_diagram(files):
     folder, pair = files
-    stars, flux, classes = labelled_spectra([folder / "s.h5"], folder / "table.parquet", {})
+    stars, flux, classes = labelled_spectra([folder / "s.h5"], folder / "labels.parquet")
     number = np.round(flux[:, 0].astype(float) * 1000).astype(int)
     assert number.min() >= 19  # nothing beyond 333 pc
     assert (pair[number[classes == 1]]).mean() > 0.97
     assert (~pair[number[classes == 0]]).mean() > 0.97
     assert np.array_equal(stars["system_id"], 10**15 + number // 2)
+    assert np.array_equal(np.unique(stars["system_id"]), trained_stars(folder / "labels.parquet", "hrd"))
+    singles = trained_stars(folder / "labels.parquet", "composites")
+    assert np.array_equal(singles, np.unique(stars["system_id"][classes == 0]))
 
 
 def test_what_a_catalogue_lacks_is_named(files):
     folder, _ = files
     pd.read_parquet(folder / "table.parquet").drop(columns=["ks"]).to_parquet(folder / "short.parquet")
     with pytest.raises(ValueError, match="no column ks"):
-        labelled_spectra([folder / "s.h5"], folder / "short.parquet", {})
+        write_labels(folder / "l", folder / "f", folder / "short.parquet", {}, None, None, training=True)
 
 
 def test_composites_are_the_sum_of_two_stars_and_twins_of_two_alike():
@@ -81,3 +92,40 @@ def test_a_dense_network_learns_and_is_calibrated(observed):
     assert p[y].mean() - p[~y].mean() > 0.5
     even = np.concatenate([p[y], random.choice(p[~y], y.sum())])
     assert even.mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_papers_network_learns_stops_early_and_survives_its_file(tmp_path):
+    random = np.random.default_rng(5)
+    n, n_pixels = 600, 160
+    y = random.random(n) < 0.25
+    line = np.exp(-0.5 * ((np.arange(n_pixels) - 80) / 4.0) ** 2)
+    flux = (np.where(y, -0.25, -0.1)[:, None] * line).astype(np.float16)
+    nights = Nights(0.002 * random.standard_normal((50, n_pixels)), np.ones(n_pixels), np.arange(n_pixels) > 5)
+    sample = Sample(flux, y, np.full(n, 30.0), np.arange(n))
+    settings = ResidualSettings(channels=4, hidden=16, learning_rate=3e-3, patience=3, epochs=12)
+    info = train_residual(sample, nights, 1, tmp_path / "model.safetensors", settings)
+    assert info["stop_reason"]
+    nets, header = load_residual(tmp_path / "model.safetensors")
+    assert header["models"][0]["n_binaries"] == y.sum()
+    seen = flux + (random.standard_normal(flux.shape) / 30.0) * (np.arange(n_pixels) > 5)
+    p = probabilities(nets, seen.astype(np.float32))
+    assert p[y].mean() - p[~y].mean() > 0.6
+    assert not (tmp_path / "resume").exists()
+
+
+def test_either_network_is_trained_and_read_by_its_name(tmp_path):
+    random = np.random.default_rng(6)
+    n = 400
+    y = (np.arange(n) % 4 == 0).astype(int)
+    flux = 0.02 * random.standard_normal((n, 1)) * np.sin(lrs_frame.WAVE / 50) - 0.1 * y[:, None] * (
+        lrs_frame.WAVE < 5000
+    )
+    components = fit_components(flux.astype(np.float32), n_components=5)
+    stars = {"snrg": np.full(n, 60.0), "system_id": np.arange(n)}
+    for network in ("dense", "cnn"):
+        path = tmp_path / network / "model.safetensors"
+        path.parent.mkdir()
+        train_network(network, stars, flux.astype(np.float16), y, components, 3, path, epochs=1)
+        nets, header = load_networks(path)
+        assert len(nets) == 1 and header["models"][0]["seed"] == 3
+        assert header["models"][0]["observed"] is False

@@ -70,12 +70,28 @@ rule plot_lrs_merits:
 
 
 rule plot_lrs_catalog:
-    """Probabilities of spectra and stars (Fig. 6), the sky (Fig. 7), eclipsing and variable stars (Figs. 4 and 5)."""
+    """Probabilities (Fig. 6), the sky (Fig. 7), eclipsing and variable stars (Figs. 4, 5), HR diagrams (Figs. 1, 9),
+    distances (Fig. 8)."""
     input:
         catalog="<results>/lamost_lrs/catalogs/lrs.parquet",
         truth="<results>/lamost_lrs/survey/truth.parquet" if LRS_SIMULATED else [],
-        code=code("plots.lrs"),
+        labels=LRS_LABELS,
+        code=code("plots.lrs", "plots.lrs_stars"),
     output:
+        **(
+            {
+                name: shown(
+                    f"<results>/lamost_lrs/figures/{name}.png", "Catalogue", title, caption=f"lrs_{name}"
+                )
+                for name, title in {
+                    "hr_diagram": "labels in the HR diagram",
+                    "distances": "distances",
+                    "colour_magnitude": "stars in the HR diagram",
+                }.items()
+            }
+            if LRS_LABELS
+            else {}
+        ),
         **(
             {
                 "eclipsing": shown(
@@ -110,10 +126,10 @@ rule plot_lrs_catalog:
         "../../scripts/plot.py"
 
 
+# Released models have been checked where they were released.
 TARGETS["lamost_lrs"]["figures"] = [
-    rules.plot_lrs_merits.output,
     rules.plot_lrs_catalog.output,
-    "<results>/lamost_lrs/checks.judged",
+    [] if lrs.released else [rules.plot_lrs_merits.output, "<results>/lamost_lrs/checks.judged"],
 ]
 TARGETS["lamost_lrs"]["all"] = [
     TARGETS["lamost_lrs"]["models"],

@@ -12,6 +12,7 @@ rule simulate_lrs_survey:
         files=directory("<results>/lamost_lrs/{sample}/files"),
         catalogue="<results>/lamost_lrs/{sample}/catalogue.parquet",
         truth="<results>/lamost_lrs/{sample}/truth.parquet",
+        hosts="<results>/lamost_lrs/{sample}/hosts.csv",
     log:
         "<logs>/simulate_lrs_survey/{sample}.log",
     benchmark:
@@ -39,9 +40,9 @@ rule calibrate_lrs:
     input:
         **LRS_CALIBRATION_STARS,
         library="<lrs_library>/variant0.h5",
-        templates="<results>/lamost_lrs/models/templates.h5",
-        components="<results>/lamost_lrs/models/components.h5",
-        fitter="<results>/lamost_lrs/models/pair_fit.h5",
+        templates=lrs_model("templates.h5"),
+        components=lrs_model("components.h5"),
+        fitter=lrs_model("pair_fit.h5"),
         code=code("lamost.lrs_calibration"),
     output:
         "<results>/lamost_lrs/calibration.h5",
@@ -95,7 +96,7 @@ rule reduce_lrs_shard:
         plan=ancient("<results>/lamost_lrs/ingest/plan.json"),
         manifest=ancient("<results>/lamost_lrs/ingest/manifest.json"),
         files="<results>/lamost_lrs/survey/files" if LRS_SIMULATED else [],
-        templates="<results>/lamost_lrs/models/templates.h5",
+        templates=lrs_model("templates.h5"),
         code=code("lamost.lrs_reduction"),
     output:
         shard="<results>/lamost_lrs/ingest/shard{shard}.h5",
@@ -122,8 +123,8 @@ rule score_lrs_shard:
     input:
         shard="<results>/lamost_lrs/ingest/shard{shard}.h5",
         networks=lrs_networks(),
-        calibration="<results>/lamost_lrs/calibration.h5",
-        models="<results>/lamost_lrs/models/range.json",
+        calibration=LRS_CALIBRATION,
+        models=lrs_model("range.json"),
         catalogue=LRS_CATALOGUE,
         code=code("evaluation.lrs_scores"),
     output:
@@ -144,12 +145,43 @@ rule score_lrs_shard:
         "../../scripts/lamost_lrs/score_shard.py"
 
 
+rule label_lrs_stars:
+    """Label the catalogue's stars by the HR diagram: how far above the ridge of the singles (Liu 2019; Fig. 1)."""
+    input:
+        catalogue=LRS_CATALOGUE,
+        truth="<results>/lamost_lrs/survey/truth.parquet" if LRS_SIMULATED else [],
+        tracks=f"resources/tracks/{settings.tracks.source}.npz",
+        photometry="<lrs_library>/photometry.h5",
+        code=code("evaluation.lrs_labels"),
+    output:
+        labels="<results>/lamost_lrs/labels.parquet",
+        facts="<results>/lamost_lrs/tables/labels.json",
+    log:
+        "<logs>/label_lrs_stars.log",
+    benchmark:
+        "<benchmarks>/label_lrs_stars.tsv"
+    conda:
+        "../../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        columns=lrs.columns,
+        training=lrs.training != "mocks",
+    script:
+        "../../scripts/lamost_lrs/label_stars.py"
+
+
 rule build_lrs_catalog:
-    """All scored shards in one catalogue, a row group a shard; Table 1 as printed."""
+    """All scored shards in one catalogue, a row group a shard; Tables 1 and 2 as printed."""
     input:
         shards=lrs_observed("<results>/lamost_lrs/inference/shard{shard}.parquet"),
+        labels=[] if lrs.training == "mocks" else LRS_LABELS,
+        hosts=LRS_HOSTS,
         code=code("catalogs.lrs_catalog"),
     output:
+        **({"hosts": "<results>/lamost_lrs/tables/table2.csv"} if LRS_HOSTS else {}),
         fits="<results>/lamost_lrs/catalogs/lrs.fits",
         parquet="<results>/lamost_lrs/catalogs/lrs.parquet",
         printed="<results>/lamost_lrs/tables/table1.csv",
@@ -165,6 +197,8 @@ rule build_lrs_catalog:
         runtime=120,
     params:
         threshold=lrs.catalog.threshold,
+        training=lrs.training,
+        host_columns=lrs.hosts.columns,
     script:
         "../../scripts/lamost_lrs/build_catalog.py"
 

@@ -32,7 +32,7 @@ rule train_lrs_network:
         mocks="<results>/lamost_lrs/mocks/train.h5",
         components="<results>/lamost_lrs/models/components.h5",
         shards=[] if lrs.training == "mocks" else lrs_observed("<results>/lamost_lrs/ingest/shard{shard}.h5"),
-        catalogue=[] if lrs.training == "mocks" else LRS_CATALOGUE,
+        labels=[] if lrs.training == "mocks" else LRS_LABELS,
         code=code("evaluation.lrs_training"),
     output:
         "<results>/lamost_lrs/{network}/seed{seed}/model.safetensors",
@@ -51,7 +51,6 @@ rule train_lrs_network:
     params:
         epochs=lrs.epochs,
         training=lrs.training,
-        columns=lrs.columns,
     script:
         "../../scripts/lamost_lrs/train_network.py"
 
@@ -79,8 +78,8 @@ rule make_lrs_templates:
         "../../scripts/lamost_lrs/make_templates.py"
 
 
-TARGETS["lamost_lrs"]["models"] = [
-    lrs_networks(),
-    rules.make_lrs_models.output,
-    rules.make_lrs_templates.output,
-]
+TARGETS["lamost_lrs"]["models"] = (
+    lrs_networks()
+    if lrs.released
+    else [lrs_networks(), rules.make_lrs_models.output, rules.make_lrs_templates.output]
+)

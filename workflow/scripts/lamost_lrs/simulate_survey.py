@@ -20,6 +20,6 @@ with logged(snakemake.log[0]):
     library, tracks = SpectralLibrary.load(snakemake.input.library), TrackGrid.load(snakemake.input.tracks)
     params["photometry"] = Photometry.load(snakemake.input.photometry)
     tables = simulate_survey(snakemake.output.files, n, seed, tracks, library, law, **params)
-    for path, table in zip((snakemake.output.catalogue, snakemake.output.truth), tables):
+    for path, table in zip((snakemake.output.catalogue, snakemake.output.truth, snakemake.output.hosts), tables):
         with atomic(path) as temporary:
-            table.to_parquet(temporary, index=False)
+            table.to_csv(temporary, index=False) if path.endswith("csv") else table.to_parquet(temporary, index=False)

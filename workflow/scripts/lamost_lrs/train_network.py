@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     use_threads(snakemake.threads)
     inputs, params, seed = snakemake.input, snakemake.params, int(snakemake.wildcards.seed)
-    real = (inputs.get("shards") or [], inputs.get("catalogue"), params.columns)
+    real = (inputs.get("shards") or [], inputs.get("labels"))
     sample = training_sample(params.training, inputs.mocks, *real, seed)
     components, real_noise = Components.load(inputs.components), params.training != "mocks"
     path = snakemake.output[0]

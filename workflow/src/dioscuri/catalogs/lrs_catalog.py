@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits
 
+from dioscuri.catalogs.files import Column, extension, fill, table_of
+from dioscuri.catalogs.read_table import read_table
 from dioscuri.flags import LrsQuality
 from dioscuri.io import atomic
 from dioscuri.seals import verified
@@ -19,7 +22,7 @@ log = logging.getLogger(__name__)
 PRINTED = 100_000  # lines that are written at once
 BLOCK = 2880  # bytes of a FITS block
 # Name, FITS format, unit, meaning. The first six are the paper's.
-COLUMNS = (
+COLUMNS = tuple(Column(*facts) for facts in (
     ("obsid", "K", "", "LAMOST obsid"),
     ("source_id", "K", "", "Gaia DR3 source_id (0: unknown)"),
     ("ra_hms", "11A", "", "right ascension, hms"),
@@ -43,7 +46,8 @@ COLUMNS = (
     ("p_max", "E", "", "highest p_b of the star: it grows with n_obs"),
     ("p_median", "E", "", "median p_b of the star"),
     ("release", "20A", "", "DATA_V of the file"),
-)
+))  # fmt: skip
+FORMATS = [(column.name, column.format) for column in COLUMNS]
 TYPES = {"K": ">i8", "J": ">i4", "D": ">f8", "E": ">f4", "L": "S1"}
 
 
@@ -55,7 +59,7 @@ def write_catalog(
 ) -> int:
     """Join scored shards (Parquet) into one catalogue as FITS and Parquet; returns its rows.
 
-    Memory holds one shard and two numbers a row (for what is known of a star over its visits). `trained`: source_ids.
+    Memory holds one shard and two numbers a row (for what is known of a star over its visits). `trained`: star keys.
     """
     stars = _stars(shards)
     total = sum(pq.read_metadata(verified(path)).num_rows for path in shards)
@@ -91,7 +95,7 @@ def _keys(path: str | os.PathLike) -> list[str]:
 
 
 def _star(rows: pd.DataFrame) -> pd.Series:
-    """A key of the star; obsids are made negative, so that none can be a source_id."""
+    """A key of the star (as `evaluation.lrs_labels.star_keys`); obsids are negative: none can be a source_id."""
     if "source_id" not in rows:
         return -rows["obsid"]
     return rows["source_id"].where(rows["source_id"] > 0, -rows["obsid"])
@@ -106,10 +110,10 @@ def _parts(shards: Sequence[str | os.PathLike], stars: pd.DataFrame, trained: np
         known = stars.reindex(_star(rows))
         for name in stars:
             rows[name] = known[name].to_numpy()
-        rows["in_training"] = rows["source_id"].isin(trained) & (rows["source_id"] > 0)
+        rows["in_training"] = _star(rows).isin(trained).to_numpy()
         rows["flags"] = rows["flags"] | np.where(rows["in_training"], int(LrsQuality.IN_TRAINING), 0)
         rows["ra_hms"], rows["dec_dms"] = sexagesimal(rows["ra"].to_numpy(), rows["dec"].to_numpy())
-        yield rows[[name for name, *_ in COLUMNS]]
+        yield rows[[name for name, _ in FORMATS]]
 
 
 def sexagesimal(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -125,12 +129,12 @@ def sexagesimal(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _dtype() -> np.dtype:
-    return np.dtype([(n, f"S{form[:-1]}" if form.endswith("A") else TYPES[form]) for n, form, *_ in COLUMNS])
+    return np.dtype([(n, f"S{form[:-1]}" if form.endswith("A") else TYPES[form]) for n, form in FORMATS])
 
 
 def _binary(rows: pd.DataFrame) -> np.ndarray:
     out = np.zeros(len(rows), _dtype())
-    for name, form, *_ in COLUMNS:
+    for name, form in FORMATS:
         values = rows[name].to_numpy()
         if form == "L":
             out[name] = np.where(values.astype(bool), b"T", b"F")
@@ -142,19 +146,18 @@ def _binary(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _headers(total: int) -> bytes:
-    columns = [fits.Column(name, form, unit=unit or None, array=np.zeros(0)) for name, form, unit, _ in COLUMNS]
-    table = fits.BinTableHDU.from_columns(columns, name="BINARY_PROBABILITY", nrows=0)
-    table.header["NAXIS2"] = total
-    for number, (_, _, _, meaning) in enumerate(COLUMNS, start=1):
-        table.header.set(f"TCOMM{number}", meaning, after=f"TFORM{number}")
+    """Headers as the other catalogues have them, of a table of one row, which is not written."""
+    row = {c.name: np.array(["x" * c.width]) if c.code == "A" else fill(c, [0], 1) for c in COLUMNS}
+    header = extension("BINARY_PROBABILITY", table_of(COLUMNS, row)).header
+    header["NAXIS2"] = total
     bits = ", ".join(f"{bit.value} {bit.name.lower()}" for bit in LrsQuality if bit.name)
     for start in range(0, len(bits), 70):
-        table.header.add_comment(bits[start : start + 70])
-    return (fits.PrimaryHDU().header.tostring() + table.header.tostring()).encode("ascii")
+        header.add_comment(bits[start : start + 70])
+    return (fits.PrimaryHDU().header.tostring() + header.tostring()).encode("ascii")
 
 
 def _described(schema: pa.Schema) -> pa.Schema:
-    facts = {name: {"unit": unit, "description": meaning} for name, _, unit, meaning in COLUMNS}
+    facts = {column.name: {"unit": column.unit, "description": column.description} for column in COLUMNS}
     return pa.schema([field.with_metadata(facts[field.name]) for field in schema])
 
 
@@ -169,3 +172,34 @@ def print_table(catalog: str | os.PathLike, path: str | os.PathLike, threshold: 
             rows = batch.to_pandas()
             rows["p_b"] = rows["p_b"].map("{:.3f}".format)
             rows.to_csv(stream, index=False, header=False)
+
+
+def print_hosts(
+    catalog: str | os.PathLike,
+    hosts: str | os.PathLike,
+    path: str | os.PathLike,
+    columns: Mapping[str, str] | None = None,
+    threshold: float = 0.5,
+) -> None:
+    """Table 2: known planet hosts (hostname, source_id, by `columns` where named otherwise) with p_b above `threshold`.
+
+    As printed, and sy_snum, the stars that the Archive knows of, where the table has it (CSV).
+    """
+    known, _ = read_table(Path(hosts))
+    names = {ours: (columns or {}).get(ours, ours) for ours in ("hostname", "source_id", "sy_snum")}
+    missing = [names[ours] for ours in ("hostname", "source_id") if names[ours] not in known]
+    if missing:
+        raise ValueError(f"{hosts}: no column {', '.join(missing)}; found {', '.join(map(str, known.columns))}")
+    known = known.rename(columns={theirs: ours for ours, theirs in names.items()})
+    kept = [name for name in names if name in known]
+    columns_read = ["obsid", "source_id", "ra_hms", "dec_dms", "p_b", "snrg"]
+    chosen = [("p_b", ">", threshold), ("source_id", "in", known["source_id"].tolist())]
+    found = pq.read_table(verified(catalog), columns=columns_read, filters=chosen).to_pandas()
+    rows = known[kept].drop_duplicates("source_id").merge(found, on="source_id")
+    log.info("%d of %d planet hosts are above %g", rows["source_id"].nunique(), len(known), threshold)
+    printed = ["hostname", "obsid", "source_id", "ra_hms", "dec_dms", "p_b", "snrg", *kept[2:]]
+    heads = ["hostname", "LAMOST-DR10-obsid", "Gaia-DR3-source_id", "RA", "DEC", "p_b", "snrg", *kept[2:]]
+    rows = rows.sort_values(["hostname", "obsid"])[printed].set_axis(heads, axis=1)
+    with atomic(path) as temporary:
+        text = rows.assign(p_b=rows["p_b"].map("{:.3f}".format)).to_csv(index=False)
+        Path(temporary).write_text(text, encoding="utf-8")

@@ -90,11 +90,16 @@ def mock_merits(scores: pd.DataFrame) -> dict[str, Any]:
 
 
 def survey_merits(catalog: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
-    """The paper's tests on a survey whose truth is known: EA and EW, variable and constant velocities, visits."""
+    """The paper's tests on a survey whose truth is known: EA and EW, variable and constant velocities, visits, hosts.
+
+    Stars that took part in a training are counted and left out.
+    """
     rows = catalog.merge(truth.drop(columns=["source_id"]), on="obsid", suffixes=("", "_true"))
     rows = rows[(rows["flags"] & int(NOT_COUNTED)) == 0]
+    found: dict[str, Any] = {"in_training": int(rows["in_training"].sum())}
+    rows = rows[~rows["in_training"]]
     single, middle = rows["q_true"] == 0, true_classes(rows["q_true"].to_numpy()) == 1
-    found: dict[str, Any] = {"n_spectra": len(rows), "n_stars": int(rows["source_id"].nunique())}
+    found |= {"n_spectra": len(rows), "n_stars": int(rows["source_id"].nunique())}
     found["share_above"] = {f"{t:g}": float((rows["p_b"] > t).mean()) for t in paper.SHARE_ABOVE}
     found["singles_called_binary"] = float((rows["p_b"][single] > 0.5).mean())
     found["intermediate_found"] = float((rows["p_b"][middle] > 0.5).mean())
@@ -117,6 +122,9 @@ def survey_merits(catalog: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
         detectable = ((chosen["q"] > 0.4) & (chosen["q"] < 0.93)).mean() if len(chosen) else None
         above = float((chosen["p_max"] > 0.5).mean()) if len(chosen) else None
         found[name] = {"n": len(chosen), "called_binary": above, "with_detectable_secondary": detectable}
+    hosts = rows[rows["planet"]].groupby("source_id")["p_b"].max()
+    share = float((hosts > 0.5).mean()) if len(hosts) else None
+    found["planet_hosts"] = {"n": len(hosts), "called_binary": share}
     lonely = stars[stars["q"] == 0]
     found["maximum_over_visits"] = {
         str(n): {"n": int((lonely["n"] == n).sum()), "max": float((lonely["p_max"][lonely["n"] == n] > 0.5).mean()),

@@ -98,8 +98,8 @@ def train_network(
     sizes = DenseSettings(epochs=epochs or DenseSettings.epochs)
     sample = Sample(components.project(flux[used].astype(np.float32)), y, snrg, group, observed)
     net, history = train_dense(sample, components.systematics, seed, sizes)
-    info: dict[str, Any] = asdict(sizes) | {"seed": seed, "n_binaries": int(y.sum()), "history": history}
-    save_dense(path, [net], [info | {"n_singles": int((~y).sum())}])
+    info: dict[str, Any] = asdict(sizes) | {"seed": seed, "observed": observed, "history": history}
+    save_dense(path, [net], [info | {"n_binaries": int(y.sum()), "n_singles": int((~y).sum())}])
     log.info("%s", history[-1])
 
 

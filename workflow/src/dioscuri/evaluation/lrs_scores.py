@@ -33,7 +33,8 @@ class Scorer:
 
     `nets` of one or more seeds; `calibrations` release → what is taken off;
     `teff` (2,) range [K] that was trained; `chi2_max` the 99 % of mocks;
-    `evolved` (B, 2) Teff [K] and the log g below which hardly any trained dwarf lies: what does is a giant.
+    `evolved` (B, 2) Teff [K] and the log g below which hardly any trained dwarf lies: what does is a giant;
+    `real` networks were trained on real spectra as they are, so they see them without calibration.
     """
 
     components: Components
@@ -43,6 +44,7 @@ class Scorer:
     teff: tuple[float, float]
     chi2_max: float
     evolved: np.ndarray
+    real: bool = False
 
     def __call__(
         self,
@@ -64,12 +66,13 @@ class Scorer:
         own = (self.components, self.fitter, self.calibrations)
         fits, corrected = fit_calibrated(*own, x, snrg, release, prior, sigma)
         chi2 = np.minimum(fits.chi2_single, fits.chi2_pair)
-        pixels = partial(corrected_pixels, flux, good, self.calibrations, release, fits.single)
+        taken_off = {} if self.real else self.calibrations
+        pixels = partial(corrected_pixels, flux, good, taken_off, release, fits.single)
         columns = {
             "teff": fits.teff,
             "logg": fits.logg,
             "feh": fits.feh,
-            "p": self.probability(corrected, pixels),
+            "p": self.probability(x if self.real else corrected, pixels),
             # Of a second star that is not there no mass ratio can be told.
             "q": np.where(fits.dchi2 > DCHI2_OF_Q, fits.q, np.nan),
             "q_err": np.where(fits.dchi2 > DCHI2_OF_Q, fits.q_err, np.nan),
@@ -129,12 +132,14 @@ def load_scorer(
     folder = Path(folder)
     components, fitter, limits = load_folder(folder)
     files = [networks] if isinstance(networks, str | Path) else list(networks)
-    nets = [net for file in files or [folder / "dense.safetensors"] for net in load_networks(file)[0]]
+    loaded = [load_networks(file) for file in files or [folder / "dense.safetensors"]]
+    nets = [net for found, _ in loaded for net in found]
+    real = any(one.get("observed", False) for _, header in loaded for one in header["models"])
     own = Path(calibration) if calibration else folder / "calibration.h5"
     calibrations = load(own) if own.is_file() else {}
     low, high = limits["teff"]
     evolved = np.array(limits["evolved"])
-    return Scorer(components, fitter, nets, calibrations, (low, high), limits["chi2_max"], evolved)
+    return Scorer(components, fitter, nets, calibrations, (low, high), limits["chi2_max"], evolved, real)
 
 
 def score_shard(

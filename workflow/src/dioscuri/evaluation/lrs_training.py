@@ -1,6 +1,5 @@
 """Training samples of real spectra: labelled by the HR diagram, as in the paper, or pairs made of their singles."""
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 
@@ -8,53 +7,22 @@ import numpy as np
 import pandas as pd
 
 from dioscuri.catalogs import hrd_labels
-from dioscuri.catalogs.lrs_table import match, read_catalogue
+from dioscuri.catalogs.lrs_table import match
+from dioscuri.evaluation.lrs_labels import star_keys
 from dioscuri.evaluation.lrs_models import true_classes
-from dioscuri.libraries.photometry import EXTINCTION
+from dioscuri.seals import verified
 from dioscuri.shards import read_exposures, read_field_mocks, read_spectra
 from dioscuri.spectra import lrs_frame
 
-log = logging.getLogger(__name__)
-
-# Cuts of Jing et al. (2025, §2.1); the last two for the training sample only.
-TEFF, LOGG_MIN, COLOUR, SNRG_MIN = (3800.0, 6500.0), 4.0, (1.5, 2.6), 20.0
-PARALLAX_MIN, M_G_MIN = 3.0, 4.0  # mas, mag
-# ΔM of mass ratios by the embedded tracks and atmospheres (tests/unit/test_lrs_labels.py says how it is found).
-EXCESS = {0.71: 0.55, 0.93: 0.735}
-NEEDED = ("teff", "logg", "feh", "g", "ks", "parallax", "ebv")
-
-
-def add_labels(table: pd.DataFrame, training: bool = True) -> pd.DataFrame:
-    """Rows with colour (G − Ks)0, M_G, ΔM and class (`hrd_labels`); −1 where a cut or a gap leaves none.
-
-    `table` as `read_catalogue` gives it. What is not labelled is counted by its reason in the log.
-    """
-    plx = table["parallax"].where(table["parallax"] > 0)
-    colour = table["g"] - table["ks"] - (EXTINCTION["G"] - EXTINCTION["Ks"]) * table["ebv"]
-    absolute = table["g"] + 5 * np.log10(plx / 100.0) - EXTINCTION["G"] * table["ebv"]
-    kept = table["teff"].between(*TEFF) & (table["logg"] > LOGG_MIN) & colour.between(*COLOUR)
-    kept &= table["snrg"].isna() | (table["snrg"] > SNRG_MIN)
-    if training:
-        kept &= (plx > PARALLAX_MIN) & (absolute > M_G_MIN)
-    x, y = colour.where(kept).to_numpy(float), absolute.where(kept).to_numpy(float)
-    found = hrd_labels.label(x, y, table["feh"].to_numpy(float))
-    classes = found.classes(hrd_labels.Thresholds.of(EXCESS, found.width))
-    log.info(
-        "HR diagram: %d rows, %d beyond the cuts; %s; ridge %.3f mag wide; %d single, %d intermediate, %d high",
-        len(table), int((~kept).sum()), found.n_without, found.width,
-        *(int((classes == value).sum()) for value in (hrd_labels.SINGLE, hrd_labels.INTERMEDIATE, hrd_labels.HIGH)),
-    )  # fmt: skip
-    return table.assign(colour=colour, m_g=absolute, excess=found.excess, hrd=classes)
-
 
 def labelled_spectra(
-    shards: Sequence[str | os.PathLike], catalogue: str | os.PathLike, columns: Mapping[str, str]
+    shards: Sequence[str | os.PathLike], labels: str | os.PathLike
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Stars, spectra (S, L) float16 and classes (S,) of reduced shards with the labels of their catalogue.
+    """Stars, spectra (S, L) float16 and classes (S,) of reduced shards with their `labels` (`lrs_labels`, Parquet).
 
-    Stars: system_id (source_id, or obsid), snrg, teff, feh. A pixel that was not measured is 0, as the mean star's.
+    Stars: system_id (source_id, or −obsid), snrg, teff, feh. A pixel that was not measured is 0, as the mean star's.
     """
-    table = add_labels(read_catalogue(catalogue, columns, needed=NEEDED))
+    table = pd.read_parquet(verified(labels))
     parts: list[tuple[pd.DataFrame, np.ndarray]] = []
     for shard in shards:
         facts = read_exposures(shard)
@@ -63,8 +31,7 @@ def labelled_spectra(
         flux, _ = read_spectra(shard, "full")
         parts.append((rows.assign(snrg=facts["snrg"], obsid=facts["obsid"])[used], flux[used]))
     rows = pd.concat([part for part, _ in parts], ignore_index=True)
-    source = rows["source_id"] if "source_id" in rows else rows["obsid"]
-    stars = {"system_id": source.where(source > 0, rows["obsid"]).to_numpy(np.int64)}
+    stars = {"system_id": star_keys(rows)}
     stars |= {name: rows[name].to_numpy(float) for name in ("snrg", "teff", "feh")}
     return stars, np.concatenate([flux for _, flux in parts]), rows["hrd"].to_numpy(np.int64)
 
@@ -73,17 +40,16 @@ def training_sample(
     training: str,
     mocks: str | os.PathLike,
     shards: Sequence[str | os.PathLike],
-    catalogue: str | os.PathLike | None,
-    columns: Mapping[str, str],
+    labels: str | os.PathLike | None,
     seed: int,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Stars, spectra and classes of a way to train: mocks (by truth), hrd or composites (reduced shards, catalogue)."""
+    """Stars, spectra and classes of a way to train: mocks (by truth), hrd or composites (reduced shards, labels)."""
     if training == "mocks":
         stars, flux = read_field_mocks(mocks)
         return stars, flux, true_classes(stars["q"])
-    if catalogue is None:
+    if labels is None:
         raise ValueError(f"training: {training} needs lamost_lrs.catalogue, with photometry and parallaxes")
-    stars, flux, classes = labelled_spectra(shards, catalogue, columns)
+    stars, flux, classes = labelled_spectra(shards, labels)
     if training == "hrd":
         return stars, flux, classes
     single = classes == hrd_labels.SINGLE

@@ -13,7 +13,7 @@ from dioscuri import io
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import LrsQuality, Refusal
 from dioscuri.lamost.fits_units import RefusedFile
-from dioscuri.lamost.lrs_files import LRSFile, read_lrs
+from dioscuri.lamost.lrs_files import NO_OBSID, LRSFile, read_lrs
 from dioscuri.shards import write_spectra_shard
 from dioscuri.spectra import lrs_frame
 from dioscuri.spectra.velocity import Templates, VelocityMeter
@@ -41,7 +41,7 @@ class Reduced:
 
     `files` their facts without pixels; `flux` (S, L) normalised − 1 on `lrs_frame.WAVE` and `sigma` (S, L) its error,
     infinite where nothing was measured; `rv`, `rv_err` [km/s], `teff` [K] of the best velocity template, `ccf_max`, all
-    (S,); `flags` (S,) LrsQuality; `rejected` (path, reason, detail).
+    (S,); `flags` (S,) LrsQuality; `rejected` (path, reason, detail, obsid; −1 unknown).
     """
 
     files: list[LRSFile]
@@ -52,7 +52,7 @@ class Reduced:
     teff: np.ndarray
     ccf_max: np.ndarray
     flags: np.ndarray
-    rejected: list[tuple[Path, Refusal, str]]
+    rejected: list[tuple[Path, Refusal, str, int]]
 
 
 def velocity_templates(library: "SpectralLibrary", width: float = lrs_frame.WIDTH) -> Templates:
@@ -87,13 +87,15 @@ def reduce_files(
     """
     files: list[LRSFile] = []
     native: list[tuple[np.ndarray, ...]] = []
-    rejected: list[tuple[Path, Refusal, str]] = []
+    rejected: list[tuple[Path, Refusal, str, int]] = []
     for path in map(Path, paths):
+        obsid = NO_OBSID
         try:
             file = read_lrs(path)
+            obsid = file.obsid
             native.append(cleaned(file, snrg_min))
         except RefusedFile as refusal:
-            rejected.append((path, refusal.reason, refusal.detail))
+            rejected.append((path, refusal.reason, refusal.detail, obsid))
         else:
             files.append(file)
     return _at_rest(files, native, rejected, meter, width)
@@ -215,7 +217,7 @@ def write_shard(reduced: Reduced, shard: str | Path, rejected: str | Path, prove
     columns |= {name: getattr(reduced, name) for name in ("rv", "rv_err", "ccf_max", "flags")}
     columns["template_teff"] = reduced.teff
     write_spectra_shard(shard, columns, {SHARD_ARM: (reduced.flux, reduced.sigma)}, provenance)
-    rows = [(str(path.parent), path.name, 0, SHARD_ARM, r.value, detail) for path, r, detail in reduced.rejected]
+    rows = [(str(path.parent), path.name, 0, SHARD_ARM, r.value, detail) for path, r, detail, _ in reduced.rejected]
     table = pd.DataFrame(rows, columns=["folder", "file", "exposure", "arm", "reason", "detail"])
     with io.atomic(rejected) as temporary:
         table.astype({"exposure": "int64"}).to_parquet(temporary, index=False)

@@ -42,8 +42,9 @@ def simulate_survey(
     ripple: float = 0.01,
     distance_max: float = 2000.0,
     photometry: Photometry | None = None,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Write every visit of `n` systems as an LRS file into `folder`; returns the catalogue and the truth, a row a file.
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Write every visit of `n` systems as an LRS file into `folder`; returns catalogue and truth, a row a file, and the
+    known planet hosts (hostname, source_id).
 
     `library` is not that of the mocks: with a response `ripple` (1σ of the flux, fixed) it makes the gap that a
     calibration has to find. Catalogue: obsid, source_id, ra, dec, snrg, teff, logg, feh, rv with errors as measured,
@@ -79,7 +80,8 @@ def simulate_survey(
     truth = truth.assign(**{name: values[row] for name, values in systems.items()})
     truth["kind"] = np.array(KINDS)[truth["kind"].to_numpy()]
     log.info("%d files of %d systems in %s", len(row), n, folder)
-    return catalogue, truth
+    known = truth.loc[truth["planet"], ["source_id"]].drop_duplicates()
+    return catalogue, truth, known.assign(hostname=[f"SIM-{number}" for number in known["source_id"] % 10**15])
 
 
 def _systems(n: int, seed: int, tracks: TrackGrid, library: SpectralLibrary, law: FieldLaw) -> dict[str, np.ndarray]:
@@ -171,7 +173,7 @@ def _photometry(systems, photometry, ebv, distance_max, random) -> dict[str, np.
         photometry.absolute(*(systems[f"{name}{k}"] for name in ("teff", "logg")), systems["feh"],
                             np.maximum(systems[f"radius{k}"], 1e-3)) for k in (1, 2)
     )  # fmt: skip
-    distance = distance_max * random.random(n) ** (1 / 3)
+    distance = distance_max * np.maximum(random.random(n), 0.01)  # limited by brightness: as many near as far
     modulus = 5 * np.log10(distance / 10.0)
     error = 0.03
     parallax = 1000.0 / distance + error * random.standard_normal(n)

@@ -35,6 +35,9 @@ FIGURES: dict[str, dict[str, str | tuple[str, dict[str, Any]]]] = {
         "by_ratio": "lrs.by_ratio",
         "eclipsing": "lrs.eclipsing",
         "catalogue": "lrs.catalogue",
+        "hr_diagram": "lrs_stars.hr_diagram",
+        "distances": "lrs_stars.distances",
+        "colour_magnitude": "lrs_stars.colour_magnitude",
         "calibration": "lrs.calibration",
     },
     "images": {

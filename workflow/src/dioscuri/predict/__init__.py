@@ -104,6 +104,8 @@ def show(table: pd.DataFrame, information: dict) -> None:
 
 
 def _cell(name: str, value: Any, digits: dict[str, int]) -> str:
+    if value is pd.NA:
+        return ""
     if isinstance(value, float):
         return "" if np.isnan(value) else f"{value:.{digits.get(name, 3)}f}"
     return door.printable(Path(value).name if name == "file" else str(value))
@@ -130,12 +132,23 @@ def _write_fits(table: pd.DataFrame, path: Path, information: dict) -> None:
 
     from dioscuri.catalogs.files import write_fits
 
-    output = Table({name: table[name].to_numpy() for name in table})
+    output = Table({name: _values(table[name]) for name in table})
     for name in table:
         output[name].unit = module_of(information["survey"]).UNITS.get(name)
     about = {"SURVEY": information["survey"], **information["header"]}
     output.meta.update(about, comments=["FITS text is ASCII: others are written alike (x, ...) or by code"])
     write_fits(path, {information["extension"]: output}, about)
+
+
+def _values(column: pd.Series) -> Any:
+    """A column as astropy takes it: of whole numbers some of which are unknown, a masked one."""
+    if not isinstance(column.dtype, pd.Int64Dtype):
+        return column.to_numpy()
+    from astropy.table import MaskedColumn
+
+    from dioscuri.catalogs.files import NULL
+
+    return MaskedColumn(column.fillna(NULL).to_numpy("int64"), mask=column.isna().to_numpy(), fill_value=NULL)
 
 
 def plot(table: pd.DataFrame, path: str | Path, information: dict) -> None:

@@ -86,12 +86,19 @@ def predict(
     )
     refused = pd.DataFrame(
         [
-            {"file": str(path), "obsid": -1, "verdict": "", "status": f"refused: {reason.value}: {detail}", "flags": ""}
-            for path, reason, detail in reduced.rejected
+            {
+                "file": str(path),
+                "obsid": obsid,
+                "verdict": "",
+                "status": f"refused: {reason.value}: {detail}",
+                "flags": "",
+            }
+            for path, reason, detail, obsid in reduced.rejected
         ]
     )
     records = [*scored.to_dict("records"), *refused.to_dict("records")]
-    table = pd.DataFrame(records, columns=list(COLUMNS)).astype({"flags": object})
+    table = pd.DataFrame(records, columns=list(COLUMNS)).astype({"flags": object, "obsid": "Int64"})
+    table["obsid"] = table["obsid"].mask(table["obsid"] < 0)  # a file without one, or that could not be read
     order = {str(path): i for i, path in enumerate(paths)}
     table = table.sort_values("file", key=lambda names: names.map(order), kind="stable", ignore_index=True)
     uncalibrated = int((flags & int(LrsQuality.UNCALIBRATED) > 0).sum())

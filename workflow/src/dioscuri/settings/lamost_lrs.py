@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from dioscuri.settings.base import Count, Fraction, Positive, PositiveFloat, Settings
+from dioscuri.settings.base import Count, Fraction, Models, Positive, PositiveFloat, Settings
 from dioscuri.settings.lamost_mrs import Library
 
 
@@ -23,11 +23,11 @@ class FieldSettings(Settings):
 class Disturbed(Settings):
     """What the training sample is seen with, singles and pairs alike (mocks.lrs_mocks.Disturbances)."""
 
-    velocity_error: PositiveFloat = Field(15.0, description="km/s, 1σ of the rest frame")
+    velocity_error: PositiveFloat = Field(12.0, description="km/s, 1σ of the rest frame")
     resolution_spread: Fraction = Field(0.25, description="LSF: R within ± this share")
     fast_share: Fraction = Field(0.15, description="share of the systems that turn with up to 200 km/s")
     moonlit_share: Fraction = Field(0.25, description="share of the spectra with up to 15 % of moonlight")
-    alpha_spread: float = Field(0.1, ge=0, description="dex, 1σ of [α/Fe] beyond the field's")
+    alpha_spread: float = Field(0.08, ge=0, description="dex, 1σ of [α/Fe] beyond the field's")
 
 
 class Mocks(Settings):
@@ -60,6 +60,13 @@ class SimulatedSurvey(Settings):
     distance_max: PositiveFloat = Field(2000.0, description="pc, of the applied sample")
 
 
+class Hosts(Settings):
+    """A table of known planet hosts, found by source_id (Table 2)."""
+
+    path: str | None = Field(None, description="FITS, CSV or Parquet: hostname, source_id; sy_snum where known")
+    columns: dict[str, str] = Field(default_factory=dict, description="our name → the table's")
+
+
 class LrsCatalog(Settings):
     threshold: Fraction = Field(0.5, description="p_b above which a star is listed as a binary")
 
@@ -72,6 +79,12 @@ class LamostLrs(Settings):
     )
     calibration: dict[str, CalibrationSource] = Field(
         default_factory=dict, description="release (DATA_V) → real stars that measure what the library lacks"
+    )
+    hosts: Hosts = Field(default_factory=Hosts, description="known planet hosts, for Table 2")
+    models: Models = Field(
+        None,
+        description="released: score with models/; trained: train first; null: released for spectra of the user's own, "
+        "unless they train",
     )
     library: Library
     population: FieldSettings = Field(default_factory=FieldSettings)
@@ -89,8 +102,15 @@ class LamostLrs(Settings):
     survey: SimulatedSurvey
     catalog: LrsCatalog = Field(default_factory=LrsCatalog)
 
+    @property
+    def released(self) -> bool:
+        """Whether observations are scored by the released models, and nothing is trained."""
+        return self.models == "released" or (self.models is None and bool(self.spectra) and self.training == "mocks")
+
     @model_validator(mode="after")
     def _real_spectra_need_a_catalogue(self) -> "LamostLrs":
         if self.training == "hrd" and self.spectra and not self.catalogue:
             raise ValueError("training: hrd needs `catalogue`, a table with photometry and parallaxes of `spectra`")
+        if self.models == "released" and self.training != "mocks":
+            raise ValueError(f"models: released trains nothing, but training: {self.training}; accepted is mocks")
         return self

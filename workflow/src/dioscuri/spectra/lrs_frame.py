@@ -43,9 +43,9 @@ def noise_curve() -> np.ndarray:
 
 
 def excess_spread(resolution: np.ndarray, vsini: np.ndarray) -> np.ndarray:
-    """Variance of the line spread beyond that of RESOLUTION, in its units, (S,).
+    """Variance of the line spread beyond that of RESOLUTION, in its units, (S,): 0 is usual, .38 at R − 15 %.
 
-    0 is usual, .38 at R − 15 %, .54 at 120 km/s. `vsini` [km/s] adds 0.225 v² for a limb darkening of 0.6 (the second moment of Gray 2005, eq. 18.14).
+    `vsini` [km/s] adds 0.225 v² for a limb darkening of 0.6 (second moment of Gray 2005, eq. 18.14): .54 at 120 km/s.
     """
     sigma = C_KMS / RESOLUTION / np.sqrt(8 * np.log(2))
     return (RESOLUTION / np.asarray(resolution)) ** 2 - 1.0 + 0.225 * (np.asarray(vsini) / sigma) ** 2

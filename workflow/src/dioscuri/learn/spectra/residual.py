@@ -96,8 +96,9 @@ def train_residual(
     random = np.random.default_rng(seed)
     held = held_out(sample, random)
     data = Spectra(sample, held, nights, seed, settings.batch)
+    y = np.asarray(sample.y, bool)
     facts: dict[str, Any] = {"schema": SCHEMA, "n_pixels": sample.x.shape[1], "seed": seed} | asdict(settings)
-    facts |= {"n_binaries": int(np.sum(sample.y)), "n_singles": int(np.sum(~np.asarray(sample.y, bool)))}
+    facts |= {"observed": sample.observed, "n_binaries": int(y.sum()), "n_singles": int((~y).sum())}
     fingerprint = digest([facts, float(np.abs(sample.x[::50].astype(np.float32)).sum())])
     plan = partial(Schedule, "patience", settings.learning_rate, 10**6, settings.patience, 0.0)
     module = loop.train(
