@@ -85,9 +85,11 @@ class Scorer:
         """Mean over the networks (S,) of spectra by their components (S, K), or by their pixels (S, L)."""
         if not (len(x) and self.nets):
             return np.full(len(x), np.nan)
-        used = self.components.weight > 0
-        wanted = pixels() * used if any(isinstance(net, ResidualNet) for net in self.nets) else None
-        each = [probabilities([net], wanted if isinstance(net, ResidualNet) else x) for net in self.nets]
+        on_pixels = [net for net in self.nets if isinstance(net, ResidualNet)]
+        each = [probabilities([net], x) for net in self.nets if not isinstance(net, ResidualNet)]
+        if on_pixels:
+            seen = pixels() * (self.components.weight > 0)
+            each += [probabilities([net], seen) for net in on_pixels]
         return np.mean(each, axis=0)
 
     def _prior(self, teff: np.ndarray, catalogue: Mapping[str, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:

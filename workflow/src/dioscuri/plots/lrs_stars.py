@@ -18,7 +18,7 @@ FAR = 10_000.0  # pc, §3.4
 
 def hr_diagram(out: str | PathLike, labels: str, *, settings: Any = None) -> None:
     """Labelled stars of -0.05 < [Fe/H] < 0.15 in the HR diagram by their class (Fig. 1)."""
-    table = pd.read_parquet(verified(labels))
+    table = pd.read_parquet(verified(labels), columns=["feh", "colour", "m_g", "excess", "hrd"])
     rows = table[table["feh"].between(*METALS) & np.isfinite(table["excess"])]
     with style.figure(out, settings=settings) as drawing:
         axes = drawing.subplots()
@@ -90,7 +90,6 @@ def colour_magnitude(out: str | PathLike, catalog: str, labels: str, *, settings
 
 def _stars(catalog: str, labels: str) -> pd.DataFrame:
     """A row per star of the catalogue, with what its table says of it."""
-    scores = pd.read_parquet(verified(catalog)).drop_duplicates("source_id")
-    known = ["obsid", "colour", "m_g", "parallax", "distance"]
-    table = pd.read_parquet(verified(labels))
-    return scores.merge(table[[name for name in known if name in table]], on="obsid")
+    scores = pd.read_parquet(verified(catalog), columns=["obsid", "source_id", "p_max", "flags"])
+    table = pd.read_parquet(verified(labels), columns=["obsid", "colour", "m_g", "parallax", "distance"])
+    return scores.drop_duplicates("source_id").merge(table, on="obsid")
