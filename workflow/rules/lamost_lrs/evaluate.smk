@@ -80,14 +80,24 @@ rule plot_lrs_catalog:
     output:
         **(
             {
-                name: shown(
-                    f"<results>/lamost_lrs/figures/{name}.png", "Catalogue", title, caption=f"lrs_{name}"
-                )
-                for name, title in {
-                    "hr_diagram": "labels in the HR diagram",
-                    "distances": "distances",
-                    "colour_magnitude": "stars in the HR diagram",
-                }.items()
+                "hr_diagram": shown(
+                    "<results>/lamost_lrs/figures/hr_diagram.png",
+                    "Catalogue",
+                    "labels in the HR diagram",
+                    caption="lrs_hr_diagram",
+                ),
+                "distances": shown(
+                    "<results>/lamost_lrs/figures/distances.png",
+                    "Catalogue",
+                    "distances",
+                    caption="lrs_distances",
+                ),
+                "colour_magnitude": shown(
+                    "<results>/lamost_lrs/figures/colour_magnitude.png",
+                    "Catalogue",
+                    "stars in the HR diagram",
+                    caption="lrs_colour_magnitude",
+                ),
             }
             if LRS_LABELS
             else {}
