@@ -42,7 +42,7 @@ def make_models(stars: Mapping[str, np.ndarray], flux: np.ndarray, width: float,
     fitter = make_fitter(projected[calm], quiet, components.systematics)
     components.save(folder / COMPONENTS)
     fitter.save(folder / FITTER)
-    single = stars["q"] == 0
+    single = calm & (stars["q"] == 0)
     seen = observed(projected[single], stars["snrg"][single], components, seed=1)
     prior = np.stack([stars["teff1"], stars["logg1"], stars["feh"]], axis=1)[single]
     fits = fitter.fit(seen, stars["snrg"][single], prior, np.array([350.0, 0.12, 0.35]))
