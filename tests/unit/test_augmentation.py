@@ -121,5 +121,5 @@ def test_mistakes_are_named() -> None:
         Augmentation(["flip", "mixup"])
     with pytest.raises(ValueError, match="zoom is at least 1"):
         Augmentation({"zoom": 0.5})
-    with pytest.raises(ValueError, match="brightness_contrast is a share"):
+    with pytest.raises(ValueError, match="brightness and contrast are shares"):
         Augmentation({"brightness_contrast": 1.0})

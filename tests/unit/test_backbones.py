@@ -39,6 +39,16 @@ def test_head_has_two_dense_blocks_and_two_more_batchnorms(resnet: Backbone) -> 
     assert resnet.head[-1].out_features == 2
 
 
+def test_the_authors_head_pools_twice_and_ends_in_a_batchnorm() -> None:
+    net = build({"architecture": "resnet34", "upscale": 32, "head": "authors"}, 1)
+    kinds = [type(layer).__name__ for layer in net.head]
+    assert kinds == ["BatchNorm1d", "Dropout", "Linear", "ReLU", "BatchNorm1d", "Dropout", "Linear", "BatchNorm1d"]
+    assert (net.head[0].num_features, net.head[2].bias, net.head[-1].momentum) == (1024, None, 0.01)
+    assert net(torch.rand(4, 1, 14, 14)).shape == (4, 2)
+    with pytest.raises(ValueError, match="unknown head 'x'; accepted: paper, authors"):
+        build({"architecture": "resnet34", "head": "x"}, 1)
+
+
 def test_efficientnet_b3_has_its_published_size() -> None:
     net = build({"architecture": "efficientnet_b3"}, 1)
     # Tan & Le (2019), table 2: 12 M parameters with the 1536 × 1000 classifier, which is left out here.

@@ -15,6 +15,8 @@ from dioscuri.learn import metrics, resume
 from dioscuri.learn.images import inference as image_inference
 from dioscuri.learn.images import training as image_training
 from dioscuri.learn.images.backbones import build
+from dioscuri.learn.images.cycles import one_cycle, valley
+from dioscuri.learn.images.cycles import range_test as genuine_test
 from dioscuri.learn.images.training import smoothed_cross_entropy, train
 
 COMPACT = {"architecture": "compact", "channels": [8, 12], "dense": 16, "dropout": 0.2}
@@ -122,6 +124,69 @@ def test_one_cycle_policy_spans_the_whole_training(tmp_path: Path, monkeypatch: 
     assert rates[top] == pytest.approx(0.004) and top in (4, 5)  # a quarter of the steps
     assert (np.diff(rates[: top + 1]) > 0).all() and (np.diff(rates[top:]) < 0).all()
     assert rates[-1] < 0.004 / 1e3
+
+
+@pytest.mark.parametrize("steps", [3, 8, 100])
+def test_the_policy_is_torchs(steps: int) -> None:
+    optimizer = torch.optim.Adam([torch.zeros(1, requires_grad=True)], 0.004)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.004, total_steps=steps, pct_start=max(0.25, 2 / steps))
+    for step in range(steps):
+        group = optimizer.param_groups[0]
+        assert one_cycle(step, steps, 0.004) == pytest.approx((group["lr"], group["betas"][0]), rel=1e-9)
+        optimizer.step()
+        if step < steps - 1:
+            theirs.step()
+
+
+def test_the_range_test_takes_the_middle_of_the_longest_fall() -> None:
+    rates = list(np.geomspace(1e-6, 1, 60))
+    losses = [*np.full(20, 0.7), *np.linspace(0.69, 0.3, 25), *np.linspace(0.4, 5, 15)]
+    assert valley(rates, losses) == rates[31]  # between 19 and 44
+    with pytest.raises(FloatingPointError, match="range test"):
+        valley([], [])
+
+
+AUTHORS = {"recipe": "authors", "max_epochs": 7, "augment": ["flip", "brightness"], "label_smoothing": 0.1}
+
+
+def test_the_authors_recipe_has_two_cycles_with_rates_of_their_own_and_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before and after the second range test, it goes on with the rates that were found."""
+    rates: list[float] = []
+    genuine = image_training.Classifier.training_step
+
+    def noted(self, batch, number):
+        rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        return genuine(self, batch, number)
+
+    whole = run(tmp_path / "whole", **AUTHORS)
+    monkeypatch.setattr(image_training.Classifier, "training_step", noted)
+    tests = []
+    monkeypatch.setattr(image_training, "range_test", lambda *given: tests.append(1) or genuine_test(*given))
+    for _ in range(20):
+        try:
+            resumed = run(tmp_path / "parts", max_seconds=0.0, **AUTHORS)
+            break
+        except resume.Unfinished:
+            continue
+    assert len(tests) == 2
+    assert resumed == whole
+    for name, value in checkpoint_of(tmp_path / "whole")["state_dict"].items():
+        assert torch.equal(value, checkpoint_of(tmp_path / "parts")["state_dict"][name]), name
+    first, second = np.array(rates[:25]), np.array(rates[25:])
+    assert len(second) == 10
+    for part in (first, second):
+        assert part.max() / part.min() == pytest.approx(1e5, rel=0.05)
+    with pytest.raises(ValueError, match="recipe 'authors' needs max_epochs of 6 or more, found 5"):
+        run(tmp_path / "short", **{**AUTHORS, "max_epochs": 5})
+
+
+def test_smoothing_over_all_classes_is_half_of_eq_3() -> None:
+    logits, y = torch.tensor([[0.3, -1.0], [2.0, 0.1]]), torch.tensor([1, 0])
+    theirs = torch.nn.functional.cross_entropy(logits, y, label_smoothing=0.1)
+    assert float(smoothed_cross_entropy(logits, y, 0.1, over="all")) == pytest.approx(float(theirs))
+    assert float(smoothed_cross_entropy(logits, y, 0.05)) == pytest.approx(float(theirs))
 
 
 @pytest.mark.parametrize("steps", [3, 4, 5])

@@ -53,6 +53,7 @@ rule plot_networks:
         networks=lambda wildcards: {
             name: network.model_dump(exclude_none=True)
             for name, network in images_of(wildcards).networks.items()
+            if name in images_of(wildcards).train_networks or network.training.recipe == "ours"
         },
     script:
         "../../scripts/plot.py"

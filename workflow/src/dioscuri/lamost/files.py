@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.fits_units import DAMAGE, RefusedFile, Unit, read_content, read_units
@@ -116,7 +116,7 @@ def opened(path: Path) -> Iterator[list[Unit]]:
         raise RefusedFile(Refusal.UNREADABLE, f"not as LAMOST writes it: {' '.join(str(error).split())}") from error
 
 
-def object_facts(primary: fits.Header) -> dict:
+def object_facts(primary: Mapping[str, Any]) -> dict:
     """The facts of ObservedFile but path and exposures; keywords renamed in DR9 are looked up under both names."""
     text = {key: str(primary.get(key, "")).strip() for key in ("DESIG", "OBJNAME", "PLANID", "OBJTYPE", "DATA_V")}
     gaia = str(primary.get("GAIA_ID", text["OBJNAME"])).strip()
@@ -151,7 +151,7 @@ def object_facts(primary: fits.Header) -> dict:
     }
 
 
-def contradicting(path: Path, primary: fits.Header) -> bool:
+def contradicting(path: Path, primary: Mapping[str, Any]) -> bool:
     """Whether identity and position are told differently by two keywords, or by the file's name where it is LAMOST's.
 
     Keywords that early files lack are not asked.

@@ -11,15 +11,17 @@ import re
 import stat
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from dioscuri.flags import Refusal
+from dioscuri.lamost.fits_header import read_header
 
 BLOCK = 2880  # bytes; every header and every data unit of a FITS file fills whole blocks
 LARGEST = 256 * 2**20  # bytes, as stored and decompressed; spectra of 100 exposures have 15 MB
@@ -43,7 +45,7 @@ class Unit:
     """HDU `number` of a file: its `header`, its `image` or the rows (N,) of its `table`, or what `damage` it has."""
 
     number: int
-    header: fits.Header
+    header: Mapping[str, Any]
     table: np.ndarray | None = None
     image: np.ndarray | None = None
     damage: RefusedFile | None = None
@@ -118,10 +120,10 @@ def _pieces(content: bytes) -> Iterator[bytes]:
 
 
 def _unit(number: int, piece: bytes) -> Unit:
-    header, stream = fits.Header(), io.BytesIO(piece)
+    header: Mapping[str, Any] = {}
     try:
-        header = fits.Header.fromfile(stream)
-        data = piece[stream.tell() :]
+        header, start = read_header(piece)
+        data = piece[start:]
         size = abs(header.get("BITPIX", 8)) // 8 if header.get("NAXIS", 0) else 0
         for axis in range(1, header.get("NAXIS", 0) + 1):
             size *= header[f"NAXIS{axis}"]
@@ -140,7 +142,7 @@ def _unit(number: int, piece: bytes) -> Unit:
         return Unit(number, header, damage=RefusedFile(Refusal.TRUNCATED, f"HDU {number}: {what}"))
 
 
-def _image(header: fits.Header, data: bytes) -> np.ndarray | None:
+def _image(header: Mapping[str, Any], data: bytes) -> np.ndarray | None:
     """The pixels of an image, last axis first as numpy has it; None where there is none."""
     shape = [header[f"NAXIS{axis}"] for axis in range(header.get("NAXIS", 0), 0, -1)]
     if not shape:
@@ -150,7 +152,7 @@ def _image(header: fits.Header, data: bytes) -> np.ndarray | None:
     return np.frombuffer(data, PIXELS[header["BITPIX"]], math.prod(shape)).reshape(shape)
 
 
-def _table(header: fits.Header, data: bytes) -> np.ndarray:
+def _table(header: Mapping[str, Any], data: bytes) -> np.ndarray:
     """The rows of a binary table, (NAXIS2,) of fields by name; ValueError where its columns do not fill them."""
     fields = []
     for column in range(1, header["TFIELDS"] + 1):

@@ -7,12 +7,12 @@ heliocentric as they come; HELIO_RV has been applied.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 from dioscuri.arms import C_KMS
 from dioscuri.flags import LrsQuality, Refusal
@@ -66,7 +66,7 @@ def read_lrs(path: str | Path) -> LRSFile:
             raise damage
         _check_is_lrs(primary, units)
         facts = _object_facts(primary)
-        pixels = _image_pixels(units[0]) if primary.get("NAXIS") == 2 else _table_pixels(units[1])
+        pixels: dict[str, Any] = _image_pixels(units[0]) if primary.get("NAXIS") == 2 else _table_pixels(units[1])
         judge_grid(pixels["wave"])
         _check_span(pixels["wave"])
         judge_pixels(**pixels, snrg=facts["snrg"])
@@ -74,7 +74,7 @@ def read_lrs(path: str | Path) -> LRSFile:
         return LRSFile(path=path, **facts, **pixels, flags=flags)
 
 
-def _check_is_lrs(primary: fits.Header, units: list[Unit]) -> None:
+def _check_is_lrs(primary: Mapping[str, Any], units: list[Unit]) -> None:
     telescope = str(primary.get("TELESCOP", "")).strip()
     if "LAMOST" not in telescope.upper():
         found = f"TELESCOP = '{telescope}'" if telescope else "no TELESCOP in its header"
@@ -92,7 +92,7 @@ def _check_is_lrs(primary: fits.Header, units: list[Unit]) -> None:
     )
 
 
-def _object_facts(primary: fits.Header) -> dict:
+def _object_facts(primary: Mapping[str, Any]) -> dict:
     """The facts of LRSFile; early files have no OBSID, no DATA_V and other names for their S/N."""
     ra, dec = number(primary["RA"]), number(primary["DEC"])
     if not (0 <= ra <= 360 and -90 <= dec <= 90):
@@ -111,7 +111,7 @@ def _object_facts(primary: fits.Header) -> dict:
     }
 
 
-def _whole(primary: fits.Header, key: str, unknown: int) -> int:
+def _whole(primary: Mapping[str, Any], key: str, unknown: int) -> int:
     """A whole number that the catalogue can hold; `unknown` where the header has none."""
     value = primary.get(key, unknown)
     if isinstance(value, bool) or not isinstance(value, int) or not (0 <= value < LARGEST_ID or value == unknown):

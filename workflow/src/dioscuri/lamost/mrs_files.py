@@ -9,12 +9,12 @@ vacuum and heliocentric as they come: the header key HELIO_RV has been applied a
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from astropy.io import fits
 
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.dates import BEIJING_TIME, leap_seconds_known, parse_date
@@ -103,14 +103,14 @@ def _lost(match: re.Match, unit: Unit, refusal: RefusedFile) -> list[Lost]:
     return [Lost(lmjm, arm, refusal.reason, detail) for lmjm in sorted(minutes or {int(match["lmjm"] or COADD)})]
 
 
-def _missing(primary: fits.Header, units: Sequence[Unit]) -> list[str]:
+def _missing(primary: Mapping[str, Any], units: Sequence[Unit]) -> list[str]:
     """What N_EXTEN, NEXP_B and NEXP_R announce and the file does not hold, a phrase each."""
     singles = [match["single"] for unit in units if (match := EXPOSURE_NAME.fullmatch(unit.name))]
     counts = {"N_EXTEN": len(units), "NEXP_B": singles.count("B"), "NEXP_R": singles.count("R")}
     return [f"{key} = {primary[key]}, found {n}" for key, n in counts.items() if key in primary and primary[key] != n]
 
 
-def _check_is_mrs(primary: fits.Header, units: Sequence[Unit]) -> None:
+def _check_is_mrs(primary: Mapping[str, Any], units: Sequence[Unit]) -> None:
     telescope = str(primary.get("TELESCOP", "")).strip()
     if "LAMOST" not in telescope.upper():
         found = f"TELESCOP = '{telescope}'" if telescope else "no TELESCOP in its header"

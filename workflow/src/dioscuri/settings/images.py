@@ -10,7 +10,7 @@ from dioscuri.settings.star_cluster import Cluster
 
 Axis = Literal["snr", "sep", "jitter", "wfe"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Augmentation = Literal["dihedral", "flip", "rotation", "zoom", "warp", "brightness_contrast"]
+Augmentation = Literal["dihedral", "flip", "rotation", "zoom", "warp", "brightness_contrast", "brightness"]
 
 
 class PsfSource(Settings):
@@ -94,6 +94,9 @@ class Layers(Settings):
     crop: Count | None = Field(None, description="compact: px left out along the border")
     upscale: Positive | None = Field(None, description="backbones: px, side of the image that they see")
     hidden: Positive | None = Field(None, description="backbones: units between the two fully connected blocks")
+    head: Literal["paper", "authors"] | None = Field(
+        None, description="backbones: paper: as printed; authors: as in their published code"
+    )
     weights: str | None = Field(None, description="backbones: none, hub (pretrained, from the network), or a file")
 
 
@@ -103,6 +106,9 @@ class ImageTraining(Settings):
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = Field(0.1, description="ε of eq. 3")
     freeze_epochs: Count = Field(0, description="epochs in which a pretrained network keeps its weights")
     augment: list[Augmentation] = Field(default_factory=list, description="augmentations, §2.3")
+    recipe: Literal["ours", "authors"] = Field(
+        "ours", description="authors: two one-cycles (5 epochs, then the rest), rates by range test, ε over all classes"
+    )
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field("32-true", description="arithmetic (GPU)")
 
 
@@ -118,7 +124,7 @@ class ImageNetwork(Settings):
     @model_validator(mode="after")
     def _layers_belong_to_architecture(self) -> "ImageNetwork":
         compact = self.architecture == "compact"
-        strangers = ("upscale", "hidden", "weights") if compact else ("channels", "dense", "crop")
+        strangers = ("upscale", "hidden", "head", "weights") if compact else ("channels", "dense", "crop")
         given = [name for name in strangers if getattr(self.layers, name) is not None]
         if given:
             raise ValueError(f"layers {given} are not of architecture '{self.architecture}'")

@@ -15,6 +15,7 @@ STRENGTHS = {
     "zoom": 1.5,  # 3.
     "warp": 0.2,  # 4.
     "brightness_contrast": 0.2,  # 5.
+    "brightness": 0.2,  # alone, as in the authors' code
 }
 _GEOMETRIC = ("rotation", "zoom", "warp")
 
@@ -35,8 +36,8 @@ class Augmentation:
             raise ValueError(f"unknown augmentation(s) {', '.join(unknown)}; accepted: {', '.join(STRENGTHS)}")
         if strengths.get("zoom", 1.0) < 1.0 or not 0.0 <= strengths.get("warp", 0.0) < 0.5:
             raise ValueError(f"augmentation: zoom is at least 1 and warp in [0, 0.5), found {strengths}")
-        if not 0.0 <= strengths.get("brightness_contrast", 0.0) < 1.0:
-            raise ValueError(f"augmentation: brightness_contrast is a share in [0, 1), found {strengths}")
+        if not all(0.0 <= strengths.get(name, 0.0) < 1.0 for name in ("brightness_contrast", "brightness")):
+            raise ValueError(f"augmentation: brightness and contrast are shares in [0, 1), found {strengths}")
         self.strengths, self.size = strengths, size
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -49,8 +50,9 @@ class Augmentation:
             images = resampled(images, self._homographies(images), self.size or images.shape[-1])
         elif self.size is not None and self.size != images.shape[-1]:
             images = enlarged(images, self.size)
-        if "brightness_contrast" in self.strengths:
-            images = self._relit(images)
+        for name in ("brightness_contrast", "brightness"):
+            if name in self.strengths:
+                images = self._relit(images, self.strengths[name], contrast=name == "brightness_contrast")
         return images
 
     def _homographies(self, images: Tensor) -> Tensor:
@@ -67,13 +69,14 @@ class Augmentation:
         matrix[:, 2, 2] = 1.0
         return matrix
 
-    def _relit(self, images: Tensor) -> Tensor:
-        share = self.strengths["brightness_contrast"]
+    def _relit(self, images: Tensor, share: float, contrast: bool) -> Tensor:
         shape, device = (len(images), 1, 1, 1), images.device
         middle = 0.5 * (1.0 + _symmetric(len(images), share, device)).view(shape)
-        contrast = torch.exp(_symmetric(len(images), 1.0, device) * -torch.log1p(torch.tensor(-share))).view(shape)
         log_odds = torch.logit(images.clamp(0.0, 1.0), eps=1e-3)
-        return torch.sigmoid(log_odds * contrast + torch.logit(middle))
+        if contrast:
+            factor = torch.exp(_symmetric(len(images), 1.0, device) * -torch.log1p(torch.tensor(-share)))
+            log_odds = log_odds * factor.view(shape)
+        return torch.sigmoid(log_odds + torch.logit(middle))
 
 
 def enlarged(images: Tensor, size: int) -> Tensor:

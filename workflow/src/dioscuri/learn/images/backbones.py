@@ -16,6 +16,7 @@ SIZE = 14  # pixels a side of a stamp
 N_CLASSES = 2  # single star, binary
 TIMM_NETWORKS = ("efficientnet_b3", "resnet34")
 ARCHITECTURES = ("compact", *TIMM_NETWORKS)
+HEADS = ("paper", "authors")
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
@@ -69,12 +70,22 @@ class Compact(nn.Module):
         """Nothing here is pretrained: there is nothing to freeze."""
 
 
+class ConcatenatedPool(nn.Module):
+    """Maximum and mean of every channel, (B, C, H, W) → (B, 2 C)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maxima first."""
+        return torch.cat([features.amax(dim=(2, 3)), features.mean(dim=(2, 3))], dim=1)
+
+
 class Backbone(nn.Module):
     """A network of timm with the head of Wu et al. (2023, §2.4).
 
     pooling → BatchNorm → dropout → dense (512) → ReLU → BatchNorm → dropout → dense (2): two fully connected
-    blocks, and the two additional BatchNorms after the pooling and before the output. The softmax is taken
-    outside, where it is wanted. Input: one image in [0, 1] per stamp, (B, 1, 14, 14) or enlarged already.
+    blocks, and the two additional BatchNorms after the pooling and before the output. `head` "authors": that of
+    their published code, which is fastai's: maximum and mean are pooled side by side, dense layers have no biases,
+    and a BatchNorm follows the last of them. The softmax is taken outside, where it is wanted. Input: one image in
+    [0, 1] per stamp, (B, 1, 14, 14) or enlarged already.
     """
 
     mean: Tensor
@@ -87,9 +98,13 @@ class Backbone(nn.Module):
         hidden: int = 512,
         dropout: Sequence[float] = (0.25, 0.5),
         weights: str = "none",
+        head: str = "paper",
     ):
         super().__init__()
         import timm
+
+        if head not in HEADS:
+            raise ValueError(f"{architecture}: unknown head '{head}'; accepted: {', '.join(HEADS)}")
 
         if upscale < SIZE:
             raise ValueError(f"{architecture}: upscale {upscale} is below the {SIZE} pixels of a stamp")
@@ -102,15 +117,24 @@ class Backbone(nn.Module):
         elif self.pretrained:
             _load_file(features, Path(weights), cfg)
         self.features = features
+        theirs = head == "authors"
+        if theirs:
+            features.global_pool = ConcatenatedPool()
+            n_features *= 2
         self.head = nn.Sequential(
             nn.BatchNorm1d(n_features),
             nn.Dropout(dropout[0]),
-            nn.Linear(n_features, hidden),
+            nn.Linear(n_features, hidden, bias=not theirs),
             nn.ReLU(inplace=True),
             nn.BatchNorm1d(hidden),
             nn.Dropout(dropout[1]),
-            nn.Linear(hidden, N_CLASSES),
+            nn.Linear(hidden, N_CLASSES, bias=not theirs),
+            *([nn.BatchNorm1d(N_CLASSES, momentum=0.01)] if theirs else []),
         )
+        if theirs:
+            for layer in self.head:
+                if isinstance(layer, nn.Linear):
+                    nn.init.kaiming_normal_(layer.weight)
         for name in ("mean", "std"):
             values = torch.tensor(cfg.get(name, _IMAGENET[name])).view(1, 3, 1, 1)
             self.register_buffer(name, values, persistent=False)
@@ -138,14 +162,16 @@ def build(network: Mapping[str, Any], n_channels: int) -> Compact | Backbone:
     """The network of a settings mapping such as model.json's `network`; unknown keys are an error.
 
     architecture: compact (channels, dense, dropout, crop) or one of timm's: efficientnet_b3, resnet34 (upscale,
-    hidden, dropout, weights: none, hub or a file). `n_channels`: channels of the rendering.
+    hidden, dropout, head: paper or authors, weights: none, hub or a file). `n_channels`: channels of the rendering.
     """
     settings = dict(network)
     architecture = settings.pop("architecture", None)
     if architecture not in ARCHITECTURES:
         raise ValueError(f"unknown architecture '{architecture}'; accepted: {', '.join(ARCHITECTURES)}")
     compact = architecture == "compact"
-    accepted = ("channels", "dense", "dropout", "crop") if compact else ("upscale", "hidden", "dropout", "weights")
+    accepted = (
+        ("channels", "dense", "dropout", "crop") if compact else ("upscale", "hidden", "dropout", "weights", "head")
+    )
     unknown = sorted(set(settings) - set(accepted))
     if unknown:
         raise ValueError(

@@ -1,7 +1,9 @@
 """Trains one network on images of single stars and binaries; stops and resumes at epochs, also at a walltime signal."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,10 +18,13 @@ from dioscuri.io import digest
 from dioscuri.learn import loop
 from dioscuri.learn.images.augmentation import Augmentation
 from dioscuri.learn.images.backbones import N_CLASSES, Backbone, Compact, build
+from dioscuri.learn.images.cycles import MOMENTUM, RECIPES, Recipe, one_cycle, range_test
 from dioscuri.learn.images.inference import IMAGE_MODEL_SCHEMA
 from dioscuri.learn.loop import TwoClasses
 from dioscuri.learn.resume import pl, write_results
 from dioscuri.learn.spectra.data import epoch_order
+
+log = logging.getLogger(__name__)
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -31,9 +36,6 @@ HISTORY_COLUMNS = (
     "validation_fpr",
     "seconds",
 )
-# One-cycle policy (Smith & Topin 2019): the rate climbs from max/25 during the first quarter of all steps, then
-# falls to max/25e4; the momentum of Adam goes the other way.
-WARM_UP = 0.25
 LEAST_STEPS = 3
 
 
@@ -70,6 +72,7 @@ def train(
     threads: int = 1,
     accelerator: str = "auto",
     precision: str = "32-true",
+    recipe: str = "ours",
 ) -> dict[str, Any]:
     """Train a network and write `model.ckpt`, `history.csv` and `model.json` into `out_dir`.
 
@@ -77,7 +80,8 @@ def train(
     `backbones.build`. Adam with the one-cycle policy up to `learning_rate` over all `max_epochs`, label smoothing
     by eq. 3, `augment`: names (or name → strength) of `augmentation.STRENGTHS` (Wu et al. 2023, §2.3–2.5). The
     first `freeze_epochs` train the head and the BatchNorms of a pretrained network; one that is not has nothing to
-    freeze. Each epoch drops the remainder of its own permutation. rendering: name of what the channels are;
+    freeze. `recipe`: one of `cycles.RECIPES`; "authors" has two cycles, and finds `learning_rate` by itself. Each
+    epoch drops the remainder of its own permutation. rendering: name of what the channels are;
     context: plain values that say for which stars the model is made; both are kept with the model.
     accelerator: auto, cpu or gpu; precision: Lightning's, such as bf16-mixed on a GPU.
 
@@ -89,7 +93,7 @@ def train(
     out_dir = Path(out_dir)
     resume_dir = out_dir / "resume"
     n_channels = validation[0].shape[1]
-    _check(epochs, validation, batch, label_smoothing, freeze_epochs, max_epochs)
+    _check(epochs, validation, batch, label_smoothing, freeze_epochs, max_epochs, recipe)
     settings = {
         "schema": IMAGE_MODEL_SCHEMA,
         "network": dict(network),
@@ -106,6 +110,7 @@ def train(
             "freeze_epochs": freeze_epochs,
             "augment": dict(augment) if isinstance(augment, Mapping) else list(augment),
             "precision": precision,
+            **({"recipe": recipe} if recipe != "ours" else {}),
             "epochs": epochs.description,
             "n_validation": len(validation[1]),
         },
@@ -115,8 +120,8 @@ def train(
     def make() -> Classifier:
         net = build(network, n_channels)
         views = Augmentation(augment, net.upscale if isinstance(net, Backbone) else None)
-        steps = max_epochs * (epochs.size // min(batch, epochs.size))
-        return Classifier(net, views, seed, learning_rate, steps, label_smoothing, freeze_epochs, fingerprint)
+        plan = Plan(RECIPES[recipe], learning_rate, max_epochs, epochs.size // min(batch, epochs.size), freeze_epochs)
+        return Classifier(net, views, seed, plan, label_smoothing, fingerprint)
 
     module = loop.train(
         make,
@@ -134,35 +139,52 @@ def train(
     return write_results(out_dir, resume_dir, module, settings, HISTORY_COLUMNS, f"{max_epochs} epochs")
 
 
-def smoothed_cross_entropy(logits: Tensor, y: Tensor, epsilon: float, reduction: str = "mean") -> Tensor:
+def smoothed_cross_entropy(
+    logits: Tensor, y: Tensor, epsilon: float, reduction: str = "mean", over: str = "others"
+) -> Tensor:
     """Cross-entropy with smoothed labels (Wu et al. 2023, eqs. 2–3), from logits (B, K) and classes `y` (B,).
 
-    The target is 1 − ε for the true class and ε/(K − 1) for the others, as printed. `label_smoothing` of torch
-    spreads ε over all K classes instead: for K = 2 it smooths half as much.
+    The target is 1 − ε for the true class and ε/(K − 1) for the others, as printed. With `over` "all" ε is spread over
+    all K classes, as torch and the authors' code do: for K = 2 that smooths half as much.
     """
     n_classes = logits.shape[1]
+    epsilon *= (n_classes - 1) / n_classes if over == "all" else 1.0
     targets = torch.full_like(logits, epsilon / (n_classes - 1)).scatter_(1, y[:, None], 1.0 - epsilon)
     return F.cross_entropy(logits, targets, reduction=reduction)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Learning rates of a training: its recipe, peak rate, epochs, steps of an epoch, and epochs that are frozen."""
+
+    recipe: Recipe
+    learning_rate: float
+    max_epochs: int
+    steps: int
+    freeze_epochs: int
+
+    def cycle(self, epoch: int) -> tuple[int, int]:
+        """First epoch of the cycle that an epoch belongs to, and the cycle's length in epochs."""
+        first = self.recipe.first_cycle
+        return (0, first) if epoch < first else (first, self.max_epochs - first)
+
+
 class Classifier(TwoClasses):
-    """A network with its augmentations, its loss, its one-cycle policy and the history of its epochs."""
+    """A network with its augmentations, its loss, its one-cycle policies and the history of its epochs."""
 
     def __init__(
         self,
         net: Compact | Backbone,
         views: Augmentation,
         seed: int,
-        learning_rate: float,
-        steps: int,
+        plan: Plan,
         label_smoothing: float,
-        freeze_epochs: int,
         fingerprint: str,
     ):
         super().__init__(seed, fingerprint)
-        self.net, self.views, self.epsilon = net, views, label_smoothing
-        self.learning_rate, self.steps = learning_rate, steps
-        self.freeze_epochs = freeze_epochs if getattr(net, "pretrained", False) else 0
+        self.net, self.views, self.plan, self.epsilon = net, views, plan, label_smoothing
+        self.freeze_epochs = plan.freeze_epochs if getattr(net, "pretrained", False) else 0
+        self.peaks: dict[int, float] = {}  # first epoch of a cycle → its peak rate
 
     def summary(self) -> str:
         """The last epoch in a line, for the log."""
@@ -172,28 +194,58 @@ class Classifier(TwoClasses):
             f"{row['validation_loss']:.4f}, accuracy {row['validation_accuracy']:.4f}, {row['seconds']:.1f} s"
         )
 
-    def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
-        optimizer = torch.optim.Adam(self.parameters(), self.learning_rate, fused=True)
-        policy = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            self.learning_rate,
-            total_steps=self.steps,
-            pct_start=max(WARM_UP, 2 / self.steps),  # torch divides by the steps of the climb
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": policy, "interval": "step"}}
+    def configure_optimizers(self) -> torch.optim.Optimizer:  # type: ignore[override]
+        recipe = self.plan.recipe
+        given: dict[str, Any] = {"betas": (MOMENTUM[0], recipe.square_memory), "eps": recipe.epsilon, "fused": True}
+        if recipe.weight_decay:
+            return torch.optim.AdamW(
+                self.parameters(), self.plan.learning_rate, weight_decay=recipe.weight_decay, **given
+            )
+        return torch.optim.Adam(self.parameters(), self.plan.learning_rate, **given)
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()
-        self.net.freeze(len(self.history) < self.freeze_epochs)
+        epoch = len(self.history)
+        self.net.freeze(epoch < self.freeze_epochs)
+        first, _ = self.plan.cycle(epoch)
+        if first not in self.peaks:
+            self.peaks[first] = self._tested_rate() if self.plan.recipe.range_test else self.plan.learning_rate
+
+    def _tested_rate(self) -> float:
+        """The peak rate by a range test, which leaves no trace in the weights or the random numbers of the epoch."""
+        with torch.random.fork_rng(range(torch.cuda.device_count())):
+            torch.manual_seed(self.seed)
+            batches = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
+            rate = range_test(self.net, self.training_loss, batches, self.configure_optimizers())
+        log.info("range test before epoch %d: rate %.2g", len(self.history) + 1, rate)
+        return rate
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        first, length = self.plan.cycle(len(self.history))
+        step = (len(self.history) - first) * self.plan.steps + batch_idx
+        rate, momentum = one_cycle(step, length * self.plan.steps, self.peaks[first], self.plan.recipe.end)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"], group["betas"] = rate, (momentum, group["betas"][1])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["peaks"] = self.peaks
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.peaks = checkpoint["peaks"]
 
     def training_loss(self, inputs: Tensor, y: Tensor) -> Tensor:
         with torch.autocast(inputs.device.type, enabled=False):  # positions need more digits than weights do
             views = self.views(inputs)
-        return smoothed_cross_entropy(self.net(views).float(), y, self.epsilon)
+        return self._loss(self.net(views).float(), y)
 
     def judged(self, inputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.net(inputs).float()
-        return smoothed_cross_entropy(logits, y, self.epsilon, reduction="sum"), logits.argmax(dim=1).double()
+        return self._loss(logits, y, reduction="sum"), logits.argmax(dim=1).double()
+
+    def _loss(self, logits: Tensor, y: Tensor, reduction: str = "mean") -> Tensor:
+        return smoothed_cross_entropy(logits, y, self.epsilon, reduction, self.plan.recipe.smoothing_over)
 
     def on_validation_epoch_end(self) -> None:
         row = self.epoch_row(self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -258,7 +310,13 @@ def _check(
     label_smoothing: float,
     freeze_epochs: int,
     max_epochs: int,
+    recipe: str,
 ) -> None:
+    if recipe not in RECIPES:
+        raise ValueError(f"unknown recipe '{recipe}'; accepted: {', '.join(RECIPES)}")
+    if 0 < max_epochs <= RECIPES[recipe].first_cycle:
+        least = RECIPES[recipe].first_cycle + 1
+        raise ValueError(f"recipe '{recipe}' needs max_epochs of {least} or more, found {max_epochs}")
     if batch < 2 or epochs.size < 2:
         raise ValueError(f"batch {batch}, images per epoch {epochs.size}; accepted: at least 2 (BatchNorm)")
     if max_epochs * (epochs.size // min(batch, epochs.size)) < LEAST_STEPS:

@@ -14,6 +14,7 @@ from dioscuri.learn.spectra.models import Model, one_grid
 from dioscuri.learn.spectra.networks import SpectrumCNN, folded
 
 PERCENTILES = (0, 16, 50, 84, 100)
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # Noisy spectra per pass: large enough to amortise calls, small enough to stay in cache (CPU) or memory (GPU).
 ROWS_PER_PASS = {"cpu": 320, "cuda": 8000}
 
@@ -21,15 +22,19 @@ ROWS_PER_PASS = {"cpu": 320, "cuda": 8000}
 class Ensemble:
     """All models of one arm: M networks per penalty, evaluated together on shared noise draws."""
 
-    def __init__(self, models: Iterable[Model], device: str = "auto"):
+    def __init__(self, models: Iterable[Model], device: str = "auto", precision: str = "fp32"):
+        """`precision` fp32, or bf16, which is faster where the processor multiplies such numbers: p moves by < 0.02."""
+        if precision not in PRECISIONS:
+            raise ValueError(f"unknown precision '{precision}'; accepted: {', '.join(PRECISIONS)}")
         models = list(models)
+        self.dtype = PRECISIONS[precision]
         one_grid([info for _, info in models])
         self.device = resolved_device(device)
         self.arm, self.grid = models[0][1]["arm"], models[0][1]["grid"]
         self.n_pixels = int(self.grid["n_pixels"])
         self._nets: dict[float, list[SpectrumCNN]] = {}
         for net, info in sorted(models, key=lambda model: (model[1]["penalty"], model[1]["seed"])):
-            self._nets.setdefault(float(info["penalty"]), []).append(folded(net).to(self.device))
+            self._nets.setdefault(float(info["penalty"]), []).append(folded(net).to(self.device, self.dtype))
         keep_freed_memory()
 
     @property
@@ -78,7 +83,7 @@ class Ensemble:
                 noisy = self._noisy(flux[chosen], sigma[chosen], keys[chosen], n_draws, seed, arm_index)
                 for source, members in nets.items():
                     for m, net in enumerate(members):
-                        out = net(noisy).view(spectra_per_pass, n_draws)[: here.stop - here.start]
+                        out = net(noisy).float().view(spectra_per_pass, n_draws)[: here.stop - here.start]
                         logits[source][here, m * n_draws : (m + 1) * n_draws] = out.cpu().numpy()
 
         result = {}
@@ -101,10 +106,10 @@ class Ensemble:
         rows = ROWS_PER_PASS[self.device.type]
         with exact_arithmetic():
             for here, chosen in passes(usable, rows, progress, "spectra"):
-                spectra = torch.from_numpy(flux[chosen]).to(self.device).float()
+                spectra = torch.from_numpy(flux[chosen]).to(self.device).to(self.dtype)
                 for penalty, nets in self._nets.items():
                     for m, net in enumerate(nets):
-                        logits = net(spectra)[: here.stop - here.start].cpu().numpy()
+                        logits = net(spectra).float()[: here.stop - here.start].cpu().numpy()
                         result[penalty][usable[here], m] = _sigmoid(logits)
         return result
 
@@ -117,7 +122,7 @@ class Ensemble:
             draws = noise.torch_normals(torch.from_numpy(keys).to(self.device), n_draws, self.n_pixels, seed, stream)
         else:
             draws = torch.from_numpy(noise.normals(keys, n_draws, self.n_pixels, seed, stream))
-        return torch.addcmul(mean, error, draws).flatten(0, 1)
+        return torch.addcmul(mean, error, draws).flatten(0, 1).to(self.dtype)
 
     def _sources(self, penalties: Sequence[float], shift_from: float | None) -> dict[float, float]:
         """Wanted penalty → the trained penalty whose logits serve it."""
