@@ -1,5 +1,7 @@
 """Headers read by hand are what astropy reads, and whatever is unusual goes to astropy."""
 
+import io
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -44,20 +46,21 @@ def test_what_is_unusual_is_astropys(card: str) -> None:
     assert found[keyword] == theirs[keyword]
 
 
+@pytest.mark.filterwarnings("ignore:non-ASCII characters")
 @pytest.mark.parametrize("damage", ["no END", "a byte beyond ASCII", "text behind END"])
 def test_damage_is_told_by_astropy(damage: str) -> None:
     piece = bytearray(header_bytes("SIMPLE  =                    T", "OBJECT  = 'star'"))
     if damage == "no END":
         piece[160:163] = b"   "
-        with pytest.raises(OSError, match="END"):
-            read_header(bytes(piece))
-        return
-    piece[(95 if damage == "a byte beyond ASCII" else 300)] = 200 if damage == "a byte beyond ASCII" else ord("x")
+    elif damage == "a byte beyond ASCII":
+        piece[95] = 200
+    else:
+        piece[300] = ord("x")
     try:
-        theirs = fits.Header.fromstring(bytes(piece))
-    except Exception as error:
+        theirs = fits.Header.fromfile(io.BytesIO(bytes(piece)))
+    except (OSError, ValueError) as error:
         with pytest.raises(type(error)):
             read_header(bytes(piece))
     else:
         found, _ = read_header(bytes(piece))
-        assert not isinstance(found, Cards) and found["SIMPLE"] == theirs["SIMPLE"]
+        assert isinstance(found, fits.Header) and found["SIMPLE"] == theirs["SIMPLE"]
