@@ -1,0 +1,61 @@
+"""A PSF that changes over a frame, found from its stars; single stars stay single in a search that knows."""
+
+import dataclasses
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dioscuri.cluster.psf_field import over_the_field
+from dioscuri.cluster.scene import Scene
+from dioscuri.cluster.scoring import Search, score_stars
+from dioscuri.psf.effective import Psf
+from dioscuri.psf.optics import OPTICS, optical_psf
+from dioscuri.stamps.mocks import Law
+
+_KNOWN = runpy.run_path(str(Path(__file__).with_name("cluster_frames.py")))
+SKY, READ_NOISE, frame_of, lattice, measured = (
+    _KNOWN[name] for name in ("SKY", "READ_NOISE", "frame_of", "lattice", "measured")
+)
+SIDE = 336  # px
+STARS = lattice(12, 26, flux=20000.0)
+
+
+@pytest.fixture(scope="module")
+def truth() -> Psf:
+    """HST's optics, whose focus changes by 10 nm from left to right: as much as over a whole chip."""
+    ends = [optical_psf(OPTICS["hst_f775w"], focus_nm=focus, size=25) for focus in (-5.0, 5.0)]
+    samples, places = np.concatenate([one.samples for one in ends]), np.array([0.0, SIDE - 1.0])
+    return dataclasses.replace(ends[0], samples=samples, parameters={"x": places, "y": np.zeros(2)})
+
+
+@pytest.fixture(scope="module")
+def frame(truth):
+    """144 single stars painted with it."""
+    empty = frame_of(STARS.iloc[:0], (SIDE, SIDE))
+    expected = np.full((SIDE, SIDE), SKY)
+    Scene(truth).paint(expected, *(STARS[name].to_numpy(float) for name in ("x", "y", "flux")))
+    rng = np.random.default_rng(3)
+    science = rng.poisson(np.maximum(expected, 0)) + rng.normal(0, READ_NOISE, expected.shape)
+    error = np.sqrt(np.maximum(science, 0) + READ_NOISE**2)
+    return dataclasses.replace(empty, science=science.astype(np.float32), error=error.astype(np.float32))
+
+
+def test_the_psf_is_found_at_every_place(frame, truth):
+    mean = dataclasses.replace(truth, samples=truth.samples.mean(0)[None], parameters={"draw": np.zeros(1)})
+    found = over_the_field(frame, mean, measured(STARS), 2)
+    for x in (30, 300):
+        there, peak = truth.at(x, 170).samples[0], truth.samples.max()
+        before, after = (np.abs(psf.samples[0] - there).max() / peak for psf in (mean, found.at(x, 170)))
+        assert before > 0.01 and after < 0.5 * before
+
+
+def test_single_stars_stay_single_when_the_telescope_has_breathed(frame, truth):
+    """The PSF given is right but for a focus 25 nm away: the frame's own stars set it right."""
+    given = optical_psf(OPTICS["hst_f775w"], focus_nm=-25.0, size=25)
+    law = Law(flux_ratio="uniform", flux_min=5000, flux_max=25000)
+    rows = np.arange(0, 144, 2)
+    wrong = score_stars(frame, given, measured(STARS), rows, Search(law, fit_above=np.inf, exact=True))
+    careful = score_stars(frame, given, measured(STARS), rows, Search(law, fit_above=np.inf))
+    assert (careful["log_bf"] > 0).mean() < 0.06 < 0.3 < (wrong["log_bf"] > 0).mean()
