@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from dioscuri.cli import main
 from dioscuri.flags import Refusal
 from dioscuri.predict import predict
 
@@ -48,3 +49,30 @@ def test_a_late_night_is_scored_like_the_night_that_it_was_made_of(table, real_d
 def test_maps_of_protostars_are_no_spectra(table):
     rows = table[table["name"].isin(["constant.fits", "moment1_cold.fits"])]
     assert rows["status"].str.startswith(f"refused: {Refusal.FOREIGN.value}").tolist() == [True, True]
+
+
+STAMPS = ("--psf", "images/csst_psf_9999.fits", "--psf-oversampling", "1", "--noise", "3")
+COMMANDS = [
+    ("protostar", "faulty/constant.fits", ("--distance", "140"), "nothing on the map"),
+    ("protostar", "faulty/moment1_cold.fits", ("--distance", "140"), "found velocities"),
+    ("protostar", "faulty/ivar_scaled_8.fits", ("--distance", "140"), "no image"),
+    ("hst", "psf/j8bt06nyq_sip_flt.fits", (), "no ERR and no DQ"),
+    ("hst", "psf/sample_ipppssoot_flt.fits", (), "a rate"),
+    ("hst", "faulty/ivar_scaled_8.fits", (), "refused"),
+    ("csst", "faulty/ivar_scaled_8.fits", STAMPS, "no image"),
+    ("csst", "faulty/constant.fits", STAMPS, "refused"),
+    ("lamost_lrs", "other_instruments", (), Refusal.FOREIGN.value),
+    ("lamost_lrs", "faulty/ivar_scaled_8.fits", (), "give it to survey lamost_mrs"),
+    ("lamost_mrs", "other_instruments", (), Refusal.FOREIGN.value),
+]
+
+
+@pytest.mark.parametrize(("survey", "name", "options", "said"), COMMANDS)
+def test_what_is_of_another_kind_ends_in_a_line_of_ours(real_data, capsys, survey, name, options, said):
+    """Through the whole command line: a status, the file's name, what was found; no traceback, no library's words."""
+    given = [str(real_data / option) if "/" in option else option for option in options]
+    assert main(["predict", "--survey", survey, str(real_data / name), *given]) in (1, 2)
+    printed = capsys.readouterr()
+    told = " ".join((printed.out + printed.err).split())
+    assert said in told and ".fits" in told
+    assert not [word for word in ("Traceback", "astropy", "numpy", "object has no attribute") if word in told]
