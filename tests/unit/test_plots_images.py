@@ -145,7 +145,7 @@ def test_psf_errors_show_in_the_false_positives(merits_file, drawn, tmp_path):
     assert drawn[0].axes[1].get_xlabel() == "change of the jitter [%]"
     assert any(np.array_equal(x, [-2, 0, 2]) for x, _ in lines_of(above))
     labels = [text.get_text() for text in drawn[0].legends[0].get_texts()]
-    assert labels == ["even", "odd", "compact network", "optimum", "optimum, nominal PSF assumed"]
+    assert labels == ["even", "odd", "compact network", "optimum", "optimum, nominal PSF"]
 
 
 def test_the_networks_are_drawn_with_the_shapes_behind_their_layers(drawn, tmp_path):

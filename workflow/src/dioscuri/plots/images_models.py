@@ -44,7 +44,7 @@ METHODS: dict[str, dict[str, Any]] = {
     **{
         name: {"color": colour, "ls": line, "lw": 0.8}
         for name, colour, line in zip(
-            SHAPES, ("#56B4E9", "#56B4E9", "#009E73", "#E69F00", "#F0E442", "#F0E442"), ("-", ":", "-", "-", "-", ":")
+            SHAPES, ("#56B4E9", "#56B4E9", "#009E73", "#E69F00", "#CC79A7", "#CC79A7"), ("-", ":", "-", "-", "-", ":")
         )
     },
 }
@@ -54,7 +54,7 @@ LABEL = {
     "resnet34": "ResNet-34",
     OPTIMUM: "optimum",
     GLRT: "likelihood-ratio test",
-    ASSUMED: "optimum, nominal PSF assumed",
+    ASSUMED: "optimum, nominal PSF",
     UNKNOWN: "optimum, PSF unknown",
     **dict(
         zip(SHAPES, ("DAOFIND sharpness", "DAOFIND roundness", "qfit", "moments", "DOLPHOT sharpness", "DOLPHOT χ"))
@@ -177,12 +177,15 @@ def _ranking(sample: Sample) -> list[str]:
 
 def _roc(axes: Axes, sample: Sample) -> None:
     axes.plot([0, 1], [0, 1], color=FAINT, lw=0.8)
-    areas = []
+    area = {}
     for method in _ranking(sample):
         score = rankable(sample.score(method))
         fpr, tpr, _ = metrics.roc(score, sample.is_binary)
         axes.plot(fpr, tpr, **{**look(method), "marker": ""})
-        areas.append(f"{label(method)} {metrics.auc(score, sample.is_binary):.3f}")
+        area[method] = metrics.auc(score, sample.is_binary)
+    # Of the six statistics of photometry programs the best is told; the table has all.
+    shapes = sorted((method for method in area if method in SHAPES), key=area.__getitem__)
+    areas = [f"{label(method)} {area[method]:.3f}" for method in area if method not in shapes[:-1]]
     for network, scores in VALIDATION.get(sample.survey, {}).items():
         areas.append(f"paper, {label(network)} {scores.auc:.3f}")
         if scores.fpr is not None and scores.fnr is not None:
