@@ -36,7 +36,7 @@ def rows() -> list[dict]:
         write_flt(path, [large])
         fitted, _ = seconds(lambda: predict.predict("hst", [path]))
         psf.save(Path(folder) / "psf.npz")
-        given, table = seconds(lambda: predict.predict("hst", [path], psf=Path(folder) / "psf.npz"))
+        given, (table, _) = seconds(lambda: predict.predict("hst", [path], psf=Path(folder) / "psf.npz"))
     scored = int(np.isfinite(table["p"]).sum())
     chip = 4096 * 2051 / SIDE**2
     words = f"a chip with {round(scored * chip)} scored stars"

@@ -1,5 +1,6 @@
 """`dioscuri predict` on exposures and on stamps: every source and every refusal is a row."""
 
+import dataclasses
 import runpy
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from dioscuri import predict
 from dioscuri.cli import main
 from dioscuri.cluster.frames import write_flt
 from dioscuri.predict import csst, hst
+from dioscuri.psf.effective import Psf
 from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps
 
 _KNOWN = runpy.run_path(str(Path(__file__).with_name("cluster_frames.py")))
@@ -84,13 +86,20 @@ def test_a_psf_image_needs_its_oversampling(exposure, tmp_path):
 
 
 @pytest.fixture(scope="module")
+def csst_psf(tmp_path_factory):
+    path = tmp_path_factory.mktemp("csst") / "psf.npz"
+    dataclasses.replace(PSF, pixel_scale=0.075).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def stamps():
     sources = draw_sources(40, 3, LAW)
     return make_stamps(sources, Renderer(PSF), NOISE, 3), sources
 
 
 @pytest.mark.parametrize("kind", ["hdf5", "cube", "folder"])
-def test_stamps_of_any_kind_have_the_same_scores(stamps, psf_file, tmp_path, kind):
+def test_stamps_of_any_kind_have_the_same_scores(stamps, csst_psf, tmp_path, kind):
     images, sources = stamps
     path = tmp_path / "stamps"
     if kind == "hdf5":
@@ -104,21 +113,21 @@ def test_stamps_of_any_kind_have_the_same_scores(stamps, psf_file, tmp_path, kin
         path.mkdir()
         for number, image in enumerate(images):
             fits.PrimaryHDU(image).writeto(path / f"{number:03d}.fits")
-    table, information = predict.predict("csst", [str(path)], psf=psf_file, noise=3.0)
+    table, information = predict.predict("csst", [str(path)], psf=csst_psf, noise=3.0)
     assert list(table.columns) == list(csst.COLUMNS) and len(table) == 40
     assert ((table["log_bf"] > 0) == sources["is_binary"]).mean() > 0.95
     np.testing.assert_allclose(table["flux"], sources["flux"], rtol=0.06)
     assert csst.style(table, information)[1].sum() == (table["log_bf"] > 0).sum()
 
 
-def test_large_images_are_cropped_and_small_ones_refused(stamps, psf_file, tmp_path):
+def test_large_images_are_cropped_and_small_ones_refused(stamps, csst_psf, tmp_path):
     wide = np.zeros((2, 31, 31))
     wide[0, 9:23, 4:18] = stamps[0][0]
     wide[1, 0, 0] = 1e5  # a star in the corner
     fits.PrimaryHDU(wide).writeto(tmp_path / "wide.fits")
     fits.PrimaryHDU(np.zeros((5, 5))).writeto(tmp_path / "small.fits")
     (tmp_path / "text.fits").write_text("no FITS")
-    table, _ = predict.predict("csst", [str(tmp_path)], psf=psf_file, noise=3.0)
+    table, _ = predict.predict("csst", [str(tmp_path)], psf=csst_psf, noise=3.0)
     by_file = table.assign(file=table["file"].str.split("/").str[-1]).set_index(["file", "stamp"])["status"]
     assert by_file["wide.fits", 0] == "ok: likelihood only"
     assert "14 × 14 px around it" in by_file["wide.fits", 1]
@@ -126,10 +135,45 @@ def test_large_images_are_cropped_and_small_ones_refused(stamps, psf_file, tmp_p
     assert by_file["text.fits", -1].startswith("refused: ")
 
 
+def test_inputs_that_are_no_stamps_say_so(stamps, csst_psf, tmp_path):
+    """A cube the wrong way round, a group for a dataset, counts: each its own reason."""
+    fits.PrimaryHDU(np.moveaxis(stamps[0], 0, -1)).writeto(tmp_path / "turned.fits")
+    fits.PrimaryHDU(stamps[0], fits.Header({"BUNIT": "ADU"})).writeto(tmp_path / "counts.fits")
+    with h5py.File(tmp_path / "group.h5", "w") as stream:
+        stream["stamps/image"] = stamps[0]
+    table, _ = predict.predict("csst", [str(tmp_path)], psf=csst_psf, noise=3.0)
+    status = table.set_index(table["file"].str.split("/").str[-1])["status"]
+    assert "a cube of 14 × 14 × 40" in status["turned.fits"]
+    assert "BUNIT is 'ADU'" in status["counts.fits"]
+    assert "'stamps' is a group" in status["group.h5"]
+    assert status.str.startswith("refused: ").all()
+
+
+def test_wrong_gain_sky_and_psf_are_doubted(stamps, csst_psf, tmp_path):
+    narrow = tmp_path / "narrow.npz"
+    Psf(_KNOWN["gaussian"](0.8)[None], 4, 0.075).save(narrow)
+    for name, images, psf, said in (
+        ("right", stamps[0], csst_psf, "ok"), ("adu", stamps[0] / 3, csst_psf, "electrons"),
+        ("sky", stamps[0] + 10, csst_psf, "sky of"), ("psf", stamps[0], narrow, "the PSF"),
+    ):  # fmt: skip
+        path = tmp_path / f"{name}.fits"
+        fits.PrimaryHDU(images).writeto(path)
+        table, information = predict.predict("csst", [str(path)], psf=psf, noise=3.0)
+        assert table["status"].str.contains(said).any(), (name, table["status"].iloc[0])
+        assert table["status"].str.startswith("ok" if name == "right" else "doubtful: ").mean() > 0.95
+        assert ("all are doubtful" in " ".join(information["notes"])) == (name != "right")
+
+
+def test_a_psf_of_another_camera_is_refused(stamps, psf_file, tmp_path):
+    fits.PrimaryHDU(stamps[0]).writeto(tmp_path / "stamps.fits")
+    with pytest.raises(ValueError, match=r"pixels of 0\.04 arcsec"):
+        predict.predict("csst", [str(tmp_path)], psf=psf_file, noise=3.0)
+
+
 @pytest.mark.parametrize(("options", "said"), [({}, "--psf"), ({"psf": "psf.npz"}, "--noise")])
-def test_what_is_missing_is_named(options, said, tmp_path, psf_file):
+def test_what_is_missing_is_named(options, said, tmp_path, csst_psf):
     fits.PrimaryHDU(np.zeros((14, 14))).writeto(tmp_path / "stamp.fits")
-    options = dict.fromkeys(options, psf_file)
+    options = dict.fromkeys(options, csst_psf)
     with pytest.raises(ValueError, match=said):
         predict.predict("csst", [str(tmp_path)], **options)
 

@@ -11,6 +11,7 @@ import dioscuri
 from dioscuri import door
 from dioscuri.io import open_hdf5
 from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption
+from dioscuri.psf.effective import Psf
 from dioscuri.psf.sources import read_any
 from dioscuri.reading import open_fits, own_dataset, reading
 from dioscuri.stamps import quality
@@ -28,7 +29,7 @@ DIGITS = {"x": 2, "y": 2, "flux": 0, "snr": 0, "chi2": 2, "log_bf": 1, "sep": 2,
           "flux_ratio": 2}  # fmt: skip
 OPTIONS = ("psf", "psf_oversampling", "pixel_integrated", "noise", "background", "likelihood", "models")
 LAW = Law(flux_ratio="uniform")
-PIXEL_SCALE = 0.075  # arcsec
+PIXEL_SCALE, SAME_SCALE = 0.075, 0.05  # arcsec, and how far a PSF's may be off it
 FLUX_SLACK = 0.8  # fluxes are measured with an error, and a pair's is fitted as one star's
 SUFFIXES, WHAT = (*door.FITS, *door.HDF5), "stamps"
 ELECTRONS = ("", "ELECTRON", "ELECTRONS", "E", "E-")  # as BUNIT; where there is none they are believed to be
@@ -69,9 +70,7 @@ def predict(
             )
         noise = float(classifier.context["noise"]["sigma"])
     known = Noise(noise, background)
-    renderer = Renderer(
-        read_any(psf, pixel_scale=PIXEL_SCALE, oversampling=psf_oversampling, pixel_integrated=pixel_integrated)
-    )
+    renderer = Renderer(_one_psf(psf, psf_oversampling, pixel_integrated))
     search = Search(law, classifier, PAIR_ABOVE, needed=likelihood == "needed")
     origin, found, refused = read_all(paths)
     table = pd.DataFrame(origin, columns=["file", "stamp"])
@@ -91,6 +90,16 @@ def predict(
         "notes": notes,
     }
     return table.astype(dict.fromkeys(numbers, float)), information
+
+
+def _one_psf(path: Path, oversampling: int | None, pixel_integrated: bool) -> Psf:
+    """The PSF of all stamps, which know no place on a detector; of a bank its nominal one."""
+    psf = read_any(path, pixel_scale=PIXEL_SCALE, oversampling=oversampling, pixel_integrated=pixel_integrated)
+    if psf.n_members > 1 and "x" in psf.parameters:
+        raise ValueError(f"{path}: {psf.n_members} PSFs over a detector, and stamps tell no place; give one of them")
+    if abs(psf.pixel_scale / PIXEL_SCALE - 1) > SAME_SCALE:
+        raise ValueError(f"{path}: a PSF for pixels of {psf.pixel_scale:g} arcsec; those of CSST have {PIXEL_SCALE:g}")
+    return psf.member(0)
 
 
 def _scored(

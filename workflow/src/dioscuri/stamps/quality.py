@@ -22,6 +22,7 @@ FEWEST = 10  # stamps
 BRIGHTEST = 1 / 3
 USUAL = 0.2, 0.15  # above and below 1, of bright stars and of all
 USUAL_FAINT = 0.3
+MOSTLY = 0.8  # of the bright stars' excess in the faint ones: a wrong PSF shows in proportion to the flux
 SUSPICIOUS = 0.1  # above 1 for the bright stars, where most stars are called pairs, too
 MOST_PAIRS = 0.6
 
@@ -97,14 +98,14 @@ def population(quality: Quality, flux: np.ndarray, called: np.ndarray) -> tuple[
     level, err = _median(quality, np.arange(n))
     level_bright, err_bright = _median(quality, bright)
     level_faint, err_faint = _median(quality, faint)
-    share = float(np.mean(called))
+    share, excess = float(np.mean(called)), level_faint - 1
     lines = [
         f"χ² per degree of freedom: {level_faint:.2f} of the faint third, {level_bright:.2f} of the bright third (1 is "
         f"right); {share:.0%} of {n} called pairs"
     ]
     if level < 1 - max(below, TOO_MUCH * err):
         why = f"χ² of {level:.2f}: the noise is below what photons and --noise make; are the data electrons (gain)?"
-    elif n >= FEWEST and level_faint > 1 + max(USUAL_FAINT, TOO_MUCH * err_faint) and level_faint > 0.8 * level_bright:
+    elif n >= FEWEST and excess > max(USUAL_FAINT, TOO_MUCH * err_faint) and excess > MOSTLY * (level_bright - 1):
         why = f"χ² of {level_faint:.2f} of faint stars: noise, sky or gain are other than said"
     elif n >= FEWEST and level_bright > 1 + max(above, TOO_MUCH * err_bright):
         why = f"χ² of {level_bright:.2f} of bright stars: the PSF, its sampling or the gain are other than said"
