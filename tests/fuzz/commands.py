@@ -79,19 +79,20 @@ def through_predict(kind: Kind, title: str, survey: str, *options: str) -> Kind:
     return Kind(title, kind.name, kind.content, kind.mutations, kind.read, judge_all=judge, share=0.5)
 
 
-def _psf(folder: Path) -> str:
+def _psf(folder: Path, pixel_scale: float) -> str:
     from others import helper
 
-    Psf(helper("cluster_frames").gaussian()[None], 4, 0.04, provenance={"source": "x"}).save(folder / "star.npz")
-    return str(folder / "star.npz")
+    path = folder / f"star{pixel_scale:g}.npz"
+    Psf(helper("cluster_frames").gaussian()[None], 4, pixel_scale, provenance={"source": "x"}).save(path)
+    return str(path)
 
 
 def predict_hst(folder: Path) -> Kind:
-    return through_predict(frames(folder), "predict hst", "hst", "--psf", _psf(folder))
+    return through_predict(frames(folder), "predict hst", "hst", "--psf", _psf(folder, 0.04))
 
 
 def predict_csst(folder: Path) -> Kind:
-    return through_predict(stamps(folder), "predict csst", "csst", "--psf", _psf(folder), "--noise", "3")
+    return through_predict(stamps(folder), "predict csst", "csst", "--psf", _psf(folder, 0.075), "--noise", "3")
 
 
 def predict_protostar(folder: Path) -> Kind:
