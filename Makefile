@@ -50,7 +50,7 @@ test: lint
 	@python .ci/budget.py
 
 fuzz: $(READY)
-	python tests/fuzz/runner.py --number 2600 --seed 1
+	python tests/fuzz/runner.py --number 2800 --seed 1
 
 drill: $(READY)
 	python tests/drill/drill.py

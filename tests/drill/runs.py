@@ -37,7 +37,7 @@ LARGEST_FILE = 3_000  # bytes: a disk that takes no larger one
 OWN = """\
 preset: drill
 lamost_mrs: {spectra: [observed/med*.fits], models: released, ingest: {files_per_shard: 1}, inference: {draws: 4}}
-lamost_lrs: {spectra: [observed/spec*.fits], models: released, ingest: {files_per_shard: 1}}
+lamost_lrs: {spectra: [observed/spec*.fits], models: released, files_per_shard: 1}
 """
 MODEL = "blue/cnn_s/lambda16/seed1"
 
@@ -238,10 +238,11 @@ def drill(folder: Path, fault: Fault, reference: object) -> tuple[str, str, floa
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", action="append", default=[], help="words that the name of a fault must have")
+    parser.add_argument("--only", action="append", default=[], help="words that a fault's name must have (again: or)")
     options = parser.parse_args()
-    words = " ".join(options.only).split()
-    chosen = [f for f in FAULTS if all(word in f"{f.line} {f.stage} {f.strike}" for word in words)]
+    names = {fault: f"{fault.line} {fault.stage} {fault.strike}".split() for fault in FAULTS}
+    wanted = [set(words.split()) for words in options.only] or [set()]
+    chosen = [fault for fault, name in names.items() if any(words <= set(name) for words in wanted)]
     wrong = 0
     with tempfile.TemporaryDirectory() as base:
         folder = Path(base)
