@@ -17,7 +17,7 @@ def test_a_run_in_another_folder(checkout, snakemake_in, read_plan, tmp_path):
     before = {path for path in checkout.rglob("*") if "__pycache__" not in path.parts}
     there = ["--snakefile", str(checkout / "Snakefile"), "--configfile", str(checkout / "config/demo.yaml")]
     plan = read_plan(snakemake_in(checkout, *there, "--dry-run", "--quiet", "rules", "--", "lamost_mrs", cwd=tmp_path))
-    assert plan["ingest_shard"] + plan["plan_shards"] >= 1
+    assert plan["ingest_shard"] + plan["plan_lamost_mrs_shards"] >= 1
     done = snakemake_in(checkout, *there, "--", "resources/tracks/embedded.npz", cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "resources/tracks/embedded.npz").is_file()

@@ -11,7 +11,7 @@ from dioscuri.config import load_config
 EVERY_RUN = {
     "build_tracks": 1,
     "simulate_night": 1,
-    "plan_shards": 1,
+    "plan_lamost_mrs_shards": 1,
     "score_double_peak": 2,
     "summarise_spectra": 1,
     "calibrate_evidence": 1,

@@ -107,7 +107,7 @@ def test_new_files_make_a_new_shard_and_leave_old_ones_alone(runs, plan_again, s
     before = {path.name: path.stat().st_mtime_ns for path in shards.glob("shard*.h5")}
     assert len(before) == 2
     (stubbed / "observed/night2-0.fits").write_text("")
-    assert plan_again()["plan_shards"] == 1
+    assert plan_again()["plan_lamost_mrs_shards"] == 1
     runs()
     after = {path.name: path.stat().st_mtime_ns for path in shards.glob("shard*.h5")}
     assert sorted(after) == ["shard000000.h5", "shard000001.h5", "shard000002.h5"]
@@ -118,7 +118,7 @@ def test_new_files_make_a_new_shard_and_leave_old_ones_alone(runs, plan_again, s
 
 def test_a_replaced_file_remakes_its_shard_alone_and_a_lost_manifest_stops_nothing(runs, plan_again, stubbed):
     (stubbed / "observed/night1-0.fits").write_text("repaired")
-    assert plan_again()["plan_shards"] == 1
+    assert plan_again()["plan_lamost_mrs_shards"] == 1
     runs()
     assert plan_again() == {}
     shards = stubbed / "results/tiny/lamost_mrs/ingest"

@@ -133,7 +133,7 @@ def test_tiny_run_survives_failure_cancellation_and_stop(checkout: Path, environ
     assert times["build_library"] == 2, "cancelled, then retried; not made again after the stop"
     assert times["simulate_night"] == 2, "stopped with the first run, made by the second"
     assert times["build_tracks"] == 2, "failed, then retried"
-    assert {times[rule] for rule in ("plan_shards", "build_catalog", "select_candidates")} == {1}
+    assert {times[rule] for rule in ("plan_lamost_mrs_shards", "build_catalog", "select_candidates")} == {1}
     # What ran when the run was stopped starts again; what was finished does not.
     finished = Counter(path.name.split(".")[0] for path in (checkout / "finished").iterdir())
     assert {finished[rule] for rule in ("build_tracks", "build_library", "simulate_night")} == {1}

@@ -42,10 +42,3 @@ def lrs_networks():
     return expand(
         "<results>/lamost_lrs/{network}/seed{seed}/model.safetensors", network=lrs.network, seed=lrs.seeds
     )
-
-
-def lrs_observed(pattern):
-    """Files named by `pattern` for every shard of spectra, known once plan_lrs_shards has run."""
-    return lambda wildcards: expand(
-        pattern, shard=sorted(planned(str(checkpoints.plan_lrs_shards.get().output.plan)))
-    )

@@ -64,32 +64,6 @@ rule calibrate_lrs:
         "../../scripts/lamost_lrs/calibrate.py"
 
 
-checkpoint plan_lrs_shards:
-    """Share the files out over shards: new files make new shards, old shards stay as they are."""
-    input:
-        night="<results>/lamost_lrs/survey/files" if LRS_SIMULATED else [],
-        code=code("lamost.inputs"),
-    output:
-        plan="<results>/lamost_lrs/ingest/plan.json",
-        manifest=(str if LRS_SIMULATED else update)("<results>/lamost_lrs/ingest/manifest.json"),
-    log:
-        "<logs>/plan_lrs_shards.log",
-    benchmark:
-        "<benchmarks>/plan_lrs_shards.tsv"
-    conda:
-        "../../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
-    params:
-        spectra=lrs.spectra,
-        files_per_shard=lrs.files_per_shard,
-        files=lambda wildcards: files_seen(lrs.spectra),
-    script:
-        "../../scripts/lamost_mrs/plan_shards.py"
-
-
 rule reduce_lrs_shard:
     """Read, check, repair, take to rest and normalise the spectra of one shard; refused ones with their reason."""
     input:
@@ -176,7 +150,7 @@ rule label_lrs_stars:
 rule build_lrs_catalog:
     """All scored shards in one catalogue, a row group a shard; Tables 1 and 2 as printed."""
     input:
-        shards=lrs_observed("<results>/lamost_lrs/inference/shard{shard}.parquet"),
+        shards=observed("<results>/lamost_lrs/inference/shard{shard}.parquet", "lamost_lrs"),
         labels=[] if lrs.training == "mocks" else LRS_LABELS,
         hosts=LRS_HOSTS,
         code=code("catalogs.lrs_catalog"),

@@ -31,7 +31,11 @@ rule train_lrs_network:
     input:
         mocks="<results>/lamost_lrs/mocks/train.h5",
         components="<results>/lamost_lrs/models/components.h5",
-        shards=[] if lrs.training == "mocks" else lrs_observed("<results>/lamost_lrs/ingest/shard{shard}.h5"),
+        shards=(
+            []
+            if lrs.training == "mocks"
+            else observed("<results>/lamost_lrs/ingest/shard{shard}.h5", "lamost_lrs")
+        ),
         labels=[] if lrs.training == "mocks" else LRS_LABELS,
         code=code("evaluation.lrs_training"),
     output:

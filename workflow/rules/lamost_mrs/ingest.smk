@@ -26,34 +26,6 @@ rule simulate_night:
         "../../scripts/lamost_mrs/simulate_night.py"
 
 
-checkpoint plan_shards:
-    """Share the files out over shards: new files make new shards, old shards stay as they are."""
-    input:
-        night=NIGHT,
-        code=code("lamost.inputs"),
-    output:
-        plan="<results>/lamost_mrs/ingest/plan.json",
-        # What has been planned stays planned; a simulated night starts afresh.
-        manifest=(str if SIMULATED else update)("<results>/lamost_mrs/ingest/manifest.json"),
-    log:
-        "<logs>/plan_shards.log",
-    benchmark:
-        "<benchmarks>/plan_shards.tsv"
-    conda:
-        "../../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
-        runtime=60,
-    params:
-        spectra=mrs.spectra,
-        files_per_shard=mrs.ingest.files_per_shard,
-        exposures_per_shard=mrs.ingest.exposures_per_shard,
-        files=lambda wildcards: files_seen(mrs.spectra),
-    script:
-        "../../scripts/lamost_mrs/plan_shards.py"
-
-
 rule ingest_shard:
     """Read, repair, shift to rest and normalise the spectra of one shard; refused ones are listed with their reason."""
     input:

@@ -118,15 +118,18 @@ def files_seen(patterns):
 
 @cache
 def planned(plan):
-    """Shard → digest of its files, as plan_shards left it."""
+    """Shard → digest of its files, as the plan of its survey has it."""
     return json.loads(Path(plan).read_text(encoding="utf-8"))
 
 
-def observed(pattern):
-    """Files named by `pattern` for every shard of observations, known once plan_shards has run."""
-    return lambda wildcards: expand(
-        pattern, shard=sorted(planned(str(checkpoints.plan_shards.get().output.plan))), arm=mrs.arms
-    )
+def observed(pattern, survey="lamost_mrs"):
+    """Files named by `pattern` for every shard of a survey's observations, known once they have been planned."""
+
+    def files(wildcards):
+        plan = getattr(checkpoints, f"plan_{survey}_shards").get().output.plan
+        return expand(pattern, shard=sorted(planned(str(plan))), arm=mrs.arms)
+
+    return files
 
 
 GIVEN = {
