@@ -75,11 +75,11 @@ class Fault:
 
 
 STAGES = [
-    ("MRS", "planning", ("ingest/plan.json",), "plan_shards"),
+    ("MRS", "planning", ("ingest/plan.json",), "plan_lamost_mrs_shards"),
     ("MRS", "ingest", ("ingest/shard000000.h5", "ingest/rejected000000.parquet"), "ingest_shard"),
     ("MRS", "inference", ("blue/inference/*.parquet",), "infer_shard"),
     ("MRS", "catalogue", ("catalogs/*",), "build_catalog"),
-    ("LRS", "planning", ("ingest/plan.json",), "plan_lrs_shards"),
+    ("LRS", "planning", ("ingest/plan.json",), "plan_lamost_lrs_shards"),
     ("LRS", "ingest", ("ingest/shard000000.h5",), "reduce_lrs_shard"),
     ("LRS", "inference", ("inference/*.parquet",), "score_lrs_shard"),
     ("LRS", "catalogue", ("catalogs/*",), "build_lrs_catalog"),
