@@ -84,7 +84,7 @@ STAGES = [
     ("LRS", "inference", ("inference/*.parquet",), "score_lrs_shard"),
     ("LRS", "catalogue", ("catalogs/*",), "build_lrs_catalog"),
     ("MRS training", "training", (f"{MODEL}/*",), "train_spectra"),
-    ("LRS training", "training", ("dense/seed1/*",), "train_lrs_dense"),
+    ("LRS training", "training", ("dense/seed1/*",), "train_lrs_network"),
 ]
 KILLS = ("kill -9 of all", "kill -9 of Snakemake", "Ctrl-C")
 DISKS = ("full disk", "read-only results")
