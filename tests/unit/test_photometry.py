@@ -333,3 +333,10 @@ def test_an_empty_frame_gives_an_empty_table(method):
     nothing = lattice(0.0, n=2)
     table = photometry.measure(frame_of(nothing, shape=(80, 80)), PSF, method=method, threshold=8.0)
     assert list(table.columns) == list(photometry.COLUMNS) and not len(table)
+
+
+def test_positions_that_are_not_finite_are_told():
+    stars = pd.DataFrame({"x": [30.0, np.nan], "y": [30.0, 31.0], "flux": [5000.0, 5000.0]})
+    image = np.zeros((60, 60))
+    with pytest.raises(ValueError, match="1 of 2 stars have positions that are not finite"):
+        joint_fit.fit_stars(image, image + 9.0, Scene(PSF), stars["x"], stars["y"], stars["flux"], np.full(2, 2.5))

@@ -19,6 +19,7 @@ from dioscuri.io import atomic
 SURVEYS = ("csst", "hst", "lamost_mrs", "lamost_lrs", "protostar")
 LONGEST = 60  # rows that people read
 FILES = ("psf", "calibration")  # options that name one file
+LISTS = ("photometry",)  # that name several
 FOLDERS = ("models",)
 
 
@@ -40,6 +41,7 @@ def run(
     module = module_of(survey)
     paths = door.expand_inputs(files, module.SUFFIXES, module.WHAT)
     kept = [*paths, *(Path(value) for name, value in options.items() if name in FILES and value)]
+    kept += [Path(value) for name, values in options.items() if name in LISTS and values for value in values]
     if output:
         output = door.check_output(output, "--output", door.TABLES, kept)
     if figure:

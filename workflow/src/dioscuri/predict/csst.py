@@ -10,7 +10,7 @@ import pandas as pd
 import dioscuri
 from dioscuri import door
 from dioscuri.io import open_hdf5
-from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks, likely, network_caption
+from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, check_likelihood, find_networks, likely, network_caption
 from dioscuri.psf.effective import Psf
 from dioscuri.psf.sources import read_any
 from dioscuri.reading import open_fits, own_dataset, reading
@@ -58,6 +58,7 @@ def predict(
     """
     if psf is None:
         raise ValueError("survey csst: the PSF is missing; give --psf, as .npz or as a FITS image of it")
+    check_likelihood(likelihood)
     classifier = find_networks("csst", models)
     law = Law(**classifier.context["law"]) if classifier else LAW
     door.at_least_zero(background, "--background", "electrons per pixel")

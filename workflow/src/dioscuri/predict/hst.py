@@ -1,7 +1,8 @@
 """Unresolved pairs in HST exposures: detection, PSF of the frame's own stars, photometry, and a score for each star."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import dioscuri
 from dioscuri import door
 from dioscuri.cluster.frames import Frame, FrameError, read_flt
 from dioscuri.predict.exposures import Chip, Request, law_of, score_chip, together
-from dioscuri.predict.images import find_networks, likely, network_caption
+from dioscuri.predict.images import check_likelihood, find_networks, likely, network_caption
 from dioscuri.predict.star_lists import StarList, lists_of
 
 COLUMNS = (
@@ -33,7 +34,6 @@ SUFFIXES, WHAT = door.FITS, "exposures"
 OPTIONS = (
     "psf", "psf_oversampling", "pixel_integrated", "any_filter", "photometry", "likelihood", "processes", "models",
 )  # fmt: skip
-LIKELIHOODS = ("needed", "all")
 
 
 def predict(
@@ -56,8 +56,7 @@ def predict(
     verdict. `processes`: chips that are worked on at the same time. Exposures of one field are matched: a pair that
     others do not see is doubtful. Position angles are from +x towards +y. Files that cannot be read say why in a row.
     """
-    if likelihood not in LIKELIHOODS:
-        raise ValueError(f"--likelihood is '{likelihood}'; accepted: {', '.join(LIKELIHOODS)}")
+    check_likelihood(likelihood)
     door.counted(processes, "--processes")
     classifier = find_networks("hst", models)
     request = Request(psf, psf_oversampling, pixel_integrated, any_filter, likelihood == "needed", models)
@@ -96,35 +95,44 @@ def _all_chips(
     paths: Sequence[Path], request: Request, lists: Mapping[Path, StarList], processes: int
 ) -> Iterator[tuple[Path, int, Chip | str]]:
     """Each chip of each file, in order: what was found there, or why it was refused (extension 0: the file)."""
-    found: list[tuple[Path, int, Frame | str]] = []
-    for path in paths:
-        try:
-            found += [(path, frame.extension, frame) for frame in read_flt(path)]
-        except FrameError as error:
-            found.append((path, 0, str(error)))
-    bar = tqdm(total=len(found), desc="chips", unit="chip", disable=None, leave=False)
-    with bar:
-        if processes == 1 or len(found) == 1:
-            for path, extension, frame in found:
+    with tqdm(desc="chips", unit="chip", disable=None, leave=False) as bar:
+        if processes == 1:
+            for path, extension, frame in _frames(paths):
                 told = lambda stage, name=f"{path.name}[{extension}]": bar.set_postfix_str(f"{name} {stage}")  # noqa: E731
-                yield path, extension, frame if isinstance(frame, str) else _chip(frame, request, lists.get(path), told)
+                yield path, extension, _chip(frame, request, lists.get(path), told)
                 bar.update()
             return
+        waiting: deque[tuple[Path, int, Future[Chip | str]]] = deque()
         # Fresh processes: those that are forked inherit locks of torch's threads.
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            jobs = [
-                frame if isinstance(frame, str) else pool.submit(_chip, frame, request, lists.get(path))
-                for path, _, frame in found
-            ]
-            for (path, extension, _), job in zip(found, jobs):
-                yield path, extension, job if isinstance(job, str) else job.result()
+            for path, extension, frame in _frames(paths):
+                waiting.append((path, extension, pool.submit(_chip, frame, request, lists.get(path))))
+                while len(waiting) > 2 * processes:  # frames that wait are in memory
+                    path, extension, job = waiting.popleft()
+                    yield path, extension, job.result()
+                    bar.update()
+            for path, extension, job in waiting:
+                yield path, extension, job.result()
                 bar.update()
+
+
+def _frames(paths: Sequence[Path]) -> Iterator[tuple[Path, int, Frame | str]]:
+    """The frames of all files, one file in memory at a time, or why one cannot be read."""
+    for path in paths:
+        try:
+            frames: list[Frame | str] = [*read_flt(path)]
+        except FrameError as error:
+            frames = [str(error)]
+        for frame in frames:
+            yield path, 0 if isinstance(frame, str) else frame.extension, frame
 
 
 def _chip(
-    frame: Frame, request: Request, star_list: StarList | None = None, told: Any = lambda stage: None
+    frame: Frame | str, request: Request, star_list: StarList | None = None, told: Any = lambda stage: None
 ) -> Chip | str:
-    """One chip scored, or the reason why it was not."""
+    """One chip scored, or the reason why it was not; a reason stays what it is."""
+    if isinstance(frame, str):
+        return frame
     try:
         return score_chip(frame, request, None if star_list is None else star_list.on(frame), told)
     except ValueError as error:

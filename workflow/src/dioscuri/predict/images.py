@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 RELEASED, CALIBRATION = "compact.safetensors", "calibration.json"
 OK, LIKELIHOOD = "ok", "ok: likelihood only"
 BAYES = "log_bf: ln of the Bayes factor, two stars : one"
+LIKELIHOODS = ("needed", "all")
 PAIR_ABOVE = 0.0  # ln of the Bayes factor from which separation, angle and flux ratio are given
 
 
@@ -52,6 +53,12 @@ def _with_calibration(models: list[Path], folder: Path) -> list[Path]:
     """The files of networks, and the calibration in `folder` that makes probabilities of what they answer."""
     calibration = folder / CALIBRATION
     return [*models, calibration] if calibration.is_file() else models
+
+
+def check_likelihood(value: str) -> None:
+    """A ValueError for what --likelihood does not know."""
+    if value not in LIKELIHOODS:
+        raise ValueError(f"--likelihood is '{value}'; accepted: {', '.join(LIKELIHOODS)}")
 
 
 def network_caption(classifier: "Classifier | None") -> str:
