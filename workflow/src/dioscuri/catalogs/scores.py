@@ -83,6 +83,7 @@ def score_shard(
     penalties: Sequence[float],
     draws: int = 20,
     seed: int = 0,
+    precision: str = "fp32",
     threads: int = 1,
     settings: Any = None,
 ) -> None:
@@ -92,14 +93,14 @@ def score_shard(
     or a released .safetensors file, whose logits are shifted to the penalties it lacks. Rows in the order of the
     shard: key, source_id, obsid, exposure, file, arm, for each Λ five float32 columns pb_pct_<Λ>_p0 … p100, and
     fit_frame, true where they come from the frame of the fit's primary. A masked arm has NaN. `draws` noise
-    realisations per spectrum, keyed by observation.
+    realisations per spectrum, keyed by observation; `precision` of the networks' arithmetic (`Ensemble`).
     """
     from dioscuri.learn.calibration import nearest_penalty
     from dioscuri.learn.spectra.inference import Ensemble
     from dioscuri.learn.spectra.models import load_models
 
     use_threads(threads)
-    ensemble = Ensemble(load_models(models, arm.name))
+    ensemble = Ensemble(load_models(models, arm.name), precision=precision)
     released = [path for path in models if Path(path).suffix == ".safetensors"]
     shift_from = nearest_penalty(ensemble.penalties, np.median(penalties)) if released else None
     for path in released:
