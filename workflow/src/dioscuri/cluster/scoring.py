@@ -51,15 +51,13 @@ def score_stars(frame: Frame, psf: Psf, stars: pd.DataFrame, rows: np.ndarray, s
     x, y = (stars[name].to_numpy(float)[rows] for name in ("x", "y"))
     known = _Known.of(frame, psf, stars, search.exact)
     table["psf_error"] = known.error
-    tile = known.tile(x, y)
-    for number in np.unique(tile):
-        here = np.flatnonzero(whole(cut) & (tile == number))
-        if len(here):
-            found = _score(cut.stamps[here], cut.variance[here], known, int(number), search)
-            for name, values in found.items():
-                table.loc[here, name] = values
+    here = np.flatnonzero(whole(cut))
+    if len(here):
+        found = _score(cut.stamps[here], cut.variance[here], known, known.tile(x, y)[here], search)
+        for name, values in found.items():
+            table.loc[here, name] = values
     _towards_sky(table, frame, x, y)
-    log.info("%s: %d stars scored, error of the PSF %.3f", frame.name, int(whole(cut).sum()), known.error)
+    log.info("%s: %d stars scored, error of the PSF %.3f", frame.name, len(here), known.error)
     return table
 
 
@@ -127,12 +125,13 @@ def _rest_of_error(
     return next((float(error) for error in PSF_ERRORS if ratio(bright, error) <= usual), float(PSF_ERRORS[-1]))
 
 
-def _score(stamps: np.ndarray, variance: np.ndarray, known: _Known, tile: int, search: Search) -> dict[str, np.ndarray]:
-    local = known.local.member(tile)
-    renderer = Renderer(local)
-    single = fit_single(stamps, variance, renderer)
-    variance = variance + (known.error * renderer.render(single.x, single.y, single.flux)) ** 2
-    return judge(stamps, variance, renderer, search, UnknownPsf(local, known.modes))
+def _score(
+    stamps: np.ndarray, variance: np.ndarray, known: _Known, tile: np.ndarray, search: Search
+) -> dict[str, np.ndarray]:
+    renderer = Renderer(known.local)
+    single = fit_single(stamps, variance, renderer, tile)
+    variance = variance + (known.error * renderer.render(single.x, single.y, single.flux, tile)) ** 2
+    return judge(stamps, variance, renderer, search, UnknownPsf(known.local, known.modes), tile)
 
 
 def sky_jacobian(frame: Frame, x: np.ndarray, y: np.ndarray) -> np.ndarray:

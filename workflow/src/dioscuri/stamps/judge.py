@@ -46,37 +46,47 @@ class Search:
 
 
 def judge(
-    stamps: np.ndarray, variance: np.ndarray, renderer: Renderer, search: Search, unknown: UnknownPsf | None = None
+    stamps: np.ndarray,
+    variance: np.ndarray,
+    renderer: Renderer,
+    search: Search,
+    unknown: UnknownPsf | None = None,
+    member: int | np.ndarray = 0,
 ) -> dict[str, np.ndarray]:
     """Scores of `stamps` (B, SIZE, SIZE) [e-] whose background has `variance` [e²], of the same shape; name → (B,).
 
     chi2 of the best single star per degree of freedom; p, with networks; log_bf and glr (natural logarithms), NaN where
     they are not needed, log_bf marginalised over what is `unknown` of the PSF where that can change the verdict;
     `PAIR_OF_STAMP`, NaN where log_bf is not above `fit_above`; and `QUALITY` of the better of
-    one star and two.
+    one star and two. `member`: of the PSF, a number or (B,).
     """
-    single = fit_single(stamps, variance, renderer)
+    member = renderer.members(member, len(stamps))
+    single = fit_single(stamps, variance, renderer, member)
     nothing = np.full(len(stamps), np.nan)
     found = {"chi2": reduced(single, variance), "log_bf": nothing.copy(), "glr": nothing.copy()}
     wanted = np.ones(len(stamps), bool)
     if search.classifier is not None:
-        channels = make_channels(stamps, search.classifier.rendering, variance=variance, renderer=renderer)
+        channels = make_channels(
+            stamps, search.classifier.rendering, variance=variance, renderer=renderer, member=member
+        )
         found["p"] = search.classifier.probability(channels, search.tta)
         if search.needed:
             err = np.sqrt(2.0 / np.isfinite(variance).sum((1, 2)))
             wanted = (found["p"] > UNSETTLED) | (found["chi2"] > 1 + MISFIT * err)
     if wanted.any():
         found["log_bf"][wanted], found["glr"][wanted] = log_bayes_factor(
-            stamps[wanted], variance[wanted], renderer, search.law
+            stamps[wanted], variance[wanted], renderer, search.law, member=member[wanted]
         )
     doubtful = found["log_bf"] > LOOK
     if unknown is not None and unknown.n_modes and doubtful.any():
-        found["log_bf"][doubtful] = log_bayes_factor_unknown(stamps[doubtful], variance[doubtful], unknown, search.law)
+        found["log_bf"][doubtful] = log_bayes_factor_unknown(
+            stamps[doubtful], variance[doubtful], unknown, search.law, member[doubtful]
+        )
     residual, stars = single.residual, np.ones(len(stamps), int)
     likely = found["log_bf"] > search.fit_above
     if likely.any():
         law = Law(flux_ratio="uniform", sep_min=search.law.sep_min, sep_max=search.law.sep_max)
-        pair = fit_pair(stamps[likely], variance[likely], renderer, law=law)
+        pair = fit_pair(stamps[likely], variance[likely], renderer, law=law, member=member[likely])
         for name in FITTED:
             found[name] = nothing.copy()
             found[name][likely] = getattr(pair, name)

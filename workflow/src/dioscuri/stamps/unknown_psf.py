@@ -19,14 +19,17 @@ N_MODES = 12  # they hold 99.6 % of the variance of the bank `robust`
 
 
 class UnknownPsf:
-    """A PSF of which the `modes` (M, n, n) are not known: each has a Gaussian amplitude of unit variance."""
+    """PSFs (members) of which the `modes` (M, n, n) are not known: each has a Gaussian amplitude of unit variance."""
 
     def __init__(self, psf: Psf, modes: np.ndarray) -> None:
         self.n_modes = len(modes)
-        # Member 0 is the PSF, the others are its standard deviations along the modes.
-        self.renderer = Renderer(
-            dataclasses.replace(psf, samples=np.concatenate([psf.samples[:1], modes]), parameters={})
-        )
+        self.renderer = Renderer(psf)
+        self._modes = Renderer(dataclasses.replace(psf, samples=modes, parameters={})).phases if len(modes) else None
+
+    def phases(self, member: int) -> np.ndarray:
+        """Spline coefficients of a member, then of its standard deviations along the modes."""
+        one = self.renderer.phases[member : member + 1]
+        return one if self._modes is None else np.concatenate([one, self._modes])
 
 
 def unknown_of(bank: Psf, n_modes: int = N_MODES) -> tuple[UnknownPsf, float]:
@@ -45,26 +48,28 @@ def unknown_of(bank: Psf, n_modes: int = N_MODES) -> tuple[UnknownPsf, float]:
     return UnknownPsf(dataclasses.replace(bank.member(0), samples=bank.samples[:1] + mean), modes), explained
 
 
-def log_bayes_factor_unknown(stamps: np.ndarray, variance, psf: UnknownPsf, law: Law) -> np.ndarray:
+def log_bayes_factor_unknown(stamps: np.ndarray, variance, psf: UnknownPsf, law: Law, member=0) -> np.ndarray:
     """ln of the Bayes factor (B,) of a pair of `law` against a single star, both marginalised over the PSF.
 
-    `stamps` and `variance` as in `optimum.fit_single`. For `photocentre_random` alone: with the primary on the centre
-    it is the place that gives a pair away, whatever the PSF.
+    `stamps`, `variance` and `member` as in `optimum.fit_single`. For `photocentre_random` alone: with the primary on
+    the centre it is the place that gives a pair away, whatever the PSF.
     """
     if law.placement != "photocentre_random":
         raise ValueError(f"law: placement is '{law.placement}'; accepted with an unknown PSF: photocentre_random")
     counts, background, good = pixels(stamps, variance)
-    prior, renderer = Prior(law), psf.renderer
+    prior, members = Prior(law), psf.renderer.members(member, len(counts))
     log_bf = np.empty(len(counts))
-    for first in range(0, len(counts), BATCH):
-        part = slice(first, first + BATCH)
-        single = np.empty(len(counts[part]))
-        nodes = np.empty((len(single), len(prior.sep), len(prior.angle), len(prior.share)))
-        _weigh(
-            renderer.phases, renderer.n_samples, counts[part], background[part], good[part],
-            prior.sep, prior.angle, prior.share, single, nodes,
-        )  # fmt: skip
-        log_bf[part] = prior.mean_over_law(nodes)[0] - single
+    for one in np.unique(members):
+        phases, rows = psf.phases(int(one)), np.flatnonzero(members == one)
+        for first in range(0, len(rows), BATCH):
+            part = rows[first : first + BATCH]
+            single = np.empty(len(part))
+            nodes = np.empty((len(single), len(prior.sep), len(prior.angle), len(prior.share)))
+            _weigh(
+                phases, psf.renderer.n_samples, counts[part], background[part], good[part],
+                prior.sep, prior.angle, prior.share, single, nodes,
+            )  # fmt: skip
+            log_bf[part] = prior.mean_over_law(nodes)[0] - single
     return log_bf
 
 
