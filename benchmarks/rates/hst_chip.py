@@ -124,13 +124,16 @@ def main() -> None:
     parser.add_argument("--given", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--models", type=Path)
+    parser.add_argument("--likelihood", default="all", choices=hst.LIKELIHOODS)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     grid = chip_psf(read_any(options.grid), 2, chip=2)
     true = changed(grid, options.focus, options.jitter)
     path, sources = paint(options.out, true, options.stars, options.seed)
     began, cpu = time.perf_counter(), time.process_time()
-    table, _ = hst.predict([path], psf=options.grid if options.given else None, models=options.models, likelihood="all")
+    table, _ = hst.predict(
+        [path], psf=options.grid if options.given else None, models=options.models, likelihood=options.likelihood
+    )
     taken = time.perf_counter() - began, time.process_time() - cpu
     table.to_parquet(options.out / "predicted.parquet", index=False)
     sources.to_parquet(options.out / "sources.parquet", index=False)
