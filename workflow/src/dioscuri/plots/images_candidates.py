@@ -25,9 +25,12 @@ RESIDUAL = 5.0  # σ at the ends of the colour scale
 def frame_psf(out: File, psf: File, training: File) -> None:
     """The PSF of an exposure, its error, and how it differs from the one that networks were trained with (Fig. 9 a)."""
     stored, trained = Psf.load(psf), Psf.load(training)
-    best = chip_psf(stored, int(stored.parameters.get("extension", np.ones(1))[0]))
-    draws = stored.samples[stored.parameters["draw"] > 0] if "draw" in stored.parameters else np.empty((0,))
-    samples, peak = best.samples[0], best.samples[0].max()
+    extension = int(stored.parameters.get("extension", np.ones(1))[0])
+    best = chip_psf(stored, extension)
+    place = best.n_members // 2  # of a PSF that changes over the chip, that near its middle
+    numbers = [int(number) for number in np.unique(stored.parameters.get("draw", np.zeros(1))) if number > 0]
+    draws = np.array([chip_psf(stored, extension, number).samples[place] for number in numbers])
+    samples, peak = best.samples[place], best.samples[place].max()
     reach = best.centre / best.oversampling
     extent = (-reach, reach, -reach, reach)
     titles = ("error of the PSF", "less the training PSF")
@@ -44,7 +47,7 @@ def frame_psf(out: File, psf: File, training: File) -> None:
         shown = panels[0].imshow(
             np.maximum(samples / peak, 1e-5), origin="lower", cmap=MAP, norm=LogNorm(floor / peak, 1), extent=extent
         )
-        panels[0].set_title(f"effective PSF, FWHM {best.fwhm():.3f}″")
+        panels[0].set_title(f"effective PSF, FWHM {best.fwhm(place):.3f}″")
         drawing.colorbar(shown, ax=panels[0], shrink=0.8, label="of the peak")
         for axes, words, image, edge in zip(panels[1:], titles, (error, change), (reach, half)):
             values = 100 * image / peak
