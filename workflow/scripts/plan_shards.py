@@ -14,7 +14,5 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     paths = expand_inputs(snakemake.params.spectra or [snakemake.input.simulated])
     params = snakemake.params
-    plan = plan_shards(
-        paths, params.files_per_shard, Path(snakemake.output.manifest), params.exposures_per_shard
-    )
+    plan = plan_shards(paths, params.files_per_shard, Path(snakemake.output.manifest), params.exposures_per_shard)
     write_json(snakemake.output.plan, plan)
