@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--given", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--models", type=Path)
-    parser.add_argument("--likelihood", default="all", choices=hst.LIKELIHOODS)
+    parser.add_argument("--likelihood", default="all", choices=("needed", "all"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     grid = chip_psf(read_any(options.grid), 2, chip=2)
