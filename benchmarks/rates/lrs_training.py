@@ -9,60 +9,87 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
-from dioscuri.evaluation.lrs_labels import trained_stars
+from dioscuri.evaluation.lrs_labels import add_labels, trained_stars
 from dioscuri.evaluation.lrs_merits import NOT_COUNTED, precision
-from dioscuri.evaluation.lrs_models import train_network, true_classes
-from dioscuri.evaluation.lrs_scores import load_scorer, score_shard
+from dioscuri.evaluation.lrs_models import load_networks, train_network, true_classes
+from dioscuri.evaluation.lrs_scores import load_scorer
 from dioscuri.evaluation.lrs_training import training_sample
+from dioscuri.io import read_json
 from dioscuri.learn.metrics import auc
+from dioscuri.learn.spectra.dense import probabilities
+from dioscuri.seals import verified
+from dioscuri.shards import read_exposures, read_spectra
 from dioscuri.spectra.compressed import Components
+from dioscuri.spectra.lrs_calibration import corrected_pixels
 
 WAYS = ("mocks", "hrd", "composites")
 
 
 def main(results: str, seeds: str = "1,2,3") -> None:
-    """Print a row per way."""
+    """Print a row per number and way."""
     torch.set_num_threads(1)
     folder = Path(results)
-    shards, labels = sorted((folder / "ingest").glob("shard*.h5")), folder / "labels.parquet"
+    shards = sorted((folder / "ingest").glob("shard*.h5"))
+    excess = {float(q): value for q, value in read_json(folder / "tables/labels.json")["excess"].items()}
+    near = add_labels(pd.read_parquet(verified(folder / "labels.parquet")), excess)
     components = Components.load(folder / "models/components.h5")
-    truth = pd.read_parquet(folder / "survey/truth.parquet")[["obsid", "q", "kind"]]
-    trained = trained_stars(labels, "hrd")
     with tempfile.TemporaryDirectory() as place:
+        labels = Path(place) / "labels.parquet"
+        near.to_parquet(labels)
+        rows, raw, corrected = test_stars(folder, shards, trained_stars(labels, "hrd"))
+        print(
+            f"{len(rows)} spectra of stars that none trains on; AUC of the fits {numbers(rows, rows['dchi2'])['AUC']:.3f}"
+        )
         for way in WAYS:
-            files = []
+            nets = []
             for seed in map(int, seeds.split(",")):
                 sample = training_sample(way, folder / "mocks/train.h5", shards, labels, seed)
-                files.append(Path(place) / way / f"seed{seed}/model.safetensors")
-                files[-1].parent.mkdir(parents=True)
-                train_network("dense", *sample, components, seed, files[-1], None, way != "mocks")
-            classes = sample[2]
-            print(f"{way:11s} trained on {(classes == 0).sum()} single spectra and {(classes == 1).sum()} of pairs")
-            each = [tested(folder, shards, [file], truth, trained, Path(place)) for file in files]
-            together = tested(folder, shards, files, truth, trained, Path(place))
-            for name, value in together.items():
-                print(f"   {name:34s} {value:.3f}   seeds {', '.join(f'{one[name]:.3f}' for one in each)}", flush=True)
+                file = Path(place) / way / f"seed{seed}/model.safetensors"
+                file.parent.mkdir(parents=True)
+                train_network("dense", *sample, components, seed, file, None, way != "mocks")
+                nets += load_networks(file)[0]
+            print(f"{way}: trained on {(sample[2] == 0).sum()} single spectra and {(sample[2] == 1).sum()} of pairs")
+            seen = corrected if way == "mocks" else raw  # networks of real spectra see them as they are
+            each = [numbers(rows, probabilities([net], seen)) for net in nets]
+            for name, value in numbers(rows, probabilities(nets, seen)).items():
+                print(f"   {name:40s} {value:.3f}   seeds {', '.join(f'{one[name]:.3f}' for one in each)}", flush=True)
 
 
-def tested(folder: Path, shards: list[Path], networks: list[Path], truth, trained, place: Path) -> dict[str, float]:
-    """Numbers of spectra of stars that none trained on, by the truth."""
-    scorer = load_scorer(folder / "models", folder / "calibration.h5", [str(file) for file in networks])
+def test_stars(folder: Path, shards: list[Path], trained: np.ndarray) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Spectra that count, of stars that none trains on: truth and Δχ², components raw and after the calibration."""
+    networks = sorted(map(str, (folder / "dense").glob("seed*/model.safetensors")))
+    scorer = load_scorer(folder / "models", folder / "calibration.h5", networks)
+    truth = pd.read_parquet(verified(folder / "survey/truth.parquet")).set_index("obsid")
     parts = []
     for shard in shards:
-        score_shard(shard, place / "scored.parquet", scorer, folder / "survey/catalogue.parquet", {})
-        parts.append(pd.read_parquet(place / "scored.parquet"))
-    rows = pd.concat(parts).merge(truth, on="obsid", suffixes=("", "_true"))
-    rows = rows[((rows["flags"] & int(NOT_COUNTED)) == 0) & ~rows["source_id"].isin(trained)]
-    classes, p = true_classes(rows["q_true"].to_numpy()), rows["p"].to_numpy()
+        facts, (flux, sigma) = read_exposures(shard), read_spectra(shard, "full")
+        true = truth.loc[facts["obsid"]]
+        use = ~true["source_id"].isin(trained).to_numpy()
+        flux, good = flux[use].astype(np.float32), np.isfinite(sigma[use].astype(np.float32))
+        release = facts["release"][use].astype(object)
+        scores = scorer(flux, good, facts["snrg"][use], release, facts["template_teff"][use])
+        fit = np.stack([scores[name] for name in ("teff", "logg", "feh")], axis=1)
+        quiet = corrected_pixels(flux, good, scorer.calibrations, release, fit)
+        rows = true[use].reset_index()[["q", "kind"]].assign(dchi2=scores["dchi2"])
+        counts = (scores["flags"] & int(NOT_COUNTED)) == 0
+        x = [scorer.components.project(values, good)[counts] for values in (flux, quiet)]
+        parts.append((rows[counts], *x))
+    rows, raw, corrected = zip(*parts)
+    return pd.concat(rows), np.concatenate(raw), np.concatenate(corrected)
+
+
+def numbers(rows: pd.DataFrame, p: np.ndarray) -> dict[str, float]:
+    """What probabilities (S,) of the test stars are worth, by the truth."""
+    classes, p = true_classes(rows["q"].to_numpy()), np.asarray(p)
     both = classes >= 0
-    found = {"spectra": float(len(rows)), "AUC, 0.6 < q < 0.93": auc(p[both], classes[both])}
-    found["AUC of the fits"] = auc(rows["dchi2"].to_numpy()[both], classes[both])
+    found = {"AUC": auc(p[both], classes[both])}
     found["singles with p > 0.5"] = float((p[classes == 0] > 0.5).mean())
     found["pairs of 0.6 < q < 0.93 with p > 0.5"] = float((p[classes == 1] > 0.5).mean())
-    found["precision at 0.5, 1 : 2"] = precision(p[classes == 1], p[classes == 0], 0.5)
+    found["precision at 0.5, one pair on two singles"] = precision(p[classes == 1], p[classes == 0], 0.5)
     for kind in ("EA", "EW"):
         found[f"{kind} with p > 0.5"] = float((p[rows["kind"] == kind] > 0.5).mean())
     return found
