@@ -41,9 +41,8 @@ def main(results: str, seeds: str = "1,2,3") -> None:
         labels = Path(place) / "labels.parquet"
         near.to_parquet(labels)
         rows, raw, corrected = test_stars(folder, shards, trained_stars(labels, "hrd"))
-        print(
-            f"{len(rows)} spectra of stars that none trains on; AUC of the fits {numbers(rows, rows['dchi2'])['AUC']:.3f}"
-        )
+        fits = numbers(rows, rows["dchi2"].to_numpy())["AUC"]
+        print(f"{len(rows)} spectra of stars that none trains on; AUC of the fits {fits:.3f}")
         for way in WAYS:
             nets = []
             for seed in map(int, seeds.split(",")):
