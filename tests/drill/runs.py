@@ -65,7 +65,7 @@ LINES = {
 
 @dataclass(frozen=True)
 class Fault:
-    """Outputs of `stage` (globs below the results) are taken away; `strike` while `rule` works, or before the run."""
+    """Outputs of `stage` (globs below the results) and what follows are taken away; `strike` while `rule` works, or before the run."""
 
     line: str
     stage: str
@@ -77,7 +77,7 @@ class Fault:
 STAGES = [
     ("MRS", "planning", ("ingest/plan.json",), "plan_lamost_mrs_shards"),
     ("MRS", "ingest", ("ingest/shard000000.h5", "ingest/rejected000000.parquet"), "ingest_shard"),
-    ("MRS", "inference", ("blue/inference/*.parquet",), "infer_shard"),
+    ("MRS", "inference", ("*/inference/*.parquet", "pairs/*.parquet"), "infer_shard"),
     ("MRS", "catalogue", ("catalogs/*",), "build_catalog"),
     ("LRS", "planning", ("ingest/plan.json",), "plan_lamost_lrs_shards"),
     ("LRS", "ingest", ("ingest/shard000000.h5",), "reduce_lrs_shard"),
@@ -207,7 +207,9 @@ def on_a_bad_disk(folder: Path, fault: Fault) -> str:
 def drill(folder: Path, fault: Fault, reference: object) -> tuple[str, str, float]:
     """Lost work, what came of it, and the seconds of the run that mended it."""
     results = folder / LINES[fault.line].results
-    for pattern in fault.outputs:
+    later = [stage for stage in STAGES if stage[0] == fault.line]
+    later = later[[stage[1] for stage in later].index(fault.stage) :]
+    for pattern in [pattern for _, _, outputs, _ in later for pattern in outputs]:
         for path in results.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     told = ""

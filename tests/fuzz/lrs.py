@@ -170,7 +170,8 @@ MUTATIONS: dict[str, Mutation] = {
 
 def table_of(paths: list[str]) -> pd.DataFrame:
     found, _ = predict("lamost_lrs", paths)
-    return found
+    numbers = {name: found[name].astype(object).where(found[name].notna(), np.nan).astype(float) for name in TOLERANCES}
+    return found.assign(**numbers)
 
 
 def judge_all(layout: str, folder: Path, contents: Mapping[str, bytes]) -> dict[str, Verdict]:
