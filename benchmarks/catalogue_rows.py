@@ -117,9 +117,9 @@ def _lrs_rows(columns: dict[str, np.ndarray], p: np.ndarray) -> pd.DataFrame:
     """The same stars as rows of low-resolution scores."""
     table = pd.DataFrame({name: columns[name] for name in ("ra", "dec")} | {"obsid": columns["key"], "p": p})
     table = table.assign(source_id=columns["gaia_id"], flags=0, release="DR10")
-    for name, form, *_ in COLUMNS:
-        if form in "DE" and name not in table and name not in ("p_b", "p_max", "p_median"):
-            table[name] = np.float32(1.0)
+    for column in COLUMNS:
+        if column.code in "DE" and column.name not in table and column.name not in ("p_b", "p_max", "p_median"):
+            table[column.name] = np.float32(1.0)
     return table
 
 

@@ -1,5 +1,7 @@
 """Columns and row groups of a catalogue are those of the whole table, however many groups it has."""
 
+import importlib
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -62,6 +64,19 @@ def test_columns_and_groups_are_the_tables(catalog_path):
     assert len(select_rows(catalog_path, np.zeros(24, bool))) == 0
     with pytest.raises(ValueError, match=r"c.parquet: no column absent; found obsid"):
         read_columns(catalog_path, ["absent"])
+
+
+def test_the_benchmark_of_millions_of_rows_runs_at_small_size(root, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "benchmarks"))
+    rows = importlib.import_module("catalogue_rows")
+    monkeypatch.setattr(rows, "SHARD", 300)
+    rows.make_shards(tmp_path, 800)
+    for stage in ("build_catalog", "select_candidates", "classify_sources", "build_lrs_catalog"):
+        rows.run_stage(stage, tmp_path)
+    assert len(read_catalog(tmp_path / "mrs.parquet")) == 800 and (tmp_path / "table1.csv").exists()
+    assert (
+        pq.read_metadata(tmp_path / "sources.parquet").num_rows == pq.read_metadata(tmp_path / "stars.parquet").num_rows
+    )
 
 
 def test_text_sorts_and_compares_as_codes():
