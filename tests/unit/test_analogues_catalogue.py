@@ -15,6 +15,8 @@ from dioscuri import io
 from dioscuri.analogues import catalogue, synthetic
 from dioscuri.analogues.catalogue import METADATA, Frame, write_catalogue
 from dioscuri.analogues.observation.fits_maps import moment1_of_cube, read_fits
+from dioscuri.analogues.observation.images import planck
+from dioscuri.analogues.observation.sed import bolometric_temperature
 from dioscuri.analogues.simulation.collapse import simulate
 from dioscuri.analogues.user_catalogue import Channel, load
 
@@ -98,6 +100,24 @@ def test_frame_and_profiles(shard, system):
     n_shells = len(profiles["radius"]) - 1
     assert profiles["angular_momentum1"].shape == (count, n_shells, 3)
     assert profiles["radial_velocity2"].shape == (count, n_shells)
+    assert profiles["sed"].shape == (count, len(profiles["sed_wavelength"]))
+
+
+def test_bolometric_temperatures(shard):
+    """A black body has its own (Myers & Ladd 1993), and embedded protostars are between cold cores and stars."""
+    wavelength = 1e3 * np.geomspace(1e-3, 3, 40)
+    for temperature in (30.0, 300.0):
+        found = bolometric_temperature(planck(temperature, 1e-3 * wavelength), wavelength)
+        assert found == pytest.approx(temperature, rel=0.01)
+    path, _ = shard
+    metadata, profiles = catalogue.read_metadata(path), profiles_of(path)
+    assert np.all((metadata["tbol"] > 12) & (metadata["tbol"] < 300))
+    # Nearly all that the stars radiate is absorbed and radiated again: within a factor that optically thin
+    # temperatures leave open, luminosity and spectrum agree.
+    power = np.array([np.trapezoid(s / w**2, w) for s, w in zip(profiles["sed"], [profiles["sed_wavelength"]] * 999)])
+    luminosity = 4 * np.pi * (100 * 3.0857e16) ** 2 * 1e-26 * 2.998e14 * power / 3.828e26
+    ratio = luminosity / (metadata["l1"] + metadata["l2"])
+    assert 0.03 < np.median(ratio) < 30
 
 
 def test_several_shards_follow_each_other(shard, tmp_path):

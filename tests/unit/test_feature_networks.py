@@ -109,7 +109,7 @@ def test_apertures_measure_brightness_where_the_stars_are():
     images = torch.zeros(2, 1, 64, 64)
     images[0, 0, 35:37, 31:33] = 0.8  # up is towards larger rows: the primary's place
     images[1, 0, 27:29, 31:33] = 0.8
-    rings, above, below, peak = (lambda f: (f[:, :5], f[:, 5], f[:, 6], f[:, 7]))(build("apertures")(images))
+    rings, above, below, peak = (lambda f: (f[:, :5], f[:, 5], f[:, 6], f[:, -1]))(build("apertures")(images))
     assert above[0] > 0.1 > above[1] and below[1] > 0.1 > below[0]
     np.testing.assert_allclose(rings[0], rings[1])
     np.testing.assert_allclose(peak, 0.8)

@@ -17,6 +17,7 @@ from dioscuri.analogues.simulation import collapse
 from dioscuri.analogues.synthetic import write_system_catalogue
 from dioscuri.cli import main
 from dioscuri.evaluation.protostar_checks import write_checks
+from dioscuri.plots import trust
 from dioscuri.settings import protostar
 
 CONTINUUM, VELOCITY = "continuum_1300um", "moment1_cold"
@@ -24,13 +25,18 @@ CHANNELS = [CONTINUUM, VELOCITY]
 SIZE = {"separation_au": 200.0, "n_pixels": 64, "fov_au": 1600.0, "beam_au": (60.0, 60.0, 0.0)}
 NETWORK = {"architecture": "random_cnn", "weights": "none"}
 CUT = {"kind": "quantile", "share": 0.05, "minimum": 5}
+HEAD = {"recipes": ["corrected"], "seeds": [1, 2], "epochs": 1, "triplets": 256, "batch": 64, "learning_rate": 1e-3}
+BENCHMARK = {
+    "n_folds": 3, "n_queries": 40, "metric": "euclidean", "literal": False, "isotropic": False, "cut": CUT, "seed": 1,
+    "head": HEAD | {"splits": ["projection"]},
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Three systems with their images, and observations of the first one."""
+    """Four systems with their images, and observations of the first one."""
     folder = tmp_path_factory.mktemp("search")
-    for number in range(3):
+    for number in range(4):
         system = collapse.simulate(number, n_particles=1000, n_snapshots=8, duration=30.0, separation_au=200.0)
         write_system_catalogue(folder / f"system{number:03d}.h5", system, number, channels=CHANNELS, **SIZE)
         if number == 0:
@@ -177,12 +183,8 @@ def test_members_observed_again_are_found_again(folder, shards, features):
 def test_the_benchmark_lies_between_its_bounds(folder, shards):
     plain = folder / "plain.h5"
     search.measure_catalogue(plain, shards, CONTINUUM, NETWORK, decades=4.0, relative=False, seed=1)
-    head = {"recipes": ["corrected"], "seeds": [1, 2], "epochs": 1, "triplets": 256, "batch": 64, "learning_rate": 1e-3}
     rows = folder / "rows.parquet"
-    benchmark.recover_split(
-        rows, shards, plain, "net", kind="projection", n_folds=3, n_queries=40, metric="euclidean", literal=False,
-        isotropic=False, cut=CUT, head=head, seed=1,
-    )  # fmt: skip
+    benchmark.recover_split(rows, shards, plain, "net", observation="noiseless", kind="projection", **BENCHMARK)
     recovery, heads = folder / "recovery.csv", folder / "heads.csv"
     benchmark.tabulate([rows], recovery, heads, ["net"])
     error = pd.read_csv(recovery).query("parameter == 'all'").set_index("method")["error"]
@@ -191,15 +193,50 @@ def test_the_benchmark_lies_between_its_bounds(folder, shards):
         assert error["oracle"] <= error[method] < error["random"]
     pairs = pd.read_csv(heads).query("parameter == 'all'").set_index(["method", "baseline"])
     assert list(pairs.index) == [
-        ("net/scaled", "net/plain"), ("net/corrected", "net/plain"), ("net/corrected", "net/scaled")
+        ("net/scaled", "net/plain"), ("net/scaled", "random"), ("net/corrected", "net/plain"),
+        ("net/corrected", "net/scaled"),
     ]  # fmt: skip
-    assert pairs["n_seeds"].tolist() == [1, 2, 2]
-    for (_, baseline), change in pairs["error"].iloc[1:].items():
+    assert pairs["n_seeds"].tolist() == [1, 1, 2, 2]
+    for (_, baseline), change in pairs["error"].iloc[2:].items():
         assert change == pytest.approx(error[["net/corrected/1", "net/corrected/2"]].mean() - error[baseline])
     checks = folder / "checks.json"
     write_checks(checks, recovery, heads, [])
     names = {check["name"] for check in json.loads(checks.read_text())}
     assert {f"projection.net/corrected.error_change_from_{base}" for base in ("plain", "scaled")} <= names
+
+
+def test_a_catalogue_is_compared_as_the_images_were_seen(folder, shards):
+    """Without short spacings the catalogue must lose them, too: otherwise other brightnesses are compared."""
+    seen = {
+        "distance": 300.0,
+        "declination": 0.0,
+        "largest_scale": 2.0,
+        "peak_to_noise": 200.0,
+        "calibration_error": 0.05,
+    }
+    paths = {name: folder / f"{name}.h5" for name in ("noiseless", "las2")}
+    for name, observation in (("noiseless", None), ("las2", seen)):
+        search.measure_catalogue(
+            paths[name], shards, CONTINUUM, NETWORK, decades=4.0, relative=False, seed=1, observation=observation
+        )
+    rows = {name: folder / f"{name}.parquet" for name in paths}
+    common = BENCHMARK | {"kind": "leave_one_system_out", "n_queries": 20, "head": BENCHMARK["head"] | {"recipes": []}}
+    benchmark.recover_split(rows["noiseless"], shards, paths["noiseless"], "net", observation="noiseless", **common)
+    unlike = {"observation": "las2", "as_they_are": paths["noiseless"]}
+    benchmark.recover_split(rows["las2"], shards, paths["las2"], "net", **unlike, **common)
+    with pytest.raises(ValueError, match="compared on systems held out"):
+        benchmark.recover_split(rows["las2"], shards, paths["las2"], "net", **unlike, **common | {"kind": "projection"})
+    recovery, changes = folder / "seen.csv", folder / "changes.csv"
+    benchmark.tabulate([*rows.values()], recovery, changes, ["net"])
+    error = pd.read_csv(recovery).query("parameter == 'all'").set_index(["observation", "method"])["error"]
+    assert error["las2", "net/scaled-unlike"] > error["las2", "net/scaled"] + 0.1
+    checks = folder / "seen.json"
+    write_checks(checks, recovery, changes, [])
+    promised = {check["name"] for check in json.loads(checks.read_text()) if check["bound"]}
+    assert "las2.leave_one_system_out.net/ridge.gain_over_random_in_errors" in promised
+    assert not [name for name in promised if "unlike" in name]
+    trust.coverage(folder / "coverage.png", recovery)
+    assert (folder / "coverage.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_frame_of_the_catalogue_says_how_it_was_seen(shards):
@@ -223,7 +260,8 @@ def test_figures_of_a_search_are_drawn(folder, shards, features, truth):
     given = ranking, shards, CUT, ["net"], "euclidean"
     plots.parameter_histograms(folder / "parameters.png", *given, truth=known)
     plots.parameter_histograms(folder / "weighed.png", *given, isotropic=True)
-    for name in ("gallery", "sheet", "distances", "evolution", "parameters", "weighed"):
+    trust.domain_distances(folder / "domain.png", [features[0]], [features[1]], shards)
+    for name in ("gallery", "sheet", "distances", "evolution", "parameters", "weighed", "domain"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG"), name
 
 

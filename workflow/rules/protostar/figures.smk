@@ -14,7 +14,7 @@ rule plot_analogues:
     input:
         shards=ANALOGUE_SHARDS,
         recovery="<results>/protostar/tables/recovery.csv",
-        code=code("plots.analogues"),
+        code=code("plots.analogues", "plots.trust"),
     output:
         gallery=shown(
             "<results>/protostar/figures/gallery.png",
@@ -27,6 +27,12 @@ rule plot_analogues:
             "Benchmark",
             "recovered parameters",
             "analogue_recovery",
+        ),
+        coverage=shown(
+            "<results>/protostar/figures/coverage.png",
+            "Benchmark",
+            "coverage, and how images are observed",
+            "analogue_coverage",
         ),
     log:
         "<logs>/plot_analogues.log",
@@ -51,8 +57,10 @@ rule plot_ranking:
     input:
         ranking="<results>/protostar/{query}/{channel}/ranking.parquet",
         query="<results>/protostar/{query}/{channel}/query.npz",
+        members=lambda wildcards: features_of(wildcards.query, wildcards.channel),
+        queries=lambda wildcards: features_of(wildcards.query, wildcards.channel, "query.h5"),
         shards=ANALOGUE_SHARDS,
-        code=code("plots.analogues"),
+        code=code("plots.analogues", "plots.trust"),
     output:
         sheet=shown(
             "<results>/protostar/figures/{query}/{channel}_sheet.png",
@@ -67,6 +75,14 @@ rule plot_ranking:
             "Search",
             "distances",
             "analogue_distances",
+            query="{query}",
+            channel="{channel}",
+        ),
+        domain=shown(
+            "<results>/protostar/figures/{query}/{channel}_domain.png",
+            "Search",
+            "is it like the catalogue?",
+            "analogue_domain",
             query="{query}",
             channel="{channel}",
         ),

@@ -11,6 +11,10 @@ SIMULATED_QUERY = "simulated"
 QUERIES = list(protostar.queries) or [SIMULATED_QUERY]
 ANALOGUE_SHARDS = expand("<results>/protostar/catalogue/system{system}.h5", system=SYSTEMS)
 HEADLINE_CHANNEL = protostar.channels[0]
+AS_THEY_ARE = "noiseless"  # the catalogue's images themselves
+OBSERVATIONS = [AS_THEY_ARE, *protostar.benchmark.observations]
+# Unseen systems are what observations are compared on.
+UNSEEN = [split for split in ("leave_one_system_out", "system") if split in protostar.benchmark.splits][:1]
 
 
 wildcard_constraints:
@@ -19,7 +23,8 @@ wildcard_constraints:
     recipe="|".join(protostar.head.recipes) or "none",
     split_kind="|".join(protostar.benchmark.splits) or "none",
     system=r"\d{3}",
-    view="|".join(["catalogue", *QUERIES]),
+    view="|".join(QUERIES),
+    observation="|".join(OBSERVATIONS),
 
 
 def channels_of(query):
@@ -52,6 +57,26 @@ def features_of(query, channel, file="members.h5"):
         network=protostar.use,
         file=file,
     )
+
+
+def telescope_of(wildcards):
+    """Files that say which baselines observed a query."""
+    observed = protostar.queries.get(wildcards.query)
+    return [file for file in (observed.uv, observed.antennas) if file] if observed else []
+
+
+def recoveries():
+    """Estimates of held-out images: every split of the catalogue as it is, unseen systems as observed."""
+    path = "<results>/protostar/benchmark/{observation}/{network}/{split_kind}.parquet"
+    return [
+        expand(
+            path,
+            observation=observation,
+            network=protostar.use,
+            split_kind=protostar.benchmark.splits if observation == AS_THEY_ARE else UNSEEN,
+        )
+        for observation in OBSERVATIONS
+    ]
 
 
 def heads_of(query, channel):

@@ -103,6 +103,7 @@ rule prepare_query:
     """Recentre, turn, zoom and crop an observed map onto the pixels of the catalogue (§3.1)."""
     input:
         map=map_of,
+        telescope=telescope_of,
         truth=lambda wildcards: truth_of(wildcards.query),
         shards=ANALOGUE_SHARDS,
         code=code("analogues.search"),
@@ -129,16 +130,22 @@ rule prepare_query:
 
 
 rule measure_catalogue:
-    """Feature vectors of the catalogue's images as they are: what the benchmark compares."""
+    """Feature vectors of the catalogue's images, as they are or as an observation: what the benchmark compares."""
     input:
         shards=ANALOGUE_SHARDS,
+        telescope=lambda wildcards: [
+            file
+            for seen in [protostar.benchmark.observations.get(wildcards.observation)]
+            for file in (seen and (seen.uv, seen.antennas) or ())
+            if file
+        ],
         code=code("analogues.search"),
     output:
-        "<results>/protostar/catalogue/{channel}/{network}/members.h5",
+        "<results>/protostar/benchmark/{observation}/{channel}/{network}.h5",
     log:
-        "<logs>/measure_catalogue/{channel}/{network}.log",
+        "<logs>/measure_catalogue/{observation}/{channel}/{network}.log",
     benchmark:
-        "<benchmarks>/measure_catalogue/{channel}/{network}.tsv"
+        "<benchmarks>/measure_catalogue/{observation}/{channel}/{network}.tsv"
     wildcard_constraints:
         network="|".join(protostar.networks),
     conda:
@@ -151,6 +158,11 @@ rule measure_catalogue:
     params:
         network=lambda wildcards: protostar.networks[wildcards.network].model_dump(),
         stretch=protostar.model_dump(include={"decades", "relative"}),
+        observation=lambda wildcards: (
+            protostar.benchmark.observations[wildcards.observation].model_dump()
+            if wildcards.observation != AS_THEY_ARE
+            else None
+        ),
         seed=settings.seed,
     script:
         "../../scripts/protostar/measure_features.py"
@@ -250,14 +262,19 @@ rule recover_split:
     """Known parameters of held-out images, recovered by plain features and by heads trained without them."""
     input:
         shards=ANALOGUE_SHARDS,
-        features=f"<results>/protostar/catalogue/{HEADLINE_CHANNEL}/{{network}}/members.h5",
+        features=f"<results>/protostar/benchmark/{{observation}}/{HEADLINE_CHANNEL}/{{network}}.h5",
+        as_they_are=lambda wildcards: (
+            []
+            if wildcards.observation == AS_THEY_ARE
+            else f"<results>/protostar/benchmark/{AS_THEY_ARE}/{HEADLINE_CHANNEL}/{wildcards.network}.h5"
+        ),
         code=code("analogues.benchmark"),
     output:
-        "<results>/protostar/benchmark/{network}/{split_kind}.parquet",
+        "<results>/protostar/benchmark/{observation}/{network}/{split_kind}.parquet",
     log:
-        "<logs>/recover_split/{network}/{split_kind}.log",
+        "<logs>/recover_split/{observation}/{network}/{split_kind}.log",
     benchmark:
-        "<benchmarks>/recover_split/{network}/{split_kind}.tsv"
+        "<benchmarks>/recover_split/{observation}/{network}/{split_kind}.tsv"
     wildcard_constraints:
         network="|".join(protostar.networks),
     conda:
@@ -278,11 +295,7 @@ rule recover_split:
 rule tabulate_recovery:
     """Errors, rank correlations and coverage by split, method and parameter, between random and oracle."""
     input:
-        rows=expand(
-            "<results>/protostar/benchmark/{network}/{split_kind}.parquet",
-            network=protostar.use,
-            split_kind=protostar.benchmark.splits,
-        ),
+        rows=recoveries(),
         code=code("analogues.benchmark"),
     output:
         recovery="<results>/protostar/tables/recovery.csv",

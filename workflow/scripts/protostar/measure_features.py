@@ -20,5 +20,6 @@ with logged(snakemake.log[0]):
         seed=snakemake.params.seed,
         query=snakemake.input.get("query"),
         query_out=snakemake.output.get("query"),
+        observation=snakemake.params.get("observation"),
         device="cuda" if torch.cuda.is_available() else "cpu",
     )

@@ -14,6 +14,8 @@ with logged(snakemake.log[0]):
         snakemake.input.shards,
         snakemake.input.features,
         snakemake.wildcards.network,
+        observation=snakemake.wildcards.observation,
+        as_they_are=snakemake.input.as_they_are or None,
         kind=snakemake.wildcards.split_kind,
         **snakemake.params.benchmark,
         **snakemake.params.search,

@@ -155,7 +155,11 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
         "--likelihood", choices=("needed", "all"), help="log_bf where it can change the verdict, or of all"
     )
     images.add_argument("--processes", type=int, help="hst: chips worked on at the same time (default 1)")
-    images.add_argument("--noise", type=float, help="csst: electrons rms in a pixel without star")
+    images.add_argument(
+        "--noise",
+        type=float,
+        help="csst: electrons rms in a pixel without star; protostar: Jy/sr rms (default: measured)",
+    )
     images.add_argument("--background", type=float, help="csst: electrons per pixel that were subtracted (default 0)")
 
     stars = verb.add_argument_group("protostar")
@@ -170,6 +174,13 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
     )
     stars.add_argument("--zoom", type=float, help="magnification of the map before the comparison (default 1)")
     stars.add_argument("--systemic-kms", type=float, help="km/s, of the object: velocities become relative to it")
+    stars.add_argument("--field", type=float, help="AU that are compared (default: all that map and catalogue have)")
+    stars.add_argument("--largest-scale", type=float, help="arcsec: what is smoother was lost by the interferometer")
+    stars.add_argument("--uv", help="uv coverage of the map: UVFITS, or a table (.csv, .ecsv) of u [unit] and v [unit]")
+    stars.add_argument("--antennas", help="antenna list of the map (CASA .cfg; east, north, up in metres)")
+    stars.add_argument("--hour-angles", type=float, nargs=2, metavar=("FROM", "TO"), help="h, with --antennas (-1 1)")
+    stars.add_argument("--latitude", type=float, help="deg, of antennas whose list names no known observatory")
+    stars.add_argument("--calibration-error", type=float, help="relative, of the flux scale (default 0)")
     stars.add_argument("--channel", help="of the catalogue (default continuum_1300um)")
     stars.add_argument(
         "--catalogue",
@@ -177,7 +188,10 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
         metavar="SHARD",
         help="shards of your own (default: the embedded ones)",
     )
-    stars.add_argument("--network", help="feature network (default random_cnn)")
+    stars.add_argument(
+        "--network",
+        help="feature network (default efficientnet_lite0 where dioscuri[pretrained] is installed, else random_cnn)",
+    )
     stars.add_argument("--weights", help="hub, none or a file of weights (default hub)")
     stars.add_argument("--top", type=int, help="rows to show and write (default 50)")
 

@@ -25,6 +25,7 @@ from dioscuri.analogues.recovery import (
     summarise,
     true_snapshot,
 )
+from dioscuri.analogues.regression import FEWEST_SYSTEMS
 from dioscuri.io import atomic
 from dioscuri.seals import verified
 
@@ -39,6 +40,8 @@ def recover_split(
     features_path: str | os.PathLike,
     network: str,
     *,
+    observation: str,
+    as_they_are: str | os.PathLike | None = None,
     kind: str,
     n_folds: int,
     n_queries: int,
@@ -51,11 +54,14 @@ def recover_split(
 ) -> None:
     """Write the estimates (a row per method, held-out image and parameter) of all folds of a split as Parquet.
 
-    Methods: the features of `network` as they are ("network/plain") and in units of their scatter over what the fold
-    leaves in the catalogue ("network/scaled"); ridge regression on them with intervals by whole systems, where whole
-    systems are held out ("network/ridge"); per recipe and seed of `head` one trained on that part
-    ("network/recipe/seed"); and the two bounds. Heads standardise their input, so that only the difference to scaled
-    features tells what training is worth.
+    Methods: the features of `network` as they are ("network/plain"; "network/last": of the last map alone, where the
+    network has more) and in units of their scatter over what the fold leaves in the catalogue ("network/scaled");
+    ridge regression on them with intervals by whole systems, where whole systems are held out ("network/ridge"); per
+    recipe and seed of `head` one trained on that part ("network/recipe/seed"), in the splits that `head` names; and the
+    two bounds. Heads standardise their input, so that only the difference to scaled features tells what training is
+    worth. as_they_are: features of the same images where those of `features_path` are of an `observation`; then
+    "network/scaled-unlike" and "network/ridge-unlike" compare the observed images with a catalogue that was not
+    observed, and no head is trained.
     """
     table, metadata = read_features(features_path), with_total_mass(read_metadata(shards))
     if not np.array_equal(table.image_id, metadata["image_id"]):
@@ -69,21 +75,34 @@ def recover_split(
         "metadata": metadata, "parameters": available(metadata), "cut": cut["kind"], "cut_settings": settings,
         "weights": weights, "seed": seed,
     }  # fmt: skip
+    last = table.description["network"].get("last")
+    unlike = None if as_they_are is None else read_features(as_they_are).features
+    if unlike is not None and kind not in ("system", "leave_one_system_out"):
+        raise ValueError(f"split '{kind}': observations are compared on systems held out")
     parts = []
     for split in splits(kind, metadata, n_folds=n_folds, seed=seed):
         queries = draw_queries(split, n_queries, seed)
         search: dict[str, Any] = {"metric": metric, "literal": literal} | common
-        parts.append(recover(split, queries, embeddings={f"{network}/plain": table.features}, **search))
-        others = recover(split, queries, embeddings={f"{network}/scaled": table.features}, scale=True, **search)
-        parts.append(_without_bounds(others))
-        if split.kind in ("system", "leave_one_system_out"):
-            parts.append(regress(split, queries, metadata, common["parameters"], table.features, f"{network}/ridge"))
-        trained = _trained(network, table.features, metadata, split.train, head, table.description.get("cells", 1))
-        if trained:
+        plain = {f"{network}/plain": table.features}
+        if last:
+            plain[f"{network}/last"] = table.features[:, :last]
+        parts.append(recover(split, queries, embeddings=plain, **search))
+        scaled, asked = {f"{network}/scaled": table.features}, {}
+        if unlike is not None:
+            scaled[f"{network}/scaled-unlike"], asked = unlike, {f"{network}/scaled-unlike": table.features}
+        parts.append(_without_bounds(recover(split, queries, embeddings=scaled, asked=asked, scale=True, **search)))
+        left = len(np.unique(metadata["system"][split.train]))
+        if split.kind in ("system", "leave_one_system_out") and left >= FEWEST_SYSTEMS:
+            fitted = (split, queries, metadata, common["parameters"])
+            parts.append(regress(*fitted, table.features, f"{network}/ridge"))
+            if unlike is not None:
+                parts.append(regress(*fitted, unlike, f"{network}/ridge-unlike", table.features))
+        if unlike is None and kind in head["splits"]:
+            trained = _trained(network, table.features, metadata, split.train, head, table.description.get("cells", 1))
             parts.append(_without_bounds(recover(split, queries, embeddings=trained, metric="l1", **common)))
         log.info("%s, fold %d: %d images asked for", kind, split.fold, len(queries))
     with atomic(out) as temporary:
-        pd.concat(parts, ignore_index=True).to_parquet(temporary, index=False)
+        pd.concat(parts, ignore_index=True).assign(observation=observation).to_parquet(temporary, index=False)
 
 
 def _without_bounds(rows: pd.DataFrame) -> pd.DataFrame:
@@ -124,31 +143,46 @@ def tabulate(
     comparison_out: str | os.PathLike,
     networks: Sequence[str],
 ) -> None:
-    """Scores of every split, method and parameter (CSV), and paired differences (CSV).
+    """Scores of every observation, split, method and parameter (CSV), and paired differences (CSV).
 
-    Differences: of each recipe's heads, averaged over their seeds, to the plain and to the scaled features of the
-    same network; and of the scaled to the plain ones. The bounds do not depend on the network; the rows of the first
-    network serve.
+    Differences: of the scaled to the plain features of each network; of ridge regression to the scaled features of the
+    same and of the first network, and to random; of a catalogue observed alike to random; of each recipe's heads,
+    averaged over their seeds, to the plain and to the scaled features of the same network. The bounds do not depend on
+    the network; the rows of the first network serve.
     """
-    rows = pd.concat([pd.read_parquet(verified(path)) for path in paths], ignore_index=True)
-    rows = rows.drop_duplicates(["split", "fold", "method", "image_id", "parameter"], ignore_index=True)
-    with atomic(out) as temporary:
-        summarise(rows).to_csv(temporary, index=False)
-    pairs = []
-    for network in networks:
-        plain, scaled = f"{network}/plain", f"{network}/scaled"
-        pairs.append(compare(rows, scaled, [scaled], plain))
-        ridge = f"{network}/ridge"
-        held_out = rows[rows["split"].isin(rows.loc[rows["method"] == ridge, "split"])]
-        if len(held_out):
-            pairs += [compare(held_out, ridge, [ridge], other) for other in (scaled, "random")]
-        recipes: dict[str, list[str]] = {}
-        for method in sorted(set(rows["method"])):
-            if method.startswith(f"{network}/") and method.count("/") == 2:
-                recipes.setdefault(method.rsplit("/", 1)[0], []).append(method)
-        pairs += [compare(rows, name, seeds, base) for name, seeds in recipes.items() for base in (plain, scaled)]
-    with atomic(comparison_out) as temporary:
-        pd.concat(pairs, ignore_index=True).to_csv(temporary, index=False)
+    everything = pd.concat([pd.read_parquet(verified(path)) for path in paths], ignore_index=True)
+    key = ["observation", "split", "fold", "method", "image_id", "parameter"]
+    everything = everything.drop_duplicates(key, ignore_index=True)
+    scores, pairs = [], []
+    for observation, rows in everything.groupby("observation", sort=False):
+        scores.append(summarise(rows).assign(observation=observation))
+        pairs += [
+            one.assign(observation=observation) for name in networks for one in _differences(rows, name, networks[0])
+        ]
+    for path, tables in ((out, scores), (comparison_out, pairs)):
+        with atomic(path) as temporary:
+            pd.concat(tables, ignore_index=True).to_csv(temporary, index=False)
+
+
+def _differences(rows: pd.DataFrame, network: str, first: str) -> list[pd.DataFrame]:
+    """Paired differences of the methods of one network, see `tabulate`."""
+    plain, scaled, ridge = (f"{network}/{way}" for way in ("plain", "scaled", "ridge"))
+    pairs = [(scaled, [scaled], plain)]
+    for method in (scaled, ridge, f"{network}/scaled-unlike", f"{network}/ridge-unlike"):
+        others = ["random"] if method != ridge else ["random", *dict.fromkeys((scaled, f"{first}/scaled"))]
+        pairs += [(method, [method], other) for other in others]
+    recipes: dict[str, list[str]] = {}
+    for method in sorted(set(rows["method"])):
+        if method.startswith(f"{network}/") and method.count("/") == 2:
+            recipes.setdefault(method.rsplit("/", 1)[0], []).append(method)
+    pairs += [(name, seeds, base) for name, seeds in recipes.items() for base in (plain, scaled)]
+    found = []
+    for name, methods, base in pairs:
+        where = [set(rows.loc[rows["method"] == method, "split"]) for method in (*methods, base)]
+        part = rows[rows["split"].isin(set.intersection(*where))]
+        if len(part):
+            found.append(compare(part, name, methods, base))
+    return found
 
 
 def find_true_snapshots(

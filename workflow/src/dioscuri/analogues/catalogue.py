@@ -5,7 +5,8 @@ Schema `dioscuri/analogues/1`:
     images/<channel>      (N, H, W)  continuum in Jy/sr (float32), moment-1 maps in km/s (float16, NaN where masked)
     metadata/<column>     (N,)       one value per image; text (`image_id`, `system`) or numbers
     profiles/<name>       (N, ...)   what has more than one value per image: radial profiles, spectral energy
-                                     distributions; `profiles/radius` (R + 1,) are the edges of the shells [AU]
+                                     distributions; `profiles/radius` (R + 1,) are the edges of the shells [AU],
+                                     `profiles/sed_wavelength` (L,) those of `profiles/sed` [µm; Jy at 100 pc]
     attributes            pixel_au, separation_au, beam_au [major, minor FWHM in AU, position angle in degrees from
                           north through east], units (JSON: channel or column → unit), provenance (JSON)
 
@@ -24,6 +25,7 @@ import numpy as np
 from dioscuri import io
 
 SCHEMA = "dioscuri/analogues/1"
+BATCH_PIXELS, BATCHES = 2**20, (16, 64)  # images read at once; networks take 16
 TEXT = ("image_id", "system")
 # The columns of the embedded catalogue (Al-Belmeisi et al. 2023, §2.3) and their units; users bring their own.
 METADATA = {
@@ -56,6 +58,7 @@ METADATA = {
     "semi_major_axis": "AU",
     "eccentricity": "",
     "gas_mass_100au": "Msun",
+    "tbol": "K",
     "inclination1": "deg",
     "inclination2": "deg",
 }
@@ -167,12 +170,34 @@ def read_images(path: str | os.PathLike, channel: str, rows: slice = slice(None)
         return stream[f"images/{channel}"][rows].astype(np.float32)
 
 
+def shape_of_images(path: str | os.PathLike, channel: str) -> tuple[int, int, int]:
+    """(N, H, W) of one channel of a shard."""
+    with io.open_shard(path, SCHEMA) as stream:
+        if channel not in stream["images"]:
+            raise ValueError(f"{path}: no channel '{channel}'; there are {', '.join(sorted(stream['images']))}")
+        return stream[f"images/{channel}"].shape
+
+
+def sample_images(paths: Sequence[str | os.PathLike], channel: str, n: int) -> Iterator[np.ndarray]:
+    """About `n` images (H, W) of one channel, evenly spread over all shards, one at a time."""
+    counts = [shape_of_images(path, channel)[0] for path in paths]
+    step = max(1, sum(counts) // n)
+    for path, count, before in zip(paths, counts, np.cumsum([0, *counts])):
+        for row in range(-int(before) % step, count, step):
+            yield read_images(path, channel, slice(row, row + 1))[0]
+
+
 def iterate_images(
-    paths: Sequence[str | os.PathLike], channel: str, batch: int = 64
+    paths: Sequence[str | os.PathLike], channel: str, batch: int | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Batches (image_id (B,), images (B, H, W)) of one channel over all shards, in the order of `read_metadata`."""
+    """Batches (image_id (B,), images (B, H, W)) of one channel over all shards, in the order of `read_metadata`.
+
+    64 images, fewer where they are large: memory does not grow with the catalogue.
+    """
     for path in paths:
         names = read_metadata(path)["image_id"]
+        _, height, width = shape_of_images(path, channel)
+        batch = batch or int(np.clip(BATCH_PIXELS // (height * width), *BATCHES))
         for first in range(0, len(names), batch):
             rows = slice(first, first + batch)
             yield names[rows], read_images(path, channel, rows)

@@ -5,22 +5,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from dioscuri.analogues.distances import pairwise
+from dioscuri.analogues.regression import quantile_by_system
 
 SAMPLE = 400  # members that say how far systems are from each other
-SHARE = 0.99  # of them, which must be nearer than what counts as far
-MARGIN = 1.25  # an unseen system may lie a little outside of all those that were simulated
+LEVEL = 0.95  # of unseen systems like those of the catalogue that are believed
 MEMBERS = 4000  # a larger catalogue is thinned evenly; nearest distances hardly change
 
 
 @dataclass(frozen=True)
 class Domain:
-    """nearest: distance of the query to the nearest member; typical, limit: median and bound of what members have to
-    members of other systems; share: of members at least as far from other systems as the query."""
+    """nearest: distance of the query to the nearest member. apart (S,): of members to those of other systems; limit:
+    what `LEVEL` of them stay below, every system counting alike and raised for their number (conformal, as in
+    `regression`)."""
 
     nearest: float
-    typical: float
+    apart: np.ndarray
     limit: float
-    share: float
 
     @property
     def known(self) -> bool:
@@ -28,13 +28,18 @@ class Domain:
         return self.nearest <= self.limit
 
     @property
+    def share(self) -> float:
+        """Share of members at least as far from other systems as the query."""
+        return float(np.mean(self.apart >= self.nearest))
+
+    @property
     def status(self) -> str:
         """ "ok", or why no estimate from this catalogue means anything for the query."""
         if self.known:
             return "ok"
         return (
-            f"far from every model: nearest at {self.nearest:.3g}, systems of the catalogue are {self.typical:.3g} "
-            f"apart, at most {self.limit:.3g} is accepted"
+            f"far from every model: nearest at {self.nearest:.3g}, systems of the catalogue are "
+            f"{np.median(self.apart):.3g} apart, at most {self.limit:.3g} is accepted"
         )
 
 
@@ -49,5 +54,4 @@ def domain(query: np.ndarray, members: np.ndarray, system: np.ndarray, *, scale:
     between = pairwise(members[rows], members, "euclidean", scale=scale)[:, thin]
     between[np.asarray(system)[rows][:, None] == np.asarray(system)[thin][None]] = np.inf
     apart = between.min(axis=1)
-    limit = MARGIN * float(np.quantile(apart, SHARE))
-    return Domain(nearest, float(np.median(apart)), limit, float(np.mean(apart >= nearest)))
+    return Domain(nearest, apart, quantile_by_system(apart, np.asarray(system)[rows], LEVEL))

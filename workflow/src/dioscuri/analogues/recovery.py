@@ -3,7 +3,8 @@
 A split decides what "held out" means. By projection (the paper's) the same snapshot stands on both sides, seen from
 45° beside; only unseen systems tell what an estimate of a real object is worth. Every table carries two bounds:
 `random` analogues (what the catalogue says without looking), and the `oracle`, which picks analogues by their true
-parameters (what no image can beat).
+parameters: what a perfect choice among the members would do, which bounds retrieval. Regression chooses no members and
+is not bound by it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -88,6 +89,7 @@ def recover(
     parameters: Sequence[Parameter],
     embeddings: Mapping[str, np.ndarray],
     *,
+    asked: Mapping[str, np.ndarray] | None = None,
     metric: str = "euclidean",
     literal: bool = False,
     scale: bool = False,
@@ -98,7 +100,8 @@ def recover(
 ) -> pd.DataFrame:
     """Estimates of every parameter of the `queries` (rows of the held-out images) by several methods and both bounds.
 
-    embeddings: method → features (N, F) of all images; metric, literal, scale: see `pairwise`. weights (N,): of the
+    embeddings: method → features (N, F) of all images; asked: the same of the queries' side where they were observed
+    in another way than the catalogue. metric, literal, scale: see `pairwise`. weights (N,): of the
     members, see `isotropic_weights`. One row per method, query and parameter; `truth`, `estimate` and the intervals
     `low68` … `high95` are on the parameter's own axis (decimal logarithms, if that is its scale) in units of its
     scatter in the catalogue, so that differences are normalised errors.
@@ -114,7 +117,8 @@ def recover(
             distance = pairwise(known[queries], known[split.train], "euclidean")
         else:
             features = embeddings[method]
-            distance = pairwise(features[queries], features[split.train], metric, literal=literal, scale=scale)
+            own = (asked or {}).get(method, features)
+            distance = pairwise(own[queries], features[split.train], metric, literal=literal, scale=scale)
         members = [split.train[select(one, cut, **(cut_settings or {}))] for one in distance]
         tables.append(_estimates(split, method, queries, members, metadata, names, values, weights))
     return pd.concat(tables, ignore_index=True)
@@ -127,11 +131,15 @@ def regress(
     parameters: Sequence[Parameter],
     features: np.ndarray,
     method: str,
+    asked: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Estimates of the `queries` by regression on features (N, F) of what the split left; columns as of `recover`."""
+    """Estimates of the `queries` by regression on features (N, F) of what the split left; columns as of `recover`.
+
+    asked (N, F): features of the queries, where they were observed in another way.
+    """
     values, names = _spread(metadata, parameters, split.train)
     learnt = fit(features[split.train], values[split.train], np.asarray(metadata["system"])[split.train])
-    found = intervals(learnt, features[queries], LEVELS)
+    found = intervals(learnt, (features if asked is None else asked)[queries], LEVELS)
     return _table(split, method, queries, [learnt.n_systems] * len(queries), metadata, names, values, found)
 
 

@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import linalg
 
+FEWEST_SYSTEMS = 3  # with fewer nothing is known about unseen ones
 COMPONENTS = 30  # at most; never more than a third of the images
+KEPT = 128  # leading components of all images, within which those without one system are sought: 10⁴ times cheaper
+PASSES = 3  # of subspace iteration, which finds them
 PENALTIES = np.logspace(-1, 4, 11)  # in units of one image, for components of unit leading variance
 FLAT = 1e-6  # of the largest scatter: a feature that varies less says nothing
 
@@ -25,8 +28,7 @@ class Regression:
     the truth is unknown. system (N,).
     """
 
-    centre: np.ndarray
-    scale: np.ndarray
+    reduction: "Reduction"
     components: np.ndarray
     offset: np.ndarray
     weights: np.ndarray
@@ -41,11 +43,11 @@ class Regression:
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Values (Q, P) of features (Q, F)."""
-        return _projected(features, self.centre, self.scale, self.components) @ self.weights + self.offset
+        return self.reduction(features) @ self.components @ self.weights + self.offset
 
     def half_width(self, level: float) -> np.ndarray:
         """Half-widths (P,) of intervals that hold the truth of an unseen system with probability `level`."""
-        return np.array([_quantile_by_system(column, self.system, level) for column in self.errors.T])
+        return np.array([quantile_by_system(column, self.system, level) for column in self.errors.T])
 
 
 def fit(features: np.ndarray, values: np.ndarray, system: np.ndarray, n_components: int = COMPONENTS) -> Regression:
@@ -54,11 +56,13 @@ def fit(features: np.ndarray, values: np.ndarray, system: np.ndarray, n_componen
     ValueError with fewer than 3 systems: then nothing is known about unseen ones.
     """
     names, each = np.unique(system, return_inverse=True)
-    if len(names) < 3:
+    if len(names) < FEWEST_SYSTEMS:
         raise ValueError(
-            f"{len(names)} systems in the catalogue; accepted: 3 or more, to tell how far estimates are off"
+            f"{len(names)} systems in the catalogue; accepted: {FEWEST_SYSTEMS} or more, to tell how far off they are"
         )
-    features, values = np.asarray(features, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    values = np.asarray(values, dtype=np.float64)
+    reduction = reduce(features)
+    features = reduction(features)
     moments = [_moments(features[each == k]) for k in range(len(names))]
     parts: list[Any] = [sum(each[1:], each[0]) for each in zip(*moments)]
     total = _Moments(*parts)
@@ -68,22 +72,55 @@ def fit(features: np.ndarray, values: np.ndarray, system: np.ndarray, n_componen
         rest, test = each != k, each == k
         others = _Moments(total.n - own.n, total.total - own.total, total.products - own.products)
         basis = _basis(others, n_components)
-        known, asked = _projected(features[rest], *basis), _projected(features[test], *basis)
+        known, asked = features[rest] @ basis, features[test] @ basis
         for a, (offset, weights) in enumerate(_ridge(known, values[rest], penalty) for penalty in PENALTIES):
             errors[a, test] = np.abs(asked @ weights + offset - values[test])
     best = np.argmin([_mean_by_system(table**2, each) for table in errors], axis=0)  # (P,)
     columns = np.arange(values.shape[1])
     basis = _basis(total, n_components)
-    known = _projected(features, *basis)
+    known = features @ basis
     solved = [_ridge(known, values, penalty) for penalty in PENALTIES]
     offset = np.array([solved[best[p]][0][p] for p in columns])
     weights = np.stack([solved[best[p]][1][:, p] for p in columns], axis=1)
     chosen = np.stack([errors[best[p], :, p] for p in columns], axis=1)
-    return Regression(*basis, offset, weights, PENALTIES[best], chosen, np.asarray(system))
+    return Regression(reduction, basis, offset, weights, PENALTIES[best], chosen, np.asarray(system))
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Features (…, F) in units of their scatter, on the leading components (F, K) of all images."""
+
+    centre: np.ndarray
+    scale: np.ndarray
+    components: np.ndarray
+
+    def __call__(self, features: np.ndarray) -> np.ndarray:
+        """Components (N, K) float64 of features (N, F)."""
+        standard = (np.asarray(features, np.float32) - self.centre) / self.scale
+        return (standard @ self.components).astype(np.float64)
+
+
+def reduce(features: np.ndarray, n: int = KEPT) -> Reduction:
+    """The `n` leading components of features (N, F) in units of their scatter; memory of one copy in float32.
+
+    By subspace iteration (Halko, Martinsson & Tropp 2011), the same in every run.
+    """
+    features = np.asarray(features, np.float32)
+    centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    scatter = features.std(axis=0, dtype=np.float64).astype(np.float32)
+    scale = np.where(scatter > FLAT * scatter.max(), scatter, np.float32(np.inf))
+    n = max(1, min(n, len(features), features.shape[1]))
+    standard = (features - centre) / scale
+    rng = np.random.Generator(np.random.Philox(key=[0, 5]))
+    basis = rng.standard_normal((features.shape[1], min(n + 10, features.shape[1])), np.float32)
+    for _ in range(PASSES):
+        basis = linalg.qr(standard.T @ (standard @ basis), mode="economic")[0]
+    _, _, axes = linalg.svd(standard @ basis, full_matrices=False)
+    return Reduction(centre, scale, (basis @ axes.T)[:, :n])
 
 
 class _Moments(NamedTuple):
-    """Number, sum (F,) and sum of products (F, F) of features."""
+    """Number, sum (K,) and sum of products (K, K) of components."""
 
     n: float
     total: np.ndarray
@@ -94,21 +131,14 @@ def _moments(features: np.ndarray) -> _Moments:
     return _Moments(float(len(features)), features.sum(axis=0), features.T @ features)
 
 
-def _basis(moments: _Moments, n_components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre (F,), scale (F,) and components (F, C), the leading one of unit variance."""
+def _basis(moments: _Moments, n_components: int) -> np.ndarray:
+    """The leading components (K, C) of some of the systems, in units that give the first unit variance."""
     n, total, products = moments
     centre = total / n
     covariance = products / n - np.outer(centre, centre)
-    scatter = np.sqrt(np.clip(np.diag(covariance), 0.0, None))
-    scale = np.where(scatter > FLAT * scatter.max(), scatter, np.inf)
-    correlation = covariance / np.outer(scale, scale)
     last = len(centre)
-    variance, components = linalg.eigh(correlation, subset_by_index=(last - n_components, last - 1))
-    return centre, scale, components[:, ::-1] / np.sqrt(max(variance[-1], np.finfo(float).tiny))
-
-
-def _projected(features: np.ndarray, centre: np.ndarray, scale: np.ndarray, components: np.ndarray) -> np.ndarray:
-    return (np.asarray(features, dtype=np.float64) - centre) / scale @ components
+    variance, components = linalg.eigh(covariance, subset_by_index=(last - n_components, last - 1))
+    return components[:, ::-1] / np.sqrt(max(variance[-1], np.finfo(float).tiny))
 
 
 def _ridge(known: np.ndarray, values: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +170,7 @@ def _mean_by_system(values: np.ndarray, each: np.ndarray) -> np.ndarray:
     return np.array(out)
 
 
-def _quantile_by_system(errors: np.ndarray, system: np.ndarray, level: float) -> float:
+def quantile_by_system(errors: np.ndarray, system: np.ndarray, level: float) -> float:
     """Quantile of errors (N,) in which every system counts alike, raised for the finite number of *systems*."""
     use = np.isfinite(errors)
     if not use.any():

@@ -10,15 +10,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dioscuri.analogues.catalogue import iterate_images, read_frame, read_images, read_metadata
+from dioscuri.analogues.catalogue import (
+    iterate_images,
+    read_frame,
+    read_images,
+    read_metadata,
+    sample_images,
+    shape_of_images,
+)
 from dioscuri.analogues.distances import pairwise
 from dioscuri.analogues.domain import Domain, domain
 from dioscuri.analogues.estimate import LEVELS, Parameter, available, estimate, isotropic_weights, with_total_mass
 from dioscuri.analogues.features import Stretch, ceiling_of, measure, read_features, write_features
-from dioscuri.analogues.observation.maps import check_channel, read_map
-from dioscuri.analogues.observation.query import Query, observe_like, prepare
+from dioscuri.analogues.observation.interferometer import response_of
+from dioscuri.analogues.observation.maps import check_channel, read_map, wavelength_of
+from dioscuri.analogues.observation.query import Query, observe_like, prepare, seen_by
 from dioscuri.analogues.observation.query_files import load_query, save_query
-from dioscuri.analogues.regression import fit, intervals
+from dioscuri.analogues.regression import FEWEST_SYSTEMS, fit, intervals
 from dioscuri.analogues.retrieval import consensus, rank, select
 from dioscuri.io import atomic
 from dioscuri.job import provenance
@@ -26,6 +34,7 @@ from dioscuri.job import provenance
 QUERY_ID = "query"
 ENSEMBLE = "ensemble"
 SAMPLE = 512  # images that fix the stretch of a catalogue
+SPEEDS = 96  # pixels a side of them that are looked at, of velocities
 
 
 def prepare_query(
@@ -40,13 +49,13 @@ def prepare_query(
     channel: that the map is to be compared with; ValueError where it cannot be of it.
     """
     frame = read_frame(shards[0])
-    n_pixels = next(image.shape[-1] for _, image in iterate_images(shards[:1], channel))
     observed = read_map(map_path, systemic_kms=settings.get("systemic_kms", 0.0))
     doubts = check_channel(observed, channel)
+    wavelength = observed.wavelength_um or wavelength_of(channel)
     query = prepare(
         observed,
         frame,
-        n_pixels,
+        shape_of_images(shards[0], channel)[-1],
         distance_pc=settings["distance"],
         primary=settings.get("primary"),
         secondary=settings.get("secondary"),
@@ -54,6 +63,7 @@ def prepare_query(
         zoom=settings.get("zoom", 1.0),
         field_au=settings.get("field"),
         noise=settings.get("noise"),
+        response=response_of(settings, float(observed.wcs.wcs.crval[1]), wavelength),
     )
     query.history["doubts"] += doubts
     save_query(out, query)
@@ -63,11 +73,29 @@ def stretch_of(
     shards: Sequence[str | os.PathLike], channel: str, *, decades: float = 4.0, relative: bool = False
 ) -> Stretch:
     """The stretch that all images of a channel share, from an even sample of the catalogue."""
-    sample = np.concatenate([images[:: max(1, len(shards) // 8)] for _, images in iterate_images(shards, channel)])
-    sample = sample[:: max(1, len(sample) // SAMPLE)]
+    sample = sample_images(shards, channel, SAMPLE)
     if channel.startswith("moment1"):
-        return Stretch("linear", float(np.nanquantile(np.abs(sample), 0.99)))
-    return Stretch("log", ceiling_of(sample), decades, relative)
+        speeds = [np.abs(image[:: max(1, len(image) // SPEEDS), :: max(1, len(image) // SPEEDS)]) for image in sample]
+        return Stretch("linear", float(np.nanquantile(np.stack(speeds), 0.99)))
+    return Stretch(
+        "log", ceiling_of(np.array([np.nanmax(image) for image in sample])[:, None, None]), decades, relative
+    )
+
+
+def as_observed(shards: Sequence[str | os.PathLike], channel: str, settings: Mapping[str, Any]) -> Query:
+    """A query without a sky of its own, by which a catalogue is observed as `settings` of an observation say."""
+    frame, shape = read_frame(shards[0]), shape_of_images(shards[0], channel)
+    response = response_of(settings, settings["declination"], wavelength_of(channel))
+    velocity = channel.startswith("moment1")
+    noise = 0.0
+    if settings["peak_to_noise"] and not velocity:
+        peaks = [np.nanmax(image) for image in sample_images(shards, channel, SAMPLE)]
+        noise = float(np.median(peaks)) / settings["peak_to_noise"]
+    blank = Query(
+        np.zeros(shape[1:], np.float32), np.zeros(shape[1:], bool), "km/s" if velocity else "Jy/sr", frame.pixel_au,
+        frame.beam_au, noise, np.zeros((2, 2)), history={"doubts": []},
+    )  # fmt: skip
+    return seen_by(blank, response, shape[-1], frame.pixel_au / settings["distance"], 0.0)
 
 
 def measure_catalogue(
@@ -81,11 +109,13 @@ def measure_catalogue(
     seed: int,
     query: str | os.PathLike | None = None,
     query_out: str | os.PathLike | None = None,
+    observation: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> None:
     """Write the features of all images of a channel: as they are, or as the `query` was observed, and the query's own.
 
-    network: architecture, weights, size and pool. ValueError where the query is not of this channel.
+    observation: settings of an observation of the benchmark, in place of a query. network: architecture, weights,
+    size and pool. ValueError where the query is not of this channel.
     """
     import torch
     from tqdm import tqdm
@@ -97,6 +127,8 @@ def measure_catalogue(
     net = build(settings.pop("architecture"), settings.pop("weights"), seed=seed, **settings)
     stretch = stretch_of(shards, channel, decades=decades, relative=relative)
     observed = None if query is None else load_query(query)
+    if observation is not None:
+        observed = as_observed(shards, channel, observation)
     names, features = [], []
     total = len(read_metadata(shards)["image_id"])
     with tqdm(total=total, desc=f"features of {channel}", unit="image", disable=None) as bar:
@@ -249,7 +281,7 @@ def regression_table(
     parameters = available(known)
     system = np.asarray(metadata["system"])
     rows: list[dict[str, Any]] = []
-    if len(np.unique(system)) < 3:
+    if len(np.unique(system)) < FEWEST_SYSTEMS:
         return pd.DataFrame(rows)
     values = np.stack([parameter.forward(known[parameter.column]) for parameter in parameters], axis=1)
     for name, path in members.items():

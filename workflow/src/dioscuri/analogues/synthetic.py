@@ -9,6 +9,7 @@ import numpy as np
 
 from dioscuri.analogues.catalogue import METADATA, Frame, write_catalogue
 from dioscuri.analogues.observation import images as observe
+from dioscuri.analogues.observation.sed import WAVELENGTHS_UM, bolometric_temperature, sed
 from dioscuri.analogues.simulation.geometry import LinesOfSight, lines_of_sight
 from dioscuri.analogues.simulation.system import Snapshot, System
 
@@ -55,6 +56,8 @@ def observe_system(
             skipped += 1
             continue
         scene = observe.emitters(snapshot)
+        dust = sed(scene, observe.views(snapshot, cones[0])[0])  # cold dust is thin: it looks alike from all sides
+        seen = {"tbol": bolometric_temperature(dust)}
         for side, lines in enumerate(cones):
             assert lines is not None  # both sides exist or neither
             for k, view in enumerate(observe.views(snapshot, lines)):
@@ -63,8 +66,8 @@ def observe_system(
                     images[name].append(one)
                 where = {"system": f"{number:03d}", "snapshot": moment, "projection": k, "phi": lines.phi[k]}
                 name = f"system{number:03d}/snapshot{moment:04d}/view{k}{'m' * side}"
-                rows.append({"image_id": name, **where, "mirror": bool(side), **_measured(snapshot, lines, k)})
-                for shell, values in _profiles(snapshot).items():
+                rows.append({"image_id": name, **where, "mirror": bool(side), **_measured(snapshot, lines, k), **seen})
+                for shell, values in (_profiles(snapshot) | {"sed": dust}).items():
                     shells.setdefault(shell, []).append(values)
     metadata = {name: np.array([row[name] for row in rows]) for name in METADATA if rows}
     profiles = {name: np.stack(values).astype(np.float32) for name, values in shells.items()}
@@ -92,9 +95,9 @@ def write_system_catalogue(
         separation_au=settings["separation_au"],
         units={name: UNITS[name] for name in images},
     )
-    radius = system.snapshots[0].profiles.edges
+    shared = {"radius": system.snapshots[0].profiles.edges, "sed_wavelength": WAVELENGTHS_UM}
     record = {**(provenance or {}), "seed": system.seed, "snapshots_skipped": skipped, "catalogue": "toy"}
-    write_catalogue(path, images, metadata, frame, profiles={**profiles, "radius": radius}, provenance=record)
+    write_catalogue(path, images, metadata, frame, profiles=shared | profiles, provenance=record)
     n_images = len(metadata["image_id"])
     log.info("%s: %d images, %d of %d snapshots skipped", path, n_images, skipped, len(system.snapshots))
     return n_images

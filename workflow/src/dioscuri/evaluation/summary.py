@@ -130,7 +130,7 @@ def _protostar(folder: Path, checks: Sequence[Mapping]) -> list[str]:
         if best and chance and oracle:
             found.append(
                 f"parameters {words}: rank correlation {best['value']:.2f} ± {best['error']:.2f} (chance "
-                f"{chance['value']:.2f}, best possible {oracle['value']:.2f})"
+                f"{chance['value']:.2f}, a perfect choice {oracle['value']:.2f})"
             )
     return found
 

@@ -338,6 +338,7 @@ def parameter_histograms(
 def recovery(out: File, recovery: File, settings: Any = None) -> None:
     """Errors of recovered parameters by split and method, between the bounds by random and by oracle analogues."""
     table = pd.read_csv(recovery)
+    table = table[table["observation"] == table["observation"].iloc[0]]
     splits = list(dict.fromkeys(table["split"]))
     parameters = [name for name in dict.fromkeys(table["parameter"]) if name != "all"] + ["all"]
     with figure(out, 2.6 * len(splits) + 1.6, 5.6, settings) as drawing:

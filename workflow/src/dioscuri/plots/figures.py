@@ -69,6 +69,8 @@ FIGURES: dict[str, dict[str, str | tuple[str, dict[str, Any]]]] = {
         "recovery": "analogues.recovery",
         "sheet": "analogues.ranked_sheet",
         "distances": "analogues.distance_distributions",
+        "domain": "trust.domain_distances",
+        "coverage": "trust.coverage",
         "evolution": "analogues.evolution",
         "parameters": "analogues.parameter_histograms",
     },

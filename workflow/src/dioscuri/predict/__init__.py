@@ -18,7 +18,7 @@ from dioscuri.io import atomic
 
 SURVEYS = ("csst", "hst", "lamost_mrs", "lamost_lrs", "protostar")
 LONGEST = 60  # rows that people read
-FILES = ("psf", "calibration")  # options that name one file
+FILES = ("psf", "calibration", "uv", "antennas")  # options that name one file
 LISTS = ("photometry",)  # that name several
 FOLDERS = ("models",)
 

@@ -16,19 +16,22 @@ from dioscuri.analogues.observation.query_files import load_query
 from dioscuri.analogues.search import REGRESSION, measure_catalogue, prepare_query, rank_query
 from dioscuri.analogues.synthetic import CHANNELS
 from dioscuri.io import digest, read_provenance
+from dioscuri.learn.features.lite import LITE, weights_of_package
 from dioscuri.learn.features.networks import NETWORKS, WEIGHT_FILES
 
 # The embedded catalogue: small enough to be simulated while one waits, once.
-TOY = {"n_systems": 8, "n_particles": 3000, "n_snapshots": 30, "duration": 60.0, "n_pixels": 96, "field": 1600.0}
+TOY = {"n_systems": 16, "n_particles": 3000, "n_snapshots": 16, "duration": 60.0, "n_pixels": 96, "field": 1600.0}
 TOY_BEAM = 50.0  # AU
 SEPARATIONS = (50.0, 600.0)  # AU: what the toy's beam resolves and its images and orbits hold
-CHANNEL, NETWORK, METRIC = "continuum_1300um", "random_cnn", "euclidean"
+CHANNEL, METRIC = "continuum_1300um", "euclidean"
+OFFLINE = ("random_cnn", "apertures")  # networks without weights
 SCALE_FEATURES = True
 CUT = {"kind": "quantile", "share": 0.0228, "minimum": 10}
 DECADES = 4.0
 SUFFIXES, WHAT = door.FITS, "maps"
 OPTIONS = (
-    "distance", "primary", "secondary", "position_angle", "separation", "zoom", "systemic_kms",
+    "distance", "primary", "secondary", "position_angle", "separation", "zoom", "systemic_kms", "noise",
+    "field", "largest_scale", "uv", "antennas", "hour_angles", "latitude", "calibration_error",
     "channel", "catalogue", "network", "weights", "top",
 )  # fmt: skip
 COLUMNS = ("rank", "image_id", "distance", "z", "age1", "m1", "m2", "separation", "disc_size1", "mdot1")
@@ -53,8 +56,8 @@ def embedded_catalogue(separation_au: float, channel: str, folder: Path | None =
 
     folder = folder or cache_folder()
     size = {name: TOY[name] for name in ("n_particles", "n_snapshots", "duration")}
-    systems = folder / f"toy-{digest([size, separation_au, dioscuri.__version__])}"
-    images = folder / f"toy-{digest([TOY, TOY_BEAM, separation_au, channel, dioscuri.__version__])}"
+    systems = folder / f"toy-{digest([size, separation_au, _code('simulation')])}"
+    images = folder / f"toy-{digest([TOY, TOY_BEAM, separation_au, channel, _code('simulation', 'observation')])}"
     shards = []
     numbers = range(int(TOY["n_systems"]))
     for number in tqdm(numbers, desc="embedded catalogue", unit="system", disable=None, leave=False):
@@ -76,6 +79,13 @@ def embedded_catalogue(separation_au: float, channel: str, folder: Path | None =
     return shards
 
 
+def _code(*rooms: str) -> str:
+    """Digest of the code that makes the embedded catalogue: other code, another catalogue."""
+    folder = Path(dioscuri.__file__).parent / "analogues"
+    files = [path for room in rooms for path in sorted((folder / room).glob("*.py"))]
+    return digest([path.read_text(encoding="utf-8") for path in [*files, folder / "synthetic.py"]])
+
+
 def predict(
     paths: Sequence[Path],
     *,
@@ -86,9 +96,17 @@ def predict(
     separation: float = 200.0,
     zoom: float = 1.0,
     systemic_kms: float = 0.0,
+    noise: float | None = None,
+    field: float | None = None,
+    largest_scale: float | None = None,
+    uv: str | Path | None = None,
+    antennas: str | Path | None = None,
+    hour_angles: tuple[float, float] = (-1.0, 1.0),
+    latitude: float | None = None,
+    calibration_error: float = 0.0,
     channel: str = CHANNEL,
     catalogue: Sequence[str | Path] = (),
-    network: str = NETWORK,
+    network: str | None = None,
     weights: str = "hub",
     top: int = 50,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -96,13 +114,22 @@ def predict(
 
     distance [pc] must be given; primary and secondary [deg] where known. separation [AU, projected]: of the images
     of the embedded catalogue, which serves where no shards are given in `catalogue`. The information holds the
-    estimated parameters. systemic_kms: of the object. Raises ValueError for a map that cannot be of this channel.
+    estimated parameters. systemic_kms: of the object. noise [Jy/sr, measured where not given], field [AU] that is
+    compared, and what the interferometer lost (largest_scale [arcsec], or uv coverage from `uv` or from `antennas`
+    over `hour_angles` [h]) and how well its flux scale is known: as in the workflow's `queries`. network: by default
+    EfficientNet-Lite0 where its weights are installed, the random CNN otherwise. Raises ValueError for a map that
+    cannot be of this channel.
     """
     if len(paths) != 1:
         raise ValueError(f"survey protostar: found {len(paths)} maps; accepted: one map of one object at a time")
     if distance is None:
         raise ValueError("survey protostar: the distance is missing; give --distance in pc, which turns arcsec into AU")
+    network = network or default_network()
     _check_options(distance, separation, zoom, top, network, weights)
+    telescope: dict[str, Any] = {"largest_scale": largest_scale, "hour_angles": hour_angles, "latitude": latitude}
+    telescope |= {"calibration_error": calibration_error, "noise": noise, "field": field}
+    telescope |= {"uv": uv and str(uv), "antennas": antennas and str(antennas)}
+    _check_telescope(telescope)
     # A map that cannot be of this channel is refused before a catalogue is simulated.
     check_channel(read_map(paths[0], systemic_kms=systemic_kms), channel)
     shards = list(map(str, door.expand_inputs(catalogue, door.HDF5, "shards"))) if catalogue else []
@@ -111,7 +138,7 @@ def predict(
         raise ValueError(f"--channel: found '{channel}'; accepted with this catalogue: {', '.join(known)}")
     shards = shards or list(map(str, embedded_catalogue(separation, channel)))
     settings = {"distance": distance, "primary": primary, "secondary": secondary}
-    settings |= {"position_angle": position_angle, "zoom": zoom, "systemic_kms": systemic_kms}
+    settings |= {"position_angle": position_angle, "zoom": zoom, "systemic_kms": systemic_kms} | telescope
     frame = read_frame(shards[0])
     with tempfile.TemporaryDirectory() as folder:
         query, members, own = (Path(folder) / name for name in ("query.npz", "members.h5", "query.h5"))
@@ -121,7 +148,7 @@ def predict(
             members,
             shards,
             channel,
-            {"architecture": network, "weights": weights if network != NETWORK else "none"},
+            {"architecture": network, "weights": "none" if network in OFFLINE else weights},
             decades=DECADES,
             relative=False,
             seed=0,
@@ -159,6 +186,7 @@ def predict(
         "query": prepared,
         "shards": shards,
         "channel": channel,
+        "orientation": "as the stars lie" if secondary else f"up at {position_angle:g}°, assumed: no secondary given",
     }
     return table, information
 
@@ -180,6 +208,19 @@ def _check_options(distance: float, separation: float, zoom: float, top: int, ne
         door.one_file(weights, "--weights", f"hub, none, or a file of weights ({', '.join(WEIGHT_FILES)})")
 
 
+def _check_telescope(telescope: dict[str, Any]) -> None:
+    for name, unit in (("largest_scale", "arcsec"), ("noise", "Jy/sr"), ("field", "AU")):
+        if telescope[name] is not None:
+            door.positive(telescope[name], f"--{name.replace('_', '-')}", unit)
+    if not 0 <= telescope["calibration_error"] < 1:
+        raise ValueError(f"--calibration-error: found {telescope['calibration_error']}; accepted: 0 to 1, e.g. 0.1")
+
+
+def default_network() -> str:
+    """EfficientNet-Lite0 where the package with its weights is installed, the random CNN otherwise."""
+    return LITE if weights_of_package() else OFFLINE[0]
+
+
 def style(table: pd.DataFrame, information: dict) -> tuple[str, pd.Series]:
     """The status and the estimated parameters, which stand below the printed table; the best match stands out."""
     estimates = pd.DataFrame(information["estimates"])
@@ -187,6 +228,7 @@ def style(table: pd.DataFrame, information: dict) -> tuple[str, pd.Series]:
     regressed = best["metric"].iloc[0] == REGRESSION
     how = "regression on features, 68 % intervals by whole systems" if regressed else "the analogues' own"
     lines = [f"{information['n_images']} images of {len(information['shards'])} systems; {information['status']}"]
+    lines.append(f"orientation: {information['orientation']}")
     if information["status"].startswith("doubtful: far"):
         lines.append("no estimate: an answer from this catalogue would mean nothing (--output has it all the same)")
         return "\n".join([*lines, information["caveat"]]), table["rank"] == 1

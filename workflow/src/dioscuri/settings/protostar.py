@@ -1,12 +1,15 @@
 """Settings of the protostar line (Al-Belmeisi et al. 2023): catalogue, queries, networks, heads, benchmark."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from dioscuri.settings.base import Count, Fraction, Positive, PositiveFloat, Settings
 
 TOY_CHANNELS = ("continuum_870um", "continuum_1300um", "moment1_warm", "moment1_cold")
+AS_THEY_ARE = "noiseless"  # the observation that is always there: the catalogue's images themselves
+Split = Literal["projection", "time_block", "system", "leave_one_system_out"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Channel = Annotated[str, Field(pattern=r"^(continuum|moment1)_[a-z0-9]+$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")]
 Position = tuple[float, float]
@@ -51,7 +54,26 @@ class AnalogueCatalogue(Settings):
         return self
 
 
-class Query(Settings):
+class Interferometer(Settings):
+    """What the telescope does to a sky beyond beam and noise; synthetic images pass it before they are compared."""
+
+    largest_scale: PositiveFloat | None = Field(None, description="arcsec: what is smoother is lost; null: nothing is")
+    uv: str | None = Field(None, description="uv coverage: UVFITS, or a table (CSV, ECSV) of u and v")
+    antennas: str | None = Field(None, description="antenna list (CASA's .cfg, or east, north, up in metres)")
+    hour_angles: tuple[float, float] = Field((-1.0, 1.0), description="h, first and last, with antennas")
+    latitude: Annotated[float, Field(ge=-90, le=90)] | None = Field(
+        None, description="deg, with antennas; null: of the observatory that their list names"
+    )
+    calibration_error: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="relative, of the flux scale, 1σ")
+
+    @model_validator(mode="after")
+    def _one_coverage(self) -> "Interferometer":
+        if self.uv and self.antennas:
+            raise ValueError("uv and antennas both describe the uv coverage: give one of them")
+        return self
+
+
+class Query(Interferometer):
     """An observed binary: its maps, where it is, and how it is laid on the pixels of the catalogue."""
 
     maps: Annotated[dict[Channel, str], Field(min_length=1)] = Field(
@@ -96,6 +118,7 @@ class Head(Settings):
     triplets: Positive = Field(18000, description="triplets per epoch")
     batch: Positive = Field(64, description="triplets per step")
     learning_rate: PositiveFloat = Field(1e-4, description="of Adam")
+    splits: list[Split] = Field(list(SPLITS), description="of the benchmark, in which heads are trained, too")
 
 
 class Cut(Settings):
@@ -109,14 +132,27 @@ class Cut(Settings):
     minimum: Count = Field(10, description="analogues at least")
 
 
+class Observation(Interferometer):
+    """How the benchmark's images are observed, those that are asked for and those of the catalogue alike."""
+
+    distance: PositiveFloat = Field(300.0, description="pc")
+    declination: Annotated[float, Field(ge=-90, le=90)] = Field(30.0, description="deg, with antennas")
+    peak_to_noise: PositiveFloat | None = Field(
+        None, description="peak of the median image over the rms of the noise; null: no noise"
+    )
+
+
 class Benchmark(Settings):
     """Known parameters of held-out images, recovered."""
 
-    splits: list[Literal["projection", "time_block", "system", "leave_one_system_out"]] = Field(
+    splits: list[Split] = Field(
         description="projection: the paper's, the same snapshots on both sides; system: unseen systems"
     )
     n_folds: Positive = Field(4, description="folds of the splits by time block and by system")
     n_queries: Positive = Field(300, description="held-out images asked for, per fold")
+    observations: dict[Name, Observation] = Field(
+        default_factory=dict, description="by name: the same as seen with noise, without short spacings …"
+    )
 
 
 class Protostar(Settings):
@@ -147,6 +183,8 @@ class Protostar(Settings):
         strangers = [channel for channel in self.channels if channel not in made]
         if strangers:
             raise ValueError(f"channels {strangers} are not made: the catalogue has {', '.join(made)}")
+        if self.benchmark.observations and not {"system", "leave_one_system_out"} & set(self.benchmark.splits):
+            raise ValueError("benchmark.observations are compared on systems held out: add system to benchmark.splits")
         unknown = [name for name in self.use if name not in self.networks]
         if unknown:
             raise ValueError(f"use {unknown} are not among networks: {', '.join(self.networks)}")
@@ -154,6 +192,8 @@ class Protostar(Settings):
             missing = [channel for channel in query.maps if channel not in self.channels]
             if missing:
                 raise ValueError(f"queries.{name}.maps {missing} are not among channels: {', '.join(self.channels)}")
+        if AS_THEY_ARE in self.benchmark.observations:
+            raise ValueError(f"an observation cannot be called '{AS_THEY_ARE}': that is the catalogue without noise")
         if "catalogue" in self.queries:
             raise ValueError("a query cannot be called 'catalogue'")
         return self

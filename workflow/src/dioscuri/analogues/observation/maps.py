@@ -71,6 +71,12 @@ def read_map(path: str | os.PathLike, *, systemic_kms: float = 0.0) -> Map:
     return Map(image, unit, found.wcs, beam, str(path), wavelength, tuple(notes))
 
 
+def wavelength_of(channel: str) -> float | None:
+    """Wavelength [µm] in the name of a channel of continuum, None where it has none."""
+    named = re.fullmatch(r"continuum_(\d+)um", channel)
+    return float(named[1]) if named else None
+
+
 def check_channel(observed: Map, channel: str) -> tuple[str, ...]:
     """What is to be said of a map that is compared with images of `channel` (continuum_1300um, moment1_warm, …).
 
@@ -81,10 +87,9 @@ def check_channel(observed: Map, channel: str) -> tuple[str, ...]:
         kind = {"km/s": "velocities (a moment-1 map, or a line cube)", "Jy/sr": "surface brightness"}
         found = kind.get(observed.unit, observed.unit)
         raise ValueError(f"{observed.path}: found {found}; accepted for channel '{channel}': {kind[wanted]}")
-    named = re.fullmatch(r"continuum_(\d+)um", channel)
-    if named is None:
+    wavelength = wavelength_of(channel)
+    if wavelength is None:
         return ()
-    wavelength = float(named[1])
     if observed.wavelength_um is None:
         return (f"no frequency in the header: taken to be at {wavelength:g} µm",)
     if abs(np.log(observed.wavelength_um / wavelength)) > np.log(1 + SAME_BAND):

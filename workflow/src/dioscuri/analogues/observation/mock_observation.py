@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dioscuri.analogues.observation.interferometer import Response, filtered, transfer
 from dioscuri.analogues.simulation.system import System
 from dioscuri.analogues.synthetic import CONTINUUM, UNITS, observe_system
 from dioscuri.io import atomic, write_json
@@ -31,8 +32,11 @@ def write_observation(
     n_pixels: int,
     beam_au: float,
     seed: int,
+    response: Response | None = None,
 ) -> dict[str, Any]:
     """Observe one snapshot of `system` from one side, write `<channel>.fits` into `folder`, and return what is true.
+
+    response: of an interferometer, which the continuum passes before noise is added.
 
     The snapshot is drawn from those whose stars are far enough apart. Continuum comes in Jy/beam with correlated
     noise, moment-1 maps in m/s; all are turned so that the primary lies at `POSITION_ANGLE` from the secondary.
@@ -72,6 +76,8 @@ def write_observation(
         gaps = rotate(gaps.astype(float), -POSITION_ANGLE, reshape=False, order=1, mode="nearest") > 0.5
         header = _header(pixel, fine, beam_au / DISTANCE, channel)
         if channel in CONTINUUM:
+            if response is not None and response.filters:
+                image = filtered(image, transfer(response, fine, pixel, 0.0))
             rms = image.max() / PEAK_TO_NOISE
             truth["noise"][channel] = float(rms)  # Jy/sr
             image += _noise(rng, rms, fine, beam_au / (field / fine))

@@ -9,13 +9,14 @@ observer with up along the line from secondary to primary, surface brightness in
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy import fft, ndimage
 
 from dioscuri.analogues.catalogue import Frame
+from dioscuri.analogues.observation.interferometer import Response, filtered, transfer
 from dioscuri.analogues.observation.maps import Beam, Map
 from dioscuri.io import observation_key
 
@@ -37,7 +38,8 @@ class Query:
 
     missing (n, n): pixels that were filled in. pixel_au, beam_au [AU, AU, deg]: of this image. noise: rms per pixel,
     in `unit`. extra (2, 2): covariance [AU²] by which synthetic images must be smoothed to have this beam.
-    history: centre, rotation, zoom and all else that was done, plain numbers.
+    kept: share of spatial frequencies that the telescope measured (see `interferometer.transfer`), empty: all.
+    calibration_error: relative, of the flux scale. history: centre, rotation, zoom and all else that was done.
     """
 
     image: np.ndarray
@@ -47,6 +49,8 @@ class Query:
     beam_au: Beam
     noise: float
     extra: np.ndarray
+    kept: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    calibration_error: float = 0.0
     history: dict[str, Any] = field(default_factory=dict)
 
 
@@ -63,6 +67,7 @@ def prepare(
     zoom: float = 1.0,
     field_au: float | None = None,
     noise: float | None = None,
+    response: Response | None = None,
 ) -> Query:
     """A map on the pixels of a catalogue whose images have n_pixels × n_pixels of `frame`.
 
@@ -74,6 +79,8 @@ def prepare(
     catalogue's projected separation over the observed one. field_au: side of the square that is used, at most that
     of the catalogue; None takes as much of it as the map covers, and of a velocity map the largest square of which
     at least half was seen (§3.1). noise: rms in the map's unit (Jy/sr); None measures it by clipping what stands out.
+    response: of the interferometer that made the map, which synthetic images must pass too; of velocities it is only
+    noted.
     """
     if not (0 < distance_pc < np.inf and 0 < zoom < np.inf):
         raise ValueError(f"{observed.path}: distance ({distance_pc} pc) and zoom ({zoom}) must be above 0, and finite")
@@ -130,7 +137,18 @@ def prepare(
         "separation_au": separation,
         "doubts": [*observed.notes, *_doubts_of_separation(separation, frame)],
     }
-    return Query(out, gaps, observed.unit, frame.pixel_au, beam, float(noise), extra, history)
+    query = Query(out, gaps, observed.unit, frame.pixel_au, beam, float(noise), extra, history=history)
+    return query if response is None else seen_by(query, response, n_pixels, frame.pixel_au / au, position_angle)
+
+
+def seen_by(query: Query, response: Response, n_pixels: int, pixel_arcsec: float, position_angle: float) -> Query:
+    """The query, said to come from an interferometer of `response`: the catalogue's images (n_pixels) pass it too."""
+    if query.unit == "km/s":
+        lost = ["velocities: what the interferometer does not see is not taken out of the members"]
+        return replace(query, history=query.history | {"doubts": query.history["doubts"] + lost * response.filters})
+    kept = transfer(response, n_pixels, pixel_arcsec, position_angle) if response.filters else query.kept
+    history = query.history | {"largest_scale": response.largest_scale, "visibilities": len(response.uv)}
+    return replace(query, kept=kept, calibration_error=response.calibration_error, history=history)
 
 
 def _check_scales(observed: Map, frame: Frame, n_pixels: int, au: float) -> None:
@@ -164,9 +182,9 @@ def _doubts_of_separation(separation_au: float | None, frame: Frame) -> list[str
 def observe_like(images: np.ndarray, names: Sequence[str], query: Query, seed: int = 0) -> np.ndarray:
     """Synthetic images (N, H, W) of a catalogue as the query was observed: (N, n, n) float32.
 
-    The query's crop, beam and noise, and its gaps filled as they were. names (N,): image ids; the noise of an image
-    depends on (seed, id) alone. Moment-1 maps keep the beam with which they were made, and get no noise: 10σ pixels
-    have none to speak of.
+    The query's crop, beam, missing spatial frequencies, error of calibration and noise, and its gaps filled as they
+    were. names (N,): image ids; the noise of an image depends on (seed, id) alone. Moment-1 maps keep the beam with
+    which they were made, and get no noise: 10σ pixels have none to speak of.
     """
     images = np.asarray(images, dtype=np.float32)
     n = len(query.image)
@@ -174,6 +192,10 @@ def observe_like(images: np.ndarray, names: Sequence[str], query: Query, seed: i
         raise ValueError(f"images {images.shape} cannot be cut to the {n} × {n} pixels of the query")
     if query.unit != "km/s":
         images = smooth(images, query.extra / query.pixel_au**2)
+        if query.kept.size:
+            images = filtered(images, query.kept)
+        if query.calibration_error:
+            images = images * calibrations(names, query.calibration_error, seed)[:, None, None]
     row, column = (images.shape[1] - n) // 2, (images.shape[2] - n) // 2
     images = images[:, row : row + n, column : column + n].astype(np.float32)
     if query.unit != "km/s" and query.noise > 0:
@@ -214,6 +236,15 @@ def smooth(images: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     spectrum *= transfer
     out = fft.irfft2(spectrum, s=shape)
     return out[..., margin : margin + images.shape[-2], margin : margin + images.shape[-1]]
+
+
+def calibrations(names: Sequence[str], error: float, seed: int) -> np.ndarray:
+    """Factors (N,) by which the flux scale of each image is off: log-normal, image by image of (seed, name)."""
+    draws = [
+        np.random.Generator(np.random.Philox(key=[seed, observation_key(str(name), "calibration")])).standard_normal()
+        for name in names
+    ]
+    return np.exp(error * np.array(draws, np.float32))
 
 
 def beam_noise(names: Sequence[str], n: int, covariance: np.ndarray, seed: int) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 from dioscuri.analogues.observation.query import Query
 from dioscuri.io import atomic
 
-SCHEMA = "dioscuri/query/1"
-ARRAYS = ("image", "missing", "extra")
+SCHEMA = "dioscuri/query/2"
+ARRAYS = ("image", "missing", "extra", "kept")
 
 
 def save_query(path: str | os.PathLike, query: Query) -> None:

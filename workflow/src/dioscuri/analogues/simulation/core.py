@@ -36,20 +36,20 @@ class Parameters:
 
 
 def draw(rng: np.random.Generator) -> Parameters:
-    """One system's parameters; the ranges bracket dense cores in nearby clouds."""
+    """One system's parameters: from the smallest cores that make a pair of stars to those of 6 M☉."""
     return Parameters(
-        core_mass=rng.uniform(2.0, 4.5),
-        core_radius=rng.uniform(3500, 7000),
-        concentration=rng.uniform(0.65, 0.95),
-        turbulence=rng.uniform(0.3, 0.9),
-        rotation=10 ** rng.uniform(-1.4, -0.5),
-        primary_seed=rng.uniform(0.1, 0.35),
-        mass_ratio=rng.uniform(0.25, 1.0),
-        secondary_time=rng.uniform(4e3, 2.5e4),
+        core_mass=10 ** rng.uniform(0.1, 0.78),
+        core_radius=10 ** rng.uniform(3.45, 3.92),
+        concentration=rng.uniform(0.6, 1.0),
+        turbulence=rng.uniform(0.2, 0.9),
+        rotation=10 ** rng.uniform(-1.6, -0.5),
+        primary_seed=10 ** rng.uniform(-1.2, -0.35),
+        mass_ratio=rng.uniform(0.2, 1.0),
+        secondary_time=10 ** rng.uniform(3.5, 4.5),
         secondary_radius=10 ** rng.uniform(2.7, 3.45),
-        wind_fraction=rng.uniform(0.1, 0.3),
-        viscous_time=10 ** rng.uniform(3.3, 4.3),
-        braking=rng.uniform(0.0, 0.7),
+        wind_fraction=rng.uniform(0.05, 0.35),
+        viscous_time=10 ** rng.uniform(3.1, 4.6),
+        braking=rng.uniform(0.0, 0.8),
     )
 
 

