@@ -150,7 +150,7 @@ def test_unknown_channels(system):
         ({"a": np.zeros((2, 3, 3))}, {"image_id": ["x"]}, r"shape \(2, 3, 3\), expected \(1, 3, 3\)"),
         ({"a": np.zeros((2, 3, 3))}, {"m1": [1.0, 2.0]}, "column image_id"),
         ({"a": np.zeros((2, 3, 3))}, {"image_id": ["x", "y"], "m1": [1.0]}, r"column 'm1' has shape \(1,\)"),
-        ({"b": np.zeros((2, 3, 3))}, {"image_id": ["x", "y"], "tbol": [1.0, 2.0]}, "no unit given for b, tbol"),
+        ({"b": np.zeros((2, 3, 3))}, {"image_id": ["x", "y"], "tilt": [1.0, 2.0]}, "no unit given for b, tilt"),
     ],
 )
 def test_shards_that_do_not_fit_together(tmp_path, images, metadata, complaint):
@@ -420,7 +420,7 @@ def test_channels_with_different_images(tmp_path, maps, table):
     ("head", "complaint"),
     [
         ("image_id,m1,age1 [yr],tbol [K]", "no unit for column 'm1', expected is one like Msun; write 'm1 .unit.'"),
-        ("image_id,m1 [Msun],age1 [yr],tbol", "no unit for column 'tbol', '' if it has none"),
+        ("image_id,m1 [Msun],age1 [yr],tilt", "no unit for column 'tilt', '' if it has none"),
         ("image_id,m1 [s],age1 [yr],tbol [K]", "column 'm1' is in 's', which is no 'Msun'"),
         ("image_id,m1 [Msuns],age1 [yr],tbol [K]", "unit 'Msuns' of column 'm1' is not known"),
         ("name,m1 [Msun],age1 [yr],tbol [K]", "no column image_id; there are name, m1"),
@@ -440,13 +440,17 @@ def test_units_may_be_given_beside_the_table(tmp_path, maps, table):
 
 def test_images_of_another_shape_or_scale(tmp_path, maps, table):
     written = write_csv(tmp_path / "meta.csv", table)
-    odd = write_fits(tmp_path / "odd.fits", np.ones((H, H)), BUNIT="Jy/beam")
-    with pytest.raises(ValueError, match=r"odd.fits: shape \(6, 6\), but the images before have \(6, 7\)"):
-        load_all(tmp_path, [*maps[0], odd], written)
+    last = maps[0][-1].name
+    (tmp_path / "odd").mkdir()
+    odd = write_fits(tmp_path / "odd" / last, np.ones((H, H)), BUNIT="Jy/beam")
+    with pytest.raises(ValueError, match=r"odd/.*.fits: shape \(6, 6\), but the images before have \(6, 7\)"):
+        load_all(tmp_path, [*maps[0][:-1], odd], written)
+    odd.unlink()
     fine = {"CDELT1": -0.05 / 3600, "CDELT2": 0.05 / 3600}
-    odd = write_fits(tmp_path / "fine.fits", np.ones((H, W)), BUNIT="Jy/beam", **fine)
-    with pytest.raises(ValueError, match=r"fine.fits: pixel of .* bring them to one scale"):
-        load_all(tmp_path, [*maps[0], odd], written)
+    odd = write_fits(tmp_path / "odd" / last, np.ones((H, W)), BUNIT="Jy/beam", **fine)
+    with pytest.raises(ValueError, match=r"odd/.*.fits: pixel of .* bring them to one scale"):
+        load_all(tmp_path, [*maps[0][:-1], odd], written)
+    assert not (tmp_path / "user.h5").exists()  # whole or not at all
 
 
 def test_unknown_kinds_of_files(tmp_path, maps, table):

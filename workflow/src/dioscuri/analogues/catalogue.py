@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -64,6 +64,16 @@ METADATA = {
 }
 
 
+class Pieces(NamedTuple):
+    """Images of one channel that are written as they come: `shape` (N, H, W), and blocks (rows (B,), images (B, H, W)).
+
+    Every row comes once; no more than a block is in memory.
+    """
+
+    shape: tuple[int, int, int]
+    blocks: Iterator[tuple[np.ndarray, np.ndarray]]
+
+
 @dataclass(frozen=True)
 class Frame:
     """What all images of a catalogue share; `beam_au` is (major, minor, position angle [deg]), zeros if unconvolved."""
@@ -76,7 +86,7 @@ class Frame:
 
 def write_catalogue(
     path: str | os.PathLike,
-    images: Mapping[str, np.ndarray],
+    images: Mapping[str, np.ndarray | Pieces],
     metadata: Mapping[str, Any],
     frame: Frame,
     *,
@@ -84,6 +94,8 @@ def write_catalogue(
     provenance: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a shard, whole or not at all. Every image (N, H, W) and every column (N,) describes the same N images.
+
+    Images that are more than memory holds come in `Pieces`.
 
     ValueError where shapes differ, an `image_id` is missing or occurs twice, or a column has no unit in
     `frame.units` (the columns of `METADATA` know theirs).
@@ -102,7 +114,13 @@ def write_catalogue(
         stream.attrs["units"] = json.dumps(units)
         stream.create_group("metadata", track_order=True)  # columns come back in the order given
         for name, values in images.items():
-            stream[f"images/{name}"] = np.asarray(values)
+            if isinstance(values, Pieces):
+                dataset = stream.create_dataset(f"images/{name}", values.shape, np.float32)
+                for rows, block in values.blocks:
+                    for row, image in zip(rows, block):
+                        dataset[row] = image
+            else:
+                stream[f"images/{name}"] = np.asarray(values)
         for name, values in metadata.items():
             values = np.asarray(values)
             if values.dtype.kind in "OU":
@@ -113,14 +131,15 @@ def write_catalogue(
             stream[f"profiles/{name}"] = np.asarray(values)
 
 
-def _check(path: str | os.PathLike, images: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+def _check(path: str | os.PathLike, images: Mapping[str, np.ndarray | Pieces], metadata: Mapping[str, Any]) -> None:
     if not images or "image_id" not in metadata:
         raise ValueError(f"{path}: a catalogue needs at least one channel of images and the column image_id")
     identity = [str(name) for name in metadata["image_id"]]
-    shape = (len(identity), *np.shape(next(iter(images.values())))[1:])
-    for name, values in images.items():
-        if np.ndim(values) != 3 or np.shape(values) != shape:
-            raise ValueError(f"{path}: images '{name}' have shape {np.shape(values)}, expected {shape}")
+    shapes = {name: tuple(getattr(values, "shape", ()) or np.shape(values)) for name, values in images.items()}
+    shape = (len(identity), *next(iter(shapes.values()))[1:])
+    for name, found in shapes.items():
+        if len(found) != 3 or found != shape:
+            raise ValueError(f"{path}: images '{name}' have shape {found}, expected {shape}")
     for name, values in metadata.items():
         if np.shape(values) != shape[:1]:
             raise ValueError(f"{path}: column '{name}' has shape {np.shape(values)}, expected {shape[:1]}")

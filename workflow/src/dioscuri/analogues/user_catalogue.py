@@ -7,7 +7,7 @@ called image.out), or an entry of the dataset `image_id` in an HDF5 stack. The t
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from astropy import units
 from astropy.table import Table
 
-from dioscuri.analogues.catalogue import METADATA, TEXT, Frame, write_catalogue
+from dioscuri.analogues.catalogue import METADATA, TEXT, Frame, Pieces, write_catalogue
 from dioscuri.analogues.observation.fits_maps import WINDOW_KMS, moment1_of_cube, read_fits
 from dioscuri.analogues.observation.radmc import read_radmc
 from dioscuri.io import open_hdf5
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 FITS = (".fits", ".fit", ".fz", ".gz")
 HDF5 = (".h5", ".hdf5")
 RADMC = (".out", ".bout")
+BLOCK = 16  # images of an HDF5 stack that are in memory at once
 TABLES = (".csv", ".ecsv", ".parquet")
 
 
@@ -49,10 +50,10 @@ class Channel:
 
 @dataclass(frozen=True)
 class _Stack:
-    """Images (N, H, W) from one file, what they are called and what they share."""
+    """Images of one file in blocks (B, H, W), of which one is in memory, and what they share."""
 
-    names: list[str]
-    images: np.ndarray
+    blocks: Iterator[np.ndarray]
+    shape: tuple[int, int]
     unit: str
     pixel_au: float
     beam_au: tuple[float, float, float]
@@ -80,22 +81,21 @@ def load(
     """
     if not channels:
         raise ValueError(f"{out}: no channel was given")
-    images: dict[str, np.ndarray] = {}
+    images: dict[str, Pieces] = {}
     image_units: dict[str, str] = {}
     order: list[str] = []
     first: _Stack | None = None
     for channel, source in channels.items():
-        stacks = [_read(channel, source, path, distance_pc) for path in source.files]
-        if not stacks:
+        if not source.files:
             raise ValueError(f"channel '{channel}': no files")
-        for path, stack in zip(source.files, stacks):
-            first = first or stack
-            _must_match(path, stack, first, stacks[0].unit)
-        names = [name for stack in stacks for name in stack.names]
-        pixels = np.concatenate([stack.images for stack in stacks])
-        order = order or sorted(names)
-        rows = _rows(f"channel '{channel}'", names, order, "the first channel")
-        images[channel], image_units[channel] = pixels[rows].astype(np.float32), stacks[0].unit
+        names = [_names(source, path) for path in source.files]
+        together = [name for each in names for name in each]
+        order = order or sorted(together)
+        _rows(f"channel '{channel}'", together, order, "the first channel")
+        stack = _read(channel, source, source.files[0], distance_pc)
+        first, image_units[channel] = first or stack, stack.unit
+        blocks = _blocks(channel, source, distance_pc, first, stack.unit, names, order)
+        images[channel] = Pieces((len(order), *first.shape), blocks)
     columns, profiles, known = read_metadata_table(metadata, column_units or {})
     rows = _rows(str(metadata), [str(name) for name in columns["image_id"]], order, "the images", more_allowed=True)
     assert first is not None  # there is a channel, and it has a file
@@ -115,6 +115,39 @@ def load(
 # --- images -------------------------------------------------------------------------------------------------
 
 
+def _names(source: Channel, path: str | os.PathLike) -> list[str]:
+    """What the images of a file are called, in the order of `_read`."""
+    name, suffix = Path(path).name, Path(path).suffix.lower()
+    if suffix in HDF5:
+        with open_hdf5(path) as stream:
+            _must_have(path, stream, source.dataset)
+            return [str(one) for one in stream["image_id"].asstr()[:]]
+    if suffix in RADMC:
+        return [Path(path).resolve().parent.name if Path(path).stem == "image" else Path(path).stem]
+    if suffix in FITS:
+        return [name[: name.lower().index(".fit")]]
+    raise ValueError(f"{path}: unknown kind of image file; accepted are {', '.join((*FITS, *RADMC, *HDF5))}")
+
+
+def _blocks(
+    channel: str,
+    source: Channel,
+    distance_pc: float | None,
+    first: _Stack,
+    unit: str,
+    names: list[list[str]],
+    order: list[str],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows in `order` and images of all files of a channel; each must match the first one."""
+    place = {name: row for row, name in enumerate(order)}
+    for path, each in zip(source.files, names):
+        stack = _read(channel, source, path, distance_pc)
+        _must_match(path, stack, first, unit)
+        rows = iter(np.array([place[name] for name in each]))
+        for block in stack.blocks:
+            yield np.array([next(rows) for _ in block]), block.astype(np.float32)
+
+
 def _read(channel: str, source: Channel, path: str | os.PathLike, distance_pc: float | None) -> _Stack:
     suffix = Path(path).suffix.lower()
     if suffix in HDF5:
@@ -128,14 +161,12 @@ def _read(channel: str, source: Channel, path: str | os.PathLike, distance_pc: f
             if found.velocity is None:
                 raise ValueError(f"{path}: a cube without velocities (spectral axis and RESTFRQ) has no moment-1 map")
             data, unit = moment1_of_cube(data, found.velocity, source.systemic_kms, source.window_kms), "km/s"
-        name = Path(path).name
-        return _Stack([name[: name.lower().index(".fit")]], data[None], unit, found.pixel_au, found.beam_au)
+        return _Stack(iter([data[None]]), data.shape, unit, found.pixel_au, found.beam_au)
     raise ValueError(f"{path}: unknown kind of image file; accepted are {', '.join((*FITS, *RADMC, *HDF5))}")
 
 
 def _read_radmc(channel: str, source: Channel, path: Path) -> _Stack:
     found = read_radmc(path)
-    name = path.resolve().parent.name if path.stem == "image" else path.stem
     unit = "Jy/sr"
     if source.rest_wavelength_um is not None:
         velocity = found.velocity(source.rest_wavelength_um)
@@ -151,31 +182,42 @@ def _read_radmc(channel: str, source: Channel, path: Path) -> _Stack:
             f"{path}: {len(found.wavelength_um)} wavelengths ({have} µm …); channel '{channel}' must give "
             "wavelength_um, or rest_wavelength_um for a moment-1 map"
         )
-    return _Stack([name], image[None], unit, found.pixel_au, (0.0, 0.0, 0.0))
+    return _Stack(iter([image[None]]), image.shape, unit, found.pixel_au, (0.0, 0.0, 0.0))
 
 
 def _read_hdf5(path: str | os.PathLike, dataset: str) -> _Stack:
     """A stack: dataset (N, H, W) with attribute `unit`, `image_id` (N,), and `pixel_au` (`beam_au`) of the file."""
     with open_hdf5(path) as stream:
-        missing = [name for name in (dataset, "image_id") if name not in stream]
-        if missing:
-            raise ValueError(f"{path}: no dataset {', '.join(missing)}; there are {', '.join(stream)}")
-        images, names = stream[dataset][:], stream["image_id"].asstr()[:]
+        _must_have(path, stream, dataset)
+        shape, n = stream[dataset].shape, len(stream["image_id"])
         lacking = [f"attribute 'unit' of {dataset}"] if "unit" not in stream[dataset].attrs else []
         lacking += ["attribute 'pixel_au'"] if "pixel_au" not in stream.attrs else []
         if lacking:
             raise ValueError(f"{path}: {' and '.join(lacking)} is missing")
         unit, pixel = str(stream[dataset].attrs["unit"]), float(stream.attrs["pixel_au"])
         beam = tuple(float(value) for value in stream.attrs.get("beam_au", (0.0, 0.0, 0.0)))
-    if images.ndim != 3 or len(names) != len(images):
-        raise ValueError(f"{path}: {dataset} has shape {images.shape} for {len(names)} image_id; expected (N, H, W)")
+    if len(shape) != 3 or n != shape[0]:
+        raise ValueError(f"{path}: {dataset} has shape {shape} for {n} image_id; expected (N, H, W)")
     kind = "km/s" if units.Unit(unit).is_equivalent("km/s") else "Jy/sr"
-    return _Stack([str(name) for name in names], images * units.Unit(unit).to(kind), kind, pixel, beam)  # type: ignore[arg-type]
+    blocks = _hdf5_blocks(path, dataset, units.Unit(unit).to(kind))
+    return _Stack(blocks, shape[1:], kind, pixel, beam)  # type: ignore[arg-type]
+
+
+def _hdf5_blocks(path: str | os.PathLike, dataset: str, factor: float) -> Iterator[np.ndarray]:
+    with open_hdf5(path) as stream:
+        for row in range(0, len(stream[dataset]), BLOCK):
+            yield stream[dataset][row : row + BLOCK] * factor
+
+
+def _must_have(path: str | os.PathLike, stream: Any, dataset: str) -> None:
+    missing = [name for name in (dataset, "image_id") if name not in stream]
+    if missing:
+        raise ValueError(f"{path}: no dataset {', '.join(missing)}; there are {', '.join(stream)}")
 
 
 def _must_match(path: str | os.PathLike, stack: _Stack, first: _Stack, unit: str) -> None:
     for what, found, wanted in (
-        ("shape", stack.images.shape[1:], first.images.shape[1:]),
+        ("shape", tuple(stack.shape), tuple(first.shape)),
         ("unit", stack.unit, unit),
     ):
         if found != wanted:
