@@ -46,15 +46,18 @@ def main() -> None:
     settings, seed = everything.protostar, everything.seed
     shards, channel = systems(folder, settings, seed), settings.channels[0]
     seen = {AS_THEY_ARE: None} | {name: one.model_dump() for name, one in settings.benchmark.observations.items()}
+    first = [(name, "leave_one_system_out") for name in seen]  # what decides comes first, heads last
+    rest = [(AS_THEY_ARE, split) for split in settings.benchmark.splits if split != "leave_one_system_out"]
     rows = []
-    for observation, how in seen.items():
-        for network in settings.use:
-            features = folder / observation / f"{network}.h5"
-            if not features.exists():
-                about = settings.networks[network].model_dump()
-                stretch = settings.model_dump(include={"decades", "relative"})
-                measure_catalogue(features, shards, channel, about, seed=seed, observation=how, **stretch)
-            for split in settings.benchmark.splits if how is None else ["leave_one_system_out"]:
+    for steps in (first, rest):
+        for observation, split in steps:
+            for network in settings.use:
+                features = folder / observation / f"{network}.h5"
+                how = seen[observation]
+                if not features.exists():
+                    about = settings.networks[network].model_dump()
+                    stretch = settings.model_dump(include={"decades", "relative"})
+                    measure_catalogue(features, shards, channel, about, seed=seed, observation=how, **stretch)
                 rows.append(folder / observation / network / f"{split}.parquet")
                 if rows[-1].exists():
                     continue
@@ -66,8 +69,8 @@ def main() -> None:
                     **settings.model_dump(include={"cut", "literal", "isotropic", "head"}),
                 )  # fmt: skip
                 print(rows[-1], flush=True)
-    tabulate(rows, folder / "recovery.csv", folder / "heads.csv", settings.use)
-    show(folder)
+        tabulate(rows, folder / "recovery.csv", folder / "heads.csv", settings.use)
+        show(folder)
 
 
 def show(folder: Path) -> None:

@@ -8,15 +8,15 @@ from dioscuri.analogues.distances import pairwise
 from dioscuri.analogues.regression import quantile_by_system
 
 SAMPLE = 400  # members that say how far systems are from each other
-LEVEL = 0.95  # of unseen systems like those of the catalogue that are believed
+LEVEL = 0.95  # of members, which must be nearer to other systems than what counts as far
+MARGIN = 1.25  # an unseen system may lie a little outside of all those that were simulated
 MEMBERS = 4000  # a larger catalogue is thinned evenly; nearest distances hardly change
 
 
 @dataclass(frozen=True)
 class Domain:
     """nearest: distance of the query to the nearest member. apart (S,): of members to those of other systems; limit:
-    what `LEVEL` of them stay below, every system counting alike and raised for their number (conformal, as in
-    `regression`)."""
+    `MARGIN` times what `LEVEL` of them stay below, every system counting alike: single wild members do not set it."""
 
     nearest: float
     apart: np.ndarray
@@ -54,4 +54,4 @@ def domain(query: np.ndarray, members: np.ndarray, system: np.ndarray, *, scale:
     between = pairwise(members[rows], members, "euclidean", scale=scale)[:, thin]
     between[np.asarray(system)[rows][:, None] == np.asarray(system)[thin][None]] = np.inf
     apart = between.min(axis=1)
-    return Domain(nearest, apart, quantile_by_system(apart, np.asarray(system)[rows], LEVEL))
+    return Domain(nearest, apart, MARGIN * quantile_by_system(apart, np.asarray(system)[rows], LEVEL, raised=False))

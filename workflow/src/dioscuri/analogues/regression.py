@@ -1,4 +1,4 @@
-"""Parameters from features by ridge regression on principal components, with intervals that hold on unseen systems.
+"""Parameters by kernel ridge regression on components of features, with intervals that hold on unseen systems.
 
 The nearest images are views of few systems: counting them as independent makes intervals too narrow. Here every
 system counts once: the penalty and the intervals come from predicting each system from all the others (split
@@ -7,17 +7,17 @@ conformal prediction with whole systems as the unit; Lei et al. 2018, JASA 113, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
 
 FEWEST_SYSTEMS = 3  # with fewer nothing is known about unseen ones
 COMPONENTS = 30  # at most; never more than a third of the images
-KEPT = 128  # leading components of all images, within which those without one system are sought: 10⁴ times cheaper
 PASSES = 3  # of subspace iteration, which finds them
-PENALTIES = np.logspace(-1, 4, 11)  # in units of one image, for components of unit leading variance
-FLAT = 1e-6  # of the largest scatter: a feature that varies less says nothing
+LANDMARKS = 256  # images whose kernels stand for those of all (Nyström): memory and time grow with N alone
+PENALTIES = np.logspace(-2.5, 2.5, 11)  # in units of one image
+FLAT = 1e-6  # of the largest: what varies less says nothing
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Regression:
     """
 
     reduction: "Reduction"
-    components: np.ndarray
+    kernel: "Kernel"
     offset: np.ndarray
     weights: np.ndarray
     penalty: np.ndarray
@@ -42,8 +42,8 @@ class Regression:
         return len(np.unique(self.system))
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Values (Q, P) of features (Q, F)."""
-        return self.reduction(features) @ self.components @ self.weights + self.offset
+        """Values (Q, P) of features (Q, F); far from all images, those of the mean image."""
+        return self.kernel(self.reduction(features)) @ self.weights + self.offset
 
     def half_width(self, level: float) -> np.ndarray:
         """Half-widths (P,) of intervals that hold the truth of an unseen system with probability `level`."""
@@ -61,46 +61,110 @@ def fit(features: np.ndarray, values: np.ndarray, system: np.ndarray, n_componen
             f"{len(names)} systems in the catalogue; accepted: {FEWEST_SYSTEMS} or more, to tell how far off they are"
         )
     values = np.asarray(values, dtype=np.float64)
-    reduction = reduce(features)
-    features = reduction(features)
-    moments = [_moments(features[each == k]) for k in range(len(names))]
-    parts: list[Any] = [sum(each[1:], each[0]) for each in zip(*moments)]
-    total = _Moments(*parts)
-    n_components = max(1, min(n_components, len(features) // 3, features.shape[1]))
-    errors = np.full((len(PENALTIES), *values.shape), np.nan)
-    for k, own in enumerate(moments):
-        rest, test = each != k, each == k
-        others = _Moments(total.n - own.n, total.total - own.total, total.products - own.products)
-        basis = _basis(others, n_components)
-        known, asked = features[rest] @ basis, features[test] @ basis
-        for a, (offset, weights) in enumerate(_ridge(known, values[rest], penalty) for penalty in PENALTIES):
-            errors[a, test] = np.abs(asked @ weights + offset - values[test])
-    best = np.argmin([_mean_by_system(table**2, each) for table in errors], axis=0)  # (P,)
-    columns = np.arange(values.shape[1])
-    basis = _basis(total, n_components)
-    known = features @ basis
-    solved = [_ridge(known, values, penalty) for penalty in PENALTIES]
-    offset = np.array([solved[best[p]][0][p] for p in columns])
-    weights = np.stack([solved[best[p]][1][:, p] for p in columns], axis=1)
-    chosen = np.stack([errors[best[p], :, p] for p in columns], axis=1)
-    return Regression(reduction, basis, offset, weights, PENALTIES[best], chosen, np.asarray(system))
+    reduction = reduce(features, max(1, min(n_components, len(features) // 3)))
+    components = reduction(features)
+    kernel = kernel_of(components)
+    design = kernel(components)
+    n_parameters = values.shape[1]
+    offset, weights = np.full(n_parameters, np.nan), np.zeros((design.shape[1], n_parameters))
+    penalty, errors = np.full(n_parameters, np.nan), np.full(values.shape, np.nan)
+    complete = np.isfinite(values).all()
+    for columns in [slice(None)] if complete else [slice(p, p + 1) for p in range(n_parameters)]:
+        use = np.isfinite(values[:, columns]).all(axis=1)
+        if use.any():
+            solved = _solved(design[use], values[use][:, columns], each[use])
+            offset[columns], weights[:, columns], penalty[columns] = solved[:3]
+            errors[use, columns] = solved[3]
+    return Regression(reduction, kernel, offset, weights, penalty, errors, np.asarray(system))
+
+
+def _solved(x: np.ndarray, y: np.ndarray, each: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Offsets (P,), weights (M, P), penalties (P,) and errors (N, P) of left-out systems, of y (N, P) by x (N, M)."""
+    names = np.unique(each)
+    own = {k: _sums(x[each == k], y[each == k]) for k in names}
+    total = _Sums(*(np.sum([part[i] for part in own.values()], axis=0) for i in range(len(_Sums._fields))))
+    errors = np.empty((len(PENALTIES), *y.shape))
+    for k in names:
+        test = each == k
+        rest = _Sums(*(whole - part for whole, part in zip(total, own[k])))
+        for a, (offset, weights) in enumerate(_ridges(rest)):
+            errors[a, test] = np.abs(x[test] @ weights + offset - y[test])
+    by_system = np.stack([errors[:, each == k].mean(axis=1) for k in names])  # every system counts alike
+    best = by_system.mean(axis=0).argmin(axis=0)  # (P,)
+    everything, columns = _ridges(total), np.arange(y.shape[1])
+    offset = np.array([everything[best[p]][0][p] for p in columns])
+    weights = np.stack([everything[best[p]][1][:, p] for p in columns], axis=1)
+    return offset, weights, PENALTIES[best], np.stack([errors[best[p], :, p] for p in columns], axis=1)
+
+
+class _Sums(NamedTuple):
+    """Number, sums (M,) and (P,), and sums of products (M, M) and (M, P)."""
+
+    n: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+
+
+def _sums(x: np.ndarray, y: np.ndarray) -> _Sums:
+    return _Sums(np.array(float(len(x))), x.sum(axis=0), y.sum(axis=0), x.T @ x, x.T @ y)
+
+
+def _ridges(sums: _Sums) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Offsets (P,) and weights (M, P) of centred ridge regression, for every penalty."""
+    mean_x, mean_y = sums.x / sums.n, sums.y / sums.n
+    eigenvalues, axes = linalg.eigh(sums.xx - sums.n * np.outer(mean_x, mean_x))
+    projected = axes.T @ (sums.xy - sums.n * np.outer(mean_x, mean_y))
+    found = []
+    for penalty in PENALTIES:
+        weights = axes @ (projected / (np.clip(eigenvalues, 0, None) + penalty)[:, None])
+        found.append((mean_y - mean_x @ weights, weights))
+    return found
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Gaussian kernels about `centres` (M, C), of squared width `width`, made orthonormal by `whitening` (M, M')."""
+
+    centres: np.ndarray
+    width: float
+    whitening: np.ndarray
+
+    def __call__(self, components: np.ndarray) -> np.ndarray:
+        """The kernel features (N, M') of components (N, C)."""
+        return _gaussian(components, self.centres, self.width) @ self.whitening
+
+
+def kernel_of(components: np.ndarray) -> Kernel:
+    """Kernels as wide as images are apart (mean square), about images evenly drawn from components (N, C)."""
+    centres = components[:: max(1, len(components) // LANDMARKS)][:LANDMARKS]
+    width = 2 * float(components.var(axis=0).sum()) or 1.0
+    eigenvalues, axes = linalg.eigh(_gaussian(centres, centres, width))
+    use = eigenvalues > FLAT * eigenvalues[-1]
+    return Kernel(centres, width, axes[:, use] / np.sqrt(eigenvalues[use]))
+
+
+def _gaussian(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
+    square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1) - 2 * a @ b.T
+    return np.exp(-np.clip(square, 0, None) / width)
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """Features (…, F) in units of their scatter, on the leading components (F, K) of all images."""
+    """Features (…, F) in units of their scatter, on the leading components (F, C) of all images."""
 
     centre: np.ndarray
     scale: np.ndarray
     components: np.ndarray
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """Components (N, K) float64 of features (N, F)."""
+        """Components (N, C) float64 of features (N, F)."""
         standard = (np.asarray(features, np.float32) - self.centre) / self.scale
         return (standard @ self.components).astype(np.float64)
 
 
-def reduce(features: np.ndarray, n: int = KEPT) -> Reduction:
+def reduce(features: np.ndarray, n: int) -> Reduction:
     """The `n` leading components of features (N, F) in units of their scatter; memory of one copy in float32.
 
     By subspace iteration (Halko, Martinsson & Tropp 2011), the same in every run.
@@ -119,64 +183,13 @@ def reduce(features: np.ndarray, n: int = KEPT) -> Reduction:
     return Reduction(centre, scale, (basis @ axes.T)[:, :n])
 
 
-class _Moments(NamedTuple):
-    """Number, sum (K,) and sum of products (K, K) of components."""
-
-    n: float
-    total: np.ndarray
-    products: np.ndarray
-
-
-def _moments(features: np.ndarray) -> _Moments:
-    return _Moments(float(len(features)), features.sum(axis=0), features.T @ features)
-
-
-def _basis(moments: _Moments, n_components: int) -> np.ndarray:
-    """The leading components (K, C) of some of the systems, in units that give the first unit variance."""
-    n, total, products = moments
-    centre = total / n
-    covariance = products / n - np.outer(centre, centre)
-    last = len(centre)
-    variance, components = linalg.eigh(covariance, subset_by_index=(last - n_components, last - 1))
-    return components[:, ::-1] / np.sqrt(max(variance[-1], np.finfo(float).tiny))
-
-
-def _ridge(known: np.ndarray, values: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets (P,) and weights (C, P) of centred ridge regression; unknown values are left out."""
-    offset, weights = np.empty(values.shape[1]), np.empty((known.shape[1], values.shape[1]))
-    complete = np.isfinite(values).all()
-    for columns in [slice(None)] if complete else [slice(p, p + 1) for p in range(values.shape[1])]:
-        use = np.isfinite(values[:, columns]).all(axis=1)
-        x, y = known[use], values[use][:, columns]
-        if not use.any():
-            offset[columns], weights[:, columns] = np.nan, 0.0
-            continue
-        mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
-        normal = (x - mean_x).T @ (x - mean_x) + penalty * np.eye(x.shape[1])
-        weights[:, columns] = linalg.solve(normal, (x - mean_x).T @ (y - mean_y), assume_a="pos")
-        offset[columns] = mean_y - mean_x @ weights[:, columns]
-    return offset, weights
-
-
-def _mean_by_system(values: np.ndarray, each: np.ndarray) -> np.ndarray:
-    """Mean (P,) of (N, P) in which every system counts alike; infinite where nothing is known."""
-    known = np.isfinite(values)
-    out = []
-    for p in range(values.shape[1]):
-        use = known[:, p]
-        counts = np.bincount(each[use])
-        sums = np.bincount(each[use], values[use, p])
-        out.append(np.mean(sums[counts > 0] / counts[counts > 0]) if use.any() else np.inf)
-    return np.array(out)
-
-
-def quantile_by_system(errors: np.ndarray, system: np.ndarray, level: float) -> float:
-    """Quantile of errors (N,) in which every system counts alike, raised for the finite number of *systems*."""
+def quantile_by_system(errors: np.ndarray, system: np.ndarray, level: float, *, raised: bool = True) -> float:
+    """Quantile of errors (N,) in which every system counts alike; `raised` for the finite number of *systems*."""
     use = np.isfinite(errors)
     if not use.any():
         return np.nan
     _, each, counts = np.unique(np.asarray(system)[use], return_inverse=True, return_counts=True)
-    wanted = min(level * (1 + 1 / len(counts)), 1.0)
+    wanted = min(level * (1 + raised / len(counts)), 1.0)
     order = np.argsort(errors[use])
     share = np.cumsum(1 / counts[each[order]]) / len(counts)
     return float(errors[use][order][min(np.searchsorted(share, wanted - 1e-12), len(order) - 1)])

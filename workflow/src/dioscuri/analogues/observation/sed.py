@@ -18,7 +18,7 @@ def sed(scene: Scene, view: View) -> np.ndarray:
 
     Stars shine on the dust but are not seen themselves, and nothing scatters: below 10 µm this is a lower bound.
     """
-    intensity = image(scene, view, 1e-3 * WAVELENGTHS_UM, PIXELS, FIELD)
+    intensity = image(scene, view, (1e-3 * WAVELENGTHS_UM).tolist(), PIXELS, FIELD)
     return np.asarray(intensity.sum(axis=(1, 2)) * PIXEL_SR)
 
 
