@@ -301,7 +301,7 @@ def test_predict_knows_when_not_to_answer(folder, shards, truth, tmp_path, capsy
     fits.writeto(tmp_path / "galaxy.fits", galaxy.astype(np.float32), header)
     arguments = ["predict", "--survey", "protostar", "--distance", str(truth["distance_pc"])]
     catalogue = ["-o", str(tmp_path / "galaxy.csv"), "--catalogue", *map(str, shards)]
-    assert main([*arguments, str(tmp_path / "galaxy.fits"), *catalogue]) == 1  # written, and nothing in it is good
+    assert main([*arguments, str(tmp_path / "galaxy.fits"), *catalogue]) == 0  # read, written, and doubted
     assert pd.read_csv(tmp_path / "galaxy.csv")["status"].str.startswith("doubtful: far from every model").all()
     printed = " ".join(capsys.readouterr().out.split())
     assert "no estimate" in printed and "m_total" not in printed

@@ -294,6 +294,8 @@ def _scores(cube: np.ndarray) -> np.ndarray:
 
 
 def _nan_median(values: np.ndarray) -> np.ndarray:
+    if np.isfinite(values).all():
+        return np.median(values, axis=0)
     known = np.isfinite(values)
     return np.array([np.median(one[use]) if use.any() else np.nan for one, use in zip(values.T, known.T)])
 
@@ -303,13 +305,22 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     0 where one side does not vary (an estimate that is always the same tells nothing), NaN where nothing is known.
     """
+    known = np.isfinite(a) & np.isfinite(b)
+    complete = known.all(axis=0)
     out = np.full(a.shape[1], np.nan)
-    for p, (x, y) in enumerate(zip(a.T, b.T)):
-        use = np.isfinite(x) & np.isfinite(y)
-        if use.sum() > 2:
-            varies = np.ptp(x[use]) > 0 and np.ptp(y[use]) > 0
-            out[p] = np.corrcoef(rankdata(x[use]), rankdata(y[use]))[0, 1] if varies else 0.0
+    out[complete] = _of_ranks(a[:, complete], b[:, complete])  # all at once: bootstraps ask for this very often
+    for p in np.flatnonzero(~complete & (known.sum(axis=0) > 2)):
+        use = known[:, p]
+        out[p] = _of_ranks(a[use, p, None], b[use, p, None])[0]
     return out
+
+
+def _of_ranks(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Correlation (P,) of the ranks of (Q, P) and (Q, P); 0 where one side does not vary."""
+    x, y = (rankdata(one, axis=0) for one in (a, b))
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    scatter = np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0))
+    return np.divide((x * y).sum(axis=0), scatter, out=np.zeros_like(scatter), where=scatter > 0)
 
 
 def _resampled(system: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
