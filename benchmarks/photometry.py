@@ -5,6 +5,7 @@ import logging
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ def rows() -> list[dict]:
     for n in (CROWDED, STARS):
         crowd = frame(psf, SIDE, n, 1)
         measure(crowd, psf)
-        ours, found = seconds(lambda: measure(crowd, psf))
-        theirs, published = seconds(lambda: measure(crowd, psf, method="photutils"))
+        ours, found = seconds(partial(measure, crowd, psf))
+        theirs, published = seconds(partial(measure, crowd, psf, method="photutils"))
         name = f"PSF photometry from the frame on, {n} stars a megapixel, against photutils"
         measured.append(row(name, len(found) / ours, len(published) / theirs, "stars/s"))
     with tempfile.TemporaryDirectory() as folder:
