@@ -43,7 +43,7 @@ def test_member_for_member_as_photutils(name, tmp_path):
 
 def test_a_block_without_end_and_samples_without_value(tmp_path, caplog):
     name = "STDPSF_WFC3UV_F775W.fits"
-    whole = np.repeat(star()[None], 56, axis=0)
+    whole = np.repeat(star(size=41)[None], 56, axis=0)
     filled = whole.copy()
     filled[6, :, -1] = filled[30, 0, :] = -0.1
     path = write_stdpsf(tmp_path, name, filled, tail=True)
