@@ -14,6 +14,7 @@ EVERY_RUN = {
     "plan_lamost_mrs_shards": 1,
     "score_double_peak": 2,
     "summarise_spectra": 1,
+    "calibrate_fits": 1,
     "calibrate_evidence": 1,
     "score_twins": 1,
     "build_catalog": 1,
@@ -67,7 +68,7 @@ def wanted_of_mrs(config) -> dict:
     models = len(mrs.arms) * len(mrs.penalties) * len(mrs.seeds)
     pairs = (mrs.mocks.n_train, mrs.mocks.n_validation, mrs.mocks.n_test)
     shards = sum(math.ceil(number / mrs.mocks.shard_size) for number in pairs)
-    wanted = {"build_library": config.library.variants, "make_spectra": shards}
+    wanted = {"build_library": config.library.variants, "make_spectra": shards, "see_spectra": shards}
     return EVERY_RUN | wanted | {"train_spectra": models, "score_spectra": models}
 
 
@@ -105,7 +106,9 @@ def test_jobs_of_a_preset(plan_of, root, preset):
 
 def test_mrs_alone_runs_its_own_rules_and_no_other(plan):
     """At the paper's scale: two libraries' variants, ten penalties, five seeds."""
-    wanted = {"build_library": 4, "make_spectra": 16 + 2 + 2, "train_spectra": 2 * 10 * 5, "score_spectra": 2 * 10 * 5}
+    shards, models = 16 + 2 + 2, 2 * 10 * 5
+    wanted = {"build_library": 4, "make_spectra": shards, "see_spectra": shards}
+    wanted |= {"train_spectra": models, "score_spectra": models}
     assert plan("--", "lamost_mrs") == {**EVERY_RUN, **wanted}
 
 
@@ -118,7 +121,8 @@ def test_csst_needs_no_frames_of_a_cluster(plan, root):
 def test_a_single_model_needs_its_mocks_and_nothing_else(plan):
     model = "results/demo/lamost_mrs/blue/cnn_s/lambda16/seed1/model.ckpt"
     jobs = plan("--configfile", "config/demo.yaml", "--", model)
-    assert jobs == {"build_tracks": 1, "build_library": 2, "make_spectra": 3, "train_spectra": 1}
+    mocks = {"make_spectra": 3, "calibrate_fits": 1, "see_spectra": 3}
+    assert jobs == {"build_tracks": 1, "build_library": 2, **mocks, "train_spectra": 1}
 
 
 def test_a_model_outside_the_lists_can_be_had_too(plan):

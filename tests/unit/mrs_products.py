@@ -14,6 +14,7 @@ from dioscuri.catalogs.tables import catalog_columns
 from dioscuri.flags import Quality
 from dioscuri.io import observation_key, write_json
 from dioscuri.learn.spectra.networks import build
+from dioscuri.paths import format_number
 from dioscuri.shards import mock_shard, write_spectra_shard
 
 N_PIXELS = {"blue": 64, "red": 72}
@@ -135,7 +136,13 @@ def write_pairs(path: Path, columns: dict[str, np.ndarray]) -> None:
         fits[f"v1_{end}"] = np.where(masked, np.nan, columns[f"rv_obs_{end}"] + 20).astype("f4")
         fits[f"pair_logodds_{end}"] = np.where(masked, np.nan, np.arange(n) % 2 * 4.0).astype("f4")
     fits |= frames(fits, ["blue", "red"])
-    pq.write_table(pa.table(fits).replace_schema_metadata({"schema": "dioscuri/pairs/1"}), path)
+    pq.write_table(pa.table(fits).replace_schema_metadata({"schema": "dioscuri/pairs/2"}), path)
+
+
+def score_columns(percentiles: dict[float, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of a score table, penalty → (N, 5) percentiles; the median stands in for the models' mean."""
+    named = {format_number(penalty): values for penalty, values in percentiles.items()}
+    return {f"pb_pct_{name}": p for name, p in named.items()} | {f"pb_{name}": p[:, 2] for name, p in named.items()}
 
 
 def assemble(columns, scores, penalties, zero_point, zero_point_error):

@@ -35,7 +35,7 @@ def made(request, tmp_path_factory, products):
     for arm in N_PIXELS:
         p = np.where(source < 3, 0.9, 0.05)[:, None] * np.array([0.9, 0.95, 1.0, 1.02, 1.05])
         p[~columns[f"specflag_{arm[0].upper()}"]] = np.nan
-        write_scores(folder / f"{arm}.parquet", columns, arm, {16.0: p})
+        write_scores(folder / f"{arm}.parquet", columns, arm, products.score_columns({16.0: p}))
         scores[arm] = [folder / f"{arm}.parquet"]
     table = pd.DataFrame(
         {

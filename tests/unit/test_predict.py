@@ -178,7 +178,11 @@ def test_verdicts_and_velocities():
     exposures |= {"flags_B": flags, "snr_B": np.array([9.0] * 5 + [4.25]), "rv_obs_B": np.arange(6.0)}
     exposures |= dict.fromkeys((*lamost_mrs.JOINT, "rv_obs_err_B", *(f"{n}_B" for n in lamost_mrs.FITTED)), 0.5)
     table = lamost_mrs._scored(
-        {name: np.broadcast_to(value, 6) for name, value in exposures.items()}, "blue", percentiles, snr_min=5.0
+        {name: np.broadcast_to(value, 6) for name, value in exposures.items()},
+        "blue",
+        percentiles,
+        percentiles[:, 2],
+        snr_min=5.0,
     )
     assert table["rv"].isna().tolist() == [False] * 4 + [True, False]  # at the edge: no velocity
     assert table["flags"].iloc[4] == "velocity_edge"

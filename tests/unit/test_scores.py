@@ -26,17 +26,18 @@ def test_tables_of_two_shards_come_back_joined(tmp_path, percentiles, products):
     columns = [products.exposures(2, first) for first in (0, 2)]
     paths = [tmp_path / "a.parquet", tmp_path / "b.parquet"]
     for path, part in zip(paths, columns):
-        write_scores(path, part, "blue", percentiles)
+        write_scores(path, part, "blue", products.score_columns(percentiles))
     scores = read_scores(paths, [0.5, 16])
     assert np.array_equal(scores["key"], np.concatenate([part["key"] for part in columns]))
     assert np.array_equal(scores["pb_pct_16"], np.tile(percentiles[16.0], (2, 1)))
+    assert np.array_equal(scores["pb_16"], np.tile(percentiles[16.0][:, 2], 2))
     table = pq.read_table(paths[0])
     assert table.column_names[:6] == ["key", "source_id", "obsid", "exposure", "file", "arm"]
     assert table["source_id"].to_pylist() == columns[0]["source_id"].tolist()
 
 
 def test_a_penalty_that_was_not_scored_is_named(tmp_path, percentiles, products):
-    write_scores(tmp_path / "a.parquet", products.exposures(2), "blue", percentiles)
+    write_scores(tmp_path / "a.parquet", products.exposures(2), "blue", products.score_columns(percentiles))
     with pytest.raises(ValueError, match="not scored at penalty 32"):
         read_scores([tmp_path / "a.parquet"], [32])
 
@@ -45,7 +46,7 @@ def test_another_parquet_file_is_refused(tmp_path):
     import pyarrow as pa
 
     pq.write_table(pa.table({"key": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(ValueError, match="expected schema 'dioscuri/scores/3'"):
+    with pytest.raises(ValueError, match="expected schema 'dioscuri/scores/4'"):
         read_scores([tmp_path / "other.parquet"], [16])
 
 

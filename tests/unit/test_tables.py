@@ -48,7 +48,7 @@ def build(products, folder, parts, name):
         products.write_spectra(shards[-1], columns)
         for arm, paths in scores.items():
             paths.append(folder / f"{name}{k}_{arm}.parquet")
-            write_scores(paths[-1], columns, arm, percentiles(columns, arm))
+            write_scores(paths[-1], columns, arm, products.score_columns(percentiles(columns, arm)))
     out = folder / f"{name}.fits", folder / f"{name}.parquet"
     joined = (shards, scores, pairs, folder / "evidence.json")
     make_catalog(*joined, *out, penalties=PENALTIES, zero_point=ZERO, zero_point_error=ERROR, settings={"a": 1})
@@ -132,7 +132,7 @@ def test_rows_are_joined_by_key_and_what_is_unknown_is_masked(files, products):
     wanted = percentiles(known, "blue")[16.0][5].astype("f4")
     assert np.array_equal(row["pb_pct_B_16"][0], wanted)
     coadd = np.ma.getmaskarray(catalog["lmjm"])
-    assert coadd.sum() == 5 and np.all(catalog["flags_B"][coadd] == 32)
+    assert coadd.sum() == 5 and np.all(catalog["flags_B"][coadd] == 32 + 512)  # seen from the fit's primary
     assert np.isnan(catalog["bprp0"]).all()
     assert np.ma.getmaskarray(catalog["gaia_id"]).sum() == 12  # every other source has none
     without_red = np.asarray(catalog["flags_R"]) & 2 > 0

@@ -160,7 +160,7 @@ def test_colours_reach_the_catalogue(tmp_path, products, saved):
     products.write_pairs(tmp_path / "pairs.parquet", columns)
     products.evidence().save(tmp_path / "evidence.json")
     percentiles = {16.0: np.full((len(columns["key"]), 5), 0.9)}
-    write_scores(tmp_path / "scores.parquet", columns, "blue", percentiles)
+    write_scores(tmp_path / "scores.parquet", columns, "blue", products.score_columns(percentiles))
     path = saved({"designation": ["J000000", "J000001"], "bp_rp": [1.0, 3.0], "g": [12.0, 13.0], "ebv": [0.0, 0.1]})
     out = {name: tmp_path / name for name in ("mrs.fits", "mrs.parquet")}
     make_catalog(

@@ -6,7 +6,7 @@ rule score_spectra:
     input:
         model="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.ckpt",
         description="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.json",
-        test=mock_shards("test"),
+        test=learnt_shards("test"),
         code=code("evaluation.mrs_rates"),
     output:
         "<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/scores.parquet",
@@ -49,12 +49,13 @@ rule score_double_peak:
 
 
 rule calibrate_evidence:
-    """Calibrate log-odds of fits of two stars and of networks on validation mocks that take the path of observations."""
+    """Calibrate log-odds of fits of two stars and of networks together on validation mocks as they are seen."""
     input:
         models=models(penalties=[HEADLINE_PENALTY]),
-        mocks=mock_shards("validation"),
-        library="<library>/variant0.h5",
-        code=code("evaluation.mock_path"),
+        mocks=seen_shards("validation"),
+        tables=seen_shards("validation", "parquet"),
+        fits="<results>/lamost_mrs/fits.json",
+        code=code("evaluation.mock_evidence"),
     output:
         "<results>/lamost_mrs/evidence.json",
     log:
@@ -68,11 +69,8 @@ rule calibrate_evidence:
         mem_mb=4000,
         runtime=60,
     params:
-        arms=arm_facts("lamost_mrs"),
+        arms=mrs.arms,
         penalty=HEADLINE_PENALTY,
-        draws=4,  # the median of the draws of all models hardly moves with more
-        n_pairs=mrs.evidence.n_pairs,
-        seed=settings.seed,
     script:
         "../../scripts/lamost_mrs/calibrate_evidence.py"
 

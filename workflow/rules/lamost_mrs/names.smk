@@ -65,6 +65,17 @@ def mock_shards(split):
     return expand("<results>/lamost_mrs/mocks/{split}/shard{shard}.h5", split=split, shard=shards)
 
 
+def seen_shards(split, ext="h5"):
+    """The same shards as they are seen by networks, or the tables of what was fitted to them."""
+    shards = shard_names(pairs_of(split), mrs.mocks.shard_size)
+    return expand("<results>/lamost_mrs/seen/{split}/shard{shard}.{ext}", split=split, shard=shards, ext=ext)
+
+
+def learnt_shards(split):
+    """What networks are trained and measured on."""
+    return seen_shards(split) if mrs.mocks.seen else mock_shards(split)
+
+
 def models(arms=mrs.arms, penalties=mrs.penalties, file="model.ckpt"):
     """A file of the models of some arms and penalties, all seeds."""
     return expand(

@@ -4,8 +4,9 @@
 rule train_spectra:
     """Train one network; a job that was stopped goes on from its last epoch (folder resume/)."""
     input:
-        train=mock_shards("train"),
-        validation=mock_shards("validation"),
+        train=learnt_shards("train"),
+        validation=learnt_shards("validation"),
+        start=lambda wildcards: [f"{mrs.training.start}/{wildcards.arm}.safetensors"] if mrs.training.start else [],
         code=code("learn.spectra.training"),
     output:
         model="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.ckpt",
@@ -25,7 +26,7 @@ rule train_spectra:
     params:
         network=lambda wildcards: mrs.networks[wildcards.network].model_dump(),
         penalty=lambda wildcards: parse_number(wildcards.lam),
-        training=mrs.training.model_dump(),
+        training=mrs.training.model_dump(exclude={"start"}),
         grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
     script:
         "../../scripts/lamost_mrs/train_spectra.py"

@@ -15,13 +15,14 @@ class Quality(IntFlag):
     SHORT_COVERAGE = 64  # the rest-frame grid is not fully covered; the ends are extrapolated as continuum
     VELOCITY_EDGE = 128  # the CCF peak lies at the edge of the velocity range
     THIRD_PEAK = 256  # a third star serves beside the two of the fit: a triple, or unlike the templates
-    FIT_FRAME = 512  # p comes from the frame of the pair fit's primary, not of the best single star
+    FIT_FRAME = 512  # p comes from the frame of the blue (else red) pair fit's primary, not of the best single star
     BAD_GRID = 1024  # wavelengths not on the instrument's grid: the arm is masked
     BAD_ERRORS = 2048  # errors contradict the scatter of the flux or the header's S/N: the arm is masked
     COPIED_PIXELS = 4096  # constant or copied pixels: the arm is masked
     CONTRADICTION = 8192  # header, file name or exposures contradict each other: identity or position may be wrong
     INCOMPLETE_FILE = 16384  # other exposures of the file are missing or damaged
     UNSURE_DATE = 32768  # bjdmid is good to a second or two (leap seconds not yet known), or contradicts the header
+    UNLIKE_TEMPLATES = 65536  # the best fit leaves more than 99 % of mocks do at this S/N: not of the library's kind
 
     @classmethod
     def describe(cls, value: int) -> str:

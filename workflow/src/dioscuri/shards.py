@@ -42,16 +42,24 @@ class MockShardWriter:
 
     def append(self, labels: Mapping[str, np.ndarray], spectra: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
         """Append a batch: `labels[name]` (B,) and `spectra[arm] = (single, binary)`, each (B, L), flux − 1."""
-        size = len(labels["pair_id"])
-        rows = slice(self.filled, self.filled + size)
+        rows = slice(self.filled, self.filled + len(labels["pair_id"]))
+        self.label(labels)
+        for k, kind in enumerate(("single", "binary")):
+            self.put(kind, rows, {arm: both[k] for arm, both in spectra.items()})
+
+    def label(self, labels: Mapping[str, np.ndarray]) -> None:
+        """Append pairs `labels[name]` (B,), whose spectra are to be `put`."""
+        rows = slice(self.filled, self.filled + len(labels["pair_id"]))
         if rows.stop > self.n_pairs:
             raise ValueError(f"shard declared for {self.n_pairs} pairs was given {rows.stop}")
         for name in self.stream["labels"]:
             self.stream[f"labels/{name}"][rows] = labels[name]
-        for arm, (single, binary) in spectra.items():
-            self.stream[f"{arm}/single"][rows] = single
-            self.stream[f"{arm}/binary"][rows] = binary
         self.filled = rows.stop
+
+    def put(self, kind: str, rows: slice, spectra: Mapping[str, np.ndarray]) -> None:
+        """Put the spectra `spectra[arm]` (B, L), flux − 1, of some `rows` of a kind, single or binary."""
+        for arm, flux in spectra.items():
+            self.stream[f"{arm}/{kind}"][rows] = flux
 
 
 @contextmanager

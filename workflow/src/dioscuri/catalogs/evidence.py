@@ -6,17 +6,18 @@ the product's own path. Log-odds are natural and for equal shares of SB2 and sin
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import expit
 
 from dioscuri import door
+from dioscuri.catalogs.fit_limits import FitLimits
 from dioscuri.io import read_json, write_json
 from dioscuri.reading import reading
 
-SCHEMA = "dioscuri/evidence/1"
+SCHEMA = "dioscuri/evidence/2"
 RESOLUTION_KMS = 40.0  # FWHM at R = 7500
 LARGEST_LOGIT = 8.0  # networks are not calibrated beyond
 AGREEMENT_KMS = (12.0, 40.0)  # arms of one exposure differ by 4 km/s in velocity, fits of blends by more
@@ -106,30 +107,41 @@ def _clipped(logit: np.ndarray) -> np.ndarray:
 class Evidence:
     """The regressions: `pair[arm]` on a fit, `single[arm]` on fit and network of one arm, `both` on two arms (or None).
 
-    `penalty`: the Λ of the networks whose logits they take.
+    `penalty`: the Λ of the networks whose logits they take. `limits[arm]`: what the fits are good for.
     """
 
     pair: Mapping[str, Logistic]
     single: Mapping[str, Logistic]
     both: Logistic | None
     penalty: float
+    limits: Mapping[str, FitLimits] = field(default_factory=dict)
 
     @classmethod
-    def of_fits(cls, fits: Mapping[str, Fits], y: np.ndarray, penalty: float) -> "Evidence":
-        """From mocks: arm → columns of the fits, and classes `y` (S,). It knows `pair_logodds` alone."""
-        return cls(
+    def of_fits(
+        cls, fits: Mapping[str, Fits], y: np.ndarray, penalty: float, truth: Mapping[str, Any] | None = None
+    ) -> "Evidence":
+        """From mocks: arm → columns of the fits, and classes `y` (S,). It knows `pair_logodds` alone.
+
+        With `truth`, arguments of `FitLimits.measured`, the limits too.
+        """
+        found = cls(
             {arm: Logistic.fitted(pair_features(columns), y) for arm, columns in fits.items()}, {}, None, penalty
         )
+        if truth is None:
+            return found
+        judged = {arm: {**columns, "pair_logodds": found.pair_logodds(arm, columns)} for arm, columns in fits.items()}
+        limits = {arm: FitLimits.measured(columns, y, **truth) for arm, columns in judged.items()}
+        return replace(found, limits=limits)
 
     def joined(self, fits: Mapping[str, Fits], y: np.ndarray, logits: Mapping[str, np.ndarray]) -> "Evidence":
-        """The same with what networks say: `fits` with `pair_logodds`, arm → logits (S,) of the networks' median p."""
+        """The same with what networks say: `fits` with `pair_logodds`, arm → logits (S,) of the networks' p (eq. 8)."""
         features = {arm: arm_features(fits[arm], logits[arm]) for arm in fits}
         single = {arm: Logistic.fitted(values, y) for arm, values in features.items()}
         both = None
         if set(fits) == set(ARMS):
             agreement = agreement_features(*(fits[arm] for arm in ARMS))
             both = Logistic.fitted(np.concatenate([*(features[arm] for arm in ARMS), agreement], axis=1), y)
-        return Evidence(self.pair, single, both, self.penalty)
+        return replace(self, single=single, both=both)
 
     def pair_logodds(self, arm: str, fits: Fits) -> np.ndarray:
         """Log-odds (S,) by the pair fit of one arm alone; NaN where nothing was fitted."""
@@ -139,7 +151,7 @@ class Evidence:
     def logodds(self, fits: Mapping[str, Fits], logits: Mapping[str, np.ndarray]) -> np.ndarray:
         """Log-odds (S,) by everything that is known of an exposure; NaN where no arm is.
 
-        `fits` arm → columns with `pair_logodds` among them, `logits` arm → logit of the networks' median p.
+        `fits` arm → columns with `pair_logodds` among them, `logits` arm → logit of the networks' p (eq. 8).
         """
         known = {arm: np.isfinite(fits[arm]["pair_logodds"]) & np.isfinite(logits[arm]) for arm in fits}
         features = {arm: arm_features(fits[arm], logits[arm]) for arm in fits}
@@ -161,6 +173,7 @@ class Evidence:
             "single": {arm: _plain(model) for arm, model in self.single.items()},
             "both": None if self.both is None else _plain(self.both),
             "penalty": self.penalty,
+            "limits": {arm: asdict(limits) for arm, limits in self.limits.items()},
             "provenance": provenance,
         }
         write_json(path, content, sealed=True)
@@ -179,6 +192,7 @@ class Evidence:
                 {arm: _logistic(model) for arm, model in content["single"].items()},
                 None if both is None else _logistic(both),
                 door.positive(float(content["penalty"]), "penalty"),
+                {arm: FitLimits.read(limits) for arm, limits in content["limits"].items()},
             )
 
     def logits(self, p: np.ndarray, penalty: float) -> np.ndarray:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dioscuri.catalogs.evidence import Evidence, probability
+from dioscuri.catalogs.fit_limits import BELIEVED
 from dioscuri.flags import Quality
 from dioscuri.io import atomic
 from dioscuri.job import provenance, use_threads
@@ -19,24 +20,24 @@ from dioscuri.seals import verified
 from dioscuri.shards import read_exposures, read_spectra
 
 if TYPE_CHECKING:
+    from dioscuri.catalogs.fit_limits import FitLimits
     from dioscuri.spectra.double_lines import DoubleLineFitter
 
 log = logging.getLogger(__name__)
 
-SCHEMA = "dioscuri/pairs/1"
+SCHEMA = "dioscuri/pairs/2"
 SUFFIX = {"blue": "B", "red": "R"}
 # Columns per arm; velocities are heliocentric, km/s, as rv_obs (see catalogs.tables for their meaning).
 FIT_COLUMNS = (
     "vs", "vs_err", "vsini", "v1", "v1_err", "v2", "v2_err", "vsini1", "vsini2", "teff1", "teff2", "light_ratio",
-    "light_ratio_err", "dchi2", "dchi2_third", "residual", "pair_logodds",
+    "light_ratio_err", "dchi2", "dchi2_third", "residual", "unlike", "pair_logodds",
 )  # fmt: skip
-FRAMES = ("frame_one", "frame_two")  # km/s, heliocentric: of the best single star; of the primary, NaN: no look there
-# Log-odds of the fit beyond which its primary's frame is looked at too. Fits of one star's noise lead networks astray:
-# at 2.0 that look costs no false positive in 1,500 mock singles with false line strengths, at 1.5 three, at 1.0
-# fourteen.
+FRAMES = (
+    "frame",
+    "pair_frame",
+)  # km/s, heliocentric: where networks look; 1: at the pair's primary, 0: at the one star
+# Log-odds of the fit beyond which networks look from its primary instead of the best single star.
 LOOK_LOGODDS = 2.0
-# χ² (as `dchi2`) that a third star must take off: 1 in 200 of the pairs of S/N 5–100 does by chance.
-THIRD_DCHI2 = 40.0
 
 
 def fit_exposures(
@@ -48,32 +49,46 @@ def fit_exposures(
     """FIT_COLUMNS with the suffix of each arm, and FRAMES, (S,) each, of S exposures.
 
     `spectra` arm → flux − 1 and σ (S, L) in the frame of the star as the meter saw it; `rv_obs` arm → (S,) [km/s] by
-    which they were shifted. Both arms are looked at in the frames of the blue one, where it is there: the red one alone
-    loses fast rotators. Without `evidence` log-odds are NaN, and there is no second frame.
+    which they were shifted. Both arms are looked at in the frame of the blue one, where it is there: the red one alone
+    loses fast rotators. Without `evidence` log-odds are NaN, errors are those of the noise alone, and no frame is a
+    pair's.
     """
     columns: dict[str, np.ndarray] = {}
     for arm, fitter in fitters.items():
         fits = dict(vars(fitter.fit(*spectra[arm])))
-        fits["pair_logodds"] = (
-            np.full(len(fits["v1"]), np.nan) if evidence is None else evidence.pair_logodds(arm, fits)
-        )
+        unknown = np.full(len(fits["v1"]), np.nan)
+        fits |= {"pair_logodds": unknown, "unlike": unknown}
+        if evidence is not None:
+            fits["pair_logodds"] = evidence.pair_logodds(arm, fits)
+        if evidence is not None and arm in evidence.limits:
+            limits = evidence.limits[arm]
+            fits["unlike"] = limits.unlike(fits["residual"], pixel_error(spectra[arm][1], len(unknown)))
+            fits |= limits.errors(fits)
         for name in ("vs", "v1", "v2"):
             fits[name] = fits[name] + rv_obs[arm]
         columns |= {f"{name}_{SUFFIX[arm]}": np.asarray(fits[name], float) for name in FIT_COLUMNS}
     return columns | frames(columns, list(fitters))
 
 
+def pixel_error(sigma: np.ndarray | None, n_spectra: int) -> np.ndarray:
+    """Rms error of a pixel (S,) of `sigma` (S, L); NaN without."""
+    if sigma is None:
+        return np.full(n_spectra, np.nan)
+    return np.sqrt(np.mean(np.square(sigma, dtype=np.float32), axis=1))
+
+
 def frames(columns: Mapping[str, np.ndarray], arms: Sequence[str]) -> dict[str, np.ndarray]:
-    """The two FRAMES (S,) [km/s] from the fits of the blue arm, or of the other where it has none."""
-    one, two = np.full((2, len(columns[f"vs_{SUFFIX[arms[0]]}"])), np.nan)
+    """The FRAMES (S,) from the fits of the blue arm, or of the other where it has none."""
+    frame = np.full(len(columns[f"vs_{SUFFIX[arms[0]]}"]), np.nan)
+    of_pair = np.zeros(len(frame))
     for arm in sorted(arms):  # blue first
         end = SUFFIX[arm]
-        free = np.isnan(one)
+        free = np.isnan(frame)
         with np.errstate(invalid="ignore"):
             sure = columns[f"pair_logodds_{end}"] > LOOK_LOGODDS
-        two = np.where(free & sure, columns[f"v1_{end}"], two)
-        one = np.where(free, columns[f"vs_{end}"], one)
-    return dict(zip(FRAMES, (one, two)))
+        frame = np.where(free, np.where(sure, columns[f"v1_{end}"], columns[f"vs_{end}"]), frame)
+        of_pair = np.where(free, sure, of_pair)
+    return dict(zip(FRAMES, (frame, of_pair.astype(float))))
 
 
 def of_arm(columns: Mapping[str, np.ndarray], arm: str) -> dict[str, np.ndarray]:
@@ -81,10 +96,15 @@ def of_arm(columns: Mapping[str, np.ndarray], arm: str) -> dict[str, np.ndarray]
     return {name: columns[f"{name}_{SUFFIX[arm]}"] for name in FIT_COLUMNS}
 
 
-def third_peaks(dchi2_third: np.ndarray, pair_logodds: np.ndarray) -> np.ndarray:
-    """Quality.THIRD_PEAK where a third star serves beside a pair that is believed, else 0: (S,) int."""
-    with np.errstate(invalid="ignore"):
-        return np.where((dchi2_third > THIRD_DCHI2) & (pair_logodds > 0), int(Quality.THIRD_PEAK), 0)
+def fit_flags(fits: Mapping[str, np.ndarray], pair_frame: np.ndarray, limits: "FitLimits | None") -> np.ndarray:
+    """Bits (S,) int that the fits of one arm (S,) add: THIRD_PEAK, UNLIKE_TEMPLATES, FIT_FRAME."""
+    flags = np.where(pair_frame > 0, int(Quality.FIT_FRAME), 0)
+    if limits is not None:
+        with np.errstate(invalid="ignore"):
+            third = (fits["dchi2_third"] > limits.third) & (fits["pair_logodds"] > BELIEVED)
+            flags |= np.where(third, int(Quality.THIRD_PEAK), 0)
+            flags |= np.where(fits["unlike"] > 1, int(Quality.UNLIKE_TEMPLATES), 0)
+    return flags
 
 
 def exposure_evidence(
@@ -100,13 +120,12 @@ def exposure_evidence(
     """
     penalty = min(penalties, key=lambda value: abs(np.log(value / evidence.penalty)))
     fits = {arm: of_arm(pairs, arm) for arm in scores}
-    medians = {arm: score[f"pb_pct_{format_number(penalty)}"][:, 2] for arm, score in scores.items()}
+    p = {arm: score[f"pb_{format_number(penalty)}"] for arm, score in scores.items()}
     known = dict(pairs)
-    known["logodds"] = evidence.logodds(fits, {arm: evidence.logits(p, penalty) for arm, p in medians.items()})
+    known["logodds"] = evidence.logodds(fits, {arm: evidence.logits(values, penalty) for arm, values in p.items()})
     known["p_joint"] = probability(known["logodds"])
-    for arm, score in scores.items():
-        third = third_peaks(fits[arm]["dchi2_third"], fits[arm]["pair_logodds"])
-        known[f"flags_{SUFFIX[arm]}"] = third | np.where(score["fit_frame"], int(Quality.FIT_FRAME), 0)
+    for arm, columns in fits.items():
+        known[f"flags_{SUFFIX[arm]}"] = fit_flags(columns, pairs["pair_frame"], evidence.limits.get(arm))
     return known
 
 

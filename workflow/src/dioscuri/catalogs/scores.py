@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SCHEMA = "dioscuri/scores/3"
+SCHEMA = "dioscuri/scores/4"
 PERCENTILES = (0, 16, 50, 84, 100)  # over models and noise draws (Zhang et al. 2022, §4.1)
 ARM_INDEX = {"blue": 0, "red": 1}  # separates the noise of the two arms of one exposure
 IDENTITY = ("key", "source_id", "obsid", "exposure", "file")  # carried over from the shard, row by row
@@ -36,41 +36,38 @@ def score_column(penalty: float, percentile: int) -> str:
     return f"pb_pct_{format_number(penalty)}_p{percentile}"
 
 
-def percentiles_in_frames(
+def probability_column(penalty: float) -> str:
+    """Name of the column of p of eq. 8: 16 → 'pb_16'."""
+    return f"pb_{format_number(penalty)}"
+
+
+def scored(
     ensemble: "Ensemble",
     arm: Arm,
     flux: np.ndarray,
     sigma: np.ndarray,
     keys: np.ndarray,
     rv_obs: np.ndarray,
-    frames: Mapping[str, np.ndarray],
+    frame: np.ndarray,
     *,
     penalties: Sequence[float],
+    shift_from: float | None = None,
     **options: Any,
-) -> tuple[dict[float, np.ndarray], np.ndarray]:
-    """Percentiles of p (`Ensemble.percentiles`) from the better of two frames, and where that is the second, (S,) bool.
+) -> dict[str, np.ndarray]:
+    """Columns of a score table: for each penalty `pb_pct_<Λ>` (S, 5), percentiles of p over models and noise draws
+    (eq. 9), and `pb_<Λ>` (S,), the models' mean p of the spectrum as it is (eq. 8).
 
-    `flux`, `sigma` (S, L) are in the frame that moves with `rv_obs` (S,) [km/s]. All are looked at in
-    `frames["frame_one"]`, the best single star's; where `frames["frame_two"]`, the pair fit's primary, is a number,
-    there as well, and the frame of the larger median p at the first penalty is taken for all penalties.
+    `flux`, `sigma` (S, L) are in the frame that moves with `rv_obs` (S,) [km/s]; they are looked at in `frame` (S,).
+    `options` go to `Ensemble.percentiles`.
     """
-    index = ARM_INDEX[arm.name]
-
-    def look(rows: np.ndarray, velocity: np.ndarray) -> dict[float, np.ndarray]:
-        moved, error = shifted(arm, flux[rows], sigma[rows], velocity[rows] - rv_obs[rows])
-        assert error is not None
-        return ensemble.percentiles(moved, error, keys[rows], index, penalties=penalties, **options)
-
-    found = look(np.arange(len(flux)), frames["frame_one"])
-    rows = np.flatnonzero(np.isfinite(frames["frame_two"]))
-    second = np.zeros(len(flux), bool)
-    if len(rows):
-        again = look(rows, frames["frame_two"])
-        better = again[penalties[0]][:, 2] > found[penalties[0]][rows, 2]
-        second[rows[better]] = True
-        for penalty in penalties:
-            found[penalty][rows[better]] = again[penalty][better]
-    return found, second
+    moved, error = shifted(arm, flux, sigma, frame - rv_obs)
+    assert error is not None
+    percentiles = ensemble.percentiles(
+        moved, error, keys, ARM_INDEX[arm.name], penalties=penalties, shift_from=shift_from, **options
+    )
+    plain = ensemble.mean_probability(moved, penalties, shift_from)
+    named = {f"pb_pct_{format_number(penalty)}": values for penalty, values in percentiles.items()}
+    return named | {probability_column(penalty): plain[penalty] for penalty in percentiles}
 
 
 def score_shard(
@@ -89,11 +86,11 @@ def score_shard(
 ) -> None:
     """Score one arm of an observed shard with all models of each penalty (eq. 9) and write its score table.
 
-    `pairs`: the fits of that shard (`catalogs.pairs`), which say in which frames to look. `models`: model.ckpt files,
+    `pairs`: the fits of that shard (`catalogs.pairs`), which say in which frame to look. `models`: model.ckpt files,
     or a released .safetensors file, whose logits are shifted to the penalties it lacks. Rows in the order of the
-    shard: key, source_id, obsid, exposure, file, arm, for each Λ five float32 columns pb_pct_<Λ>_p0 … p100, and
-    fit_frame, true where they come from the frame of the fit's primary. A masked arm has NaN. `draws` noise
-    realisations per spectrum, keyed by observation; `precision` of the networks' arithmetic (`Ensemble`).
+    shard: key, source_id, obsid, exposure, file, arm, for each Λ five float32 columns pb_pct_<Λ>_p0 … p100 and
+    pb_<Λ>. A masked arm has NaN. `draws` noise realisations per spectrum, keyed by
+    observation; `precision` of the networks' arithmetic (`Ensemble`).
     """
     from dioscuri.learn.calibration import nearest_penalty
     from dioscuri.learn.spectra.inference import Ensemble
@@ -110,38 +107,37 @@ def score_shard(
     fits = read_pairs([pairs])
     if not np.array_equal(fits["key"], exposures["key"]):
         raise ValueError(f"{pairs}: not the fits of {shard}; fit that shard again")
-    percentiles, second = percentiles_in_frames(
+    found = scored(
         ensemble,
         arm,
         flux,
         sigma,
         exposures["key"],
         exposures[f"rv_obs_{SUFFIX[arm.name]}"].astype(float),
-        fits,
+        fits["frame"],
         n_draws=draws,
         seed=seed,
         penalties=penalties,
         shift_from=shift_from,
     )
-    write_scores(out, exposures, arm.name, percentiles, second, settings)
-    log.info("%s: %d exposures scored in the %s arm, %d in the fit's frame", out, len(flux), arm.name, second.sum())
+    write_scores(out, exposures, arm.name, found, settings)
+    log.info("%s: %d exposures scored in the %s arm", out, len(flux), arm.name)
 
 
 def write_scores(
     out: str | os.PathLike,
     exposures: Mapping[str, np.ndarray],
     arm: str,
-    percentiles: Mapping[float, np.ndarray],
-    fit_frame: np.ndarray | None = None,
+    found: Mapping[str, np.ndarray],
     settings: Any = None,
 ) -> None:
-    """Write a score table; `exposures`: columns of the shard (N,); `percentiles`: Λ → (N, 5); `fit_frame` (N,) bool."""
+    """Write a score table; `exposures`: columns of the shard (N,); `found`: columns as `scored` gives them."""
     columns: dict[str, Any] = {name: _arrow(exposures[name]) for name in IDENTITY}
     columns["arm"] = pa.array([arm] * len(exposures["key"]), pa.string())
-    for penalty, values in percentiles.items():
-        for position, percentile in enumerate(PERCENTILES):
-            columns[score_column(penalty, percentile)] = np.asarray(values[:, position], np.float32)
-    columns["fit_frame"] = np.zeros(len(exposures["key"]), bool) if fit_frame is None else np.asarray(fit_frame, bool)
+    for name, values in found.items():
+        parts = values.T if values.ndim == 2 else [values]
+        ends = [f"_p{percentile}" for percentile in PERCENTILES] if values.ndim == 2 else [""]
+        columns |= {f"{name}{end}": np.asarray(part, np.float32) for end, part in zip(ends, parts)}
     metadata = {
         "schema": SCHEMA,
         "arm": arm,
@@ -152,31 +148,28 @@ def write_scores(
 
 
 def read_scores(paths: Sequence[str | os.PathLike], penalties: Sequence[float]) -> dict[str, np.ndarray]:
-    """Score tables of one arm, one after the other.
-
-    "key", "file", "fit_frame" (N,) and for each Λ "pb_pct_<Λ>" (N, 5).
-    """
-    wanted = {f"pb_pct_{format_number(penalty)}": penalty for penalty in penalties}
-    parts: dict[str, list[np.ndarray]] = {"key": [], "file": [], "fit_frame": [], **{name: [] for name in wanted}}
+    """Score tables of one arm, one after the other: "key", "file" (N,), and for each Λ the columns of `scored`."""
+    if not paths:
+        raise ValueError("no score table was given: score the ingested shards first")
+    parts: list[dict[str, np.ndarray]] = []
     for path in paths:
         table = pq.read_table(verified(path))
         found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
         if found != SCHEMA:
             raise ValueError(f"{path}: expected schema '{SCHEMA}', found '{found}'; score the shard again")
-        parts["key"].append(table["key"].to_numpy())
-        parts["fit_frame"].append(table["fit_frame"].to_numpy())
-        parts["file"].append(np.asarray(table["file"].to_pylist(), object))
-        for name, penalty in wanted.items():
+        part = {"key": table["key"].to_numpy(), "file": np.asarray(table["file"].to_pylist(), object)}
+        for penalty in penalties:
             columns = [score_column(penalty, percentile) for percentile in PERCENTILES]
-            absent = [column for column in columns if column not in table.column_names]
+            plain = probability_column(penalty)
+            absent = [column for column in (*columns, plain) if column not in table.column_names]
             if absent:
                 raise ValueError(
                     f"{path}: no column {absent[0]}: it was not scored at penalty {penalty:g}; score it again"
                 )
-            parts[name].append(np.stack([table[column].to_numpy() for column in columns], axis=1))
-    if not paths:
-        raise ValueError("no score table was given: score the ingested shards first")
-    return {name: np.concatenate(values) for name, values in parts.items()}
+            part[f"pb_pct_{format_number(penalty)}"] = np.stack([table[name].to_numpy() for name in columns], axis=1)
+            part[plain] = table[plain].to_numpy()
+        parts.append(part)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _arrow(values: np.ndarray) -> pa.Array:

@@ -58,10 +58,10 @@ def paper_columns(penalties: Sequence[float] = (8, 16, 32)) -> tuple[Column, ...
 # What the fit of two stars says of each arm (`catalogs.pairs`): name, unit, meaning.
 PAIR_FITS = (
     ("vs", "km s-1", "heliocentric velocity of the best single star"),
-    ("vs_err", "km s-1", "its error, from noise alone"),
+    ("vs_err", "km s-1", "its error, calibrated on mocks"),
     ("vsini", "km s-1", "v sin i of the best single star"),
     ("v1", "km s-1", "heliocentric velocity of the star with more light, zero point not added"),
-    ("v1_err", "km s-1", "its error"),
+    ("v1_err", "km s-1", "its error, calibrated on mocks"),
     ("v2", "km s-1", "velocity of the other star: to be believed where pair_logodds or logodds says so"),
     ("v2_err", "km s-1", "its error"),
     ("vsini1", "km s-1", "v sin i of star 1"),
@@ -73,6 +73,7 @@ PAIR_FITS = (
     ("dchi2", "", "N ln(chi2 of one star / chi2 of two): not a chi2 table's"),
     ("dchi2_third", "", "the same for a third star beside the two"),
     ("residual", "", "rms residual of the pair over its noise"),
+    ("unlike", "", "residual over what 99 % of mocks keep at this S/N: above 1 unlike the templates"),
     ("pair_logodds", "", "log-odds (equal priors) of two stars by the fit, calibrated on mocks"),
 )
 BOTH_ARMS = (

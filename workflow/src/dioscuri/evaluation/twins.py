@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from dioscuri.arms import Arm
 from dioscuri.catalogs.evidence import Evidence
 from dioscuri.catalogs.pairs import fit_exposures
-from dioscuri.catalogs.scores import percentiles_in_frames
-from dioscuri.evaluation.mock_path import Observer
+from dioscuri.catalogs.scores import scored
+from dioscuri.evaluation.mock_path import observer_of
 from dioscuri.io import atomic
 from dioscuri.job import provenance, use_threads
 from dioscuri.libraries.grid import SpectralLibrary
+from dioscuri.paths import format_number
 from dioscuri.spectra.continuum import normalise
-from dioscuri.spectra.velocity import Templates
 from dioscuri.synthesis.kinematics import Kinematics
 
 SCHEMA = "dioscuri/twins/1"
@@ -58,25 +58,24 @@ def score_twins(
 
     use_threads(threads)
     library = SpectralLibrary.load(library_path)
-    observer = Observer({arm.name: (arm, Templates.from_library(library, arm)) for arm in arms})
+    observer = observer_of(library_path, arms)
     grid = np.array([(k, v, s, d) for k in range(len(TWINS)) for v in VSINI for s in SNRS for d in SEPARATIONS])
     spectra, rv = {}, {}
     for index, arm in enumerate(arms):
         clean = _twins(library, arm, grid)
         noise = np.random.default_rng([seed, index]).standard_normal(clean.shape)
         sigma = np.repeat(1 / grid[:, 2:3], arm.n_pixels, axis=1)
-        rest, error, rv[arm.name], _ = observer.measured(arm.name, clean + sigma * noise, sigma, np.zeros(len(grid)))
+        rest, error, rv[arm.name] = observer.measured(arm.name, clean + sigma * noise, sigma, np.zeros(len(grid)))
         spectra[arm.name] = (rest.astype(np.float16), error.astype(np.float16))
     fits = fit_exposures(observer.fitters, spectra, rv, Evidence.load(evidence_path))
     rows: dict[str, list] = {name: [] for name in ("name", "vsini", "arm", "snr", "dv", "penalty", "p16", "p50", "p84")}
     for arm in arms:
         ensemble = Ensemble(load_models([path for path in models if f"/{arm.name}/" in str(path)], arm.name))
         keys = np.arange(len(grid))
-        found, _ = percentiles_in_frames(
-            ensemble, arm, *spectra[arm.name], keys, rv[arm.name], fits, penalties=penalties, n_draws=draws, seed=seed
-        )
+        at = (keys, rv[arm.name], fits["frame"])
+        found = scored(ensemble, arm, *spectra[arm.name], *at, penalties=penalties, n_draws=draws, seed=seed)
         for penalty in penalties:
-            _add(rows, arm.name, penalty, grid, found[penalty])
+            _add(rows, arm.name, penalty, grid, found[f"pb_pct_{format_number(penalty)}"])
     table = pa.table(rows)
     metadata = {"schema": SCHEMA, "provenance": json.dumps(provenance(settings), sort_keys=True, default=str)}
     with atomic(out) as temporary:

@@ -14,7 +14,7 @@ from dioscuri.paths import format_number, models_folder
 
 SUFFIXES, WHAT = door.FITS, "spectra"
 OPTIONS = ("arms", "penalty", "draws", "coadds", "models", "sources")
-PERCENTILES = ("p0", "p16", "p50", "p84", "p100")
+PERCENTILES = ("p0", "p16", "p50", "p84", "p100")  # over models and noise draws; p: the models' mean, without draws
 # Of the fit of two stars (heliocentric velocities), see catalogs.tables; p_joint and logodds are of both arms together.
 FITTED = (
     "v1", "v1_err", "v2", "v2_err", "light_ratio", "light_ratio_err", "vsini1", "vsini2", "teff1", "teff2", "dchi2",
@@ -22,7 +22,7 @@ FITTED = (
 )  # fmt: skip
 JOINT = ("p_joint", "logodds")
 COLUMNS = (
-    "file", "obsid", "ra", "dec", "date", "bjdmid", "exposure", "arm", "snr", "rv", "rv_err", *PERCENTILES, *JOINT,
+    "file", "obsid", "ra", "dec", "date", "bjdmid", "exposure", "arm", "snr", "rv", "rv_err", "p", *PERCENTILES, *JOINT,
     *FITTED, "verdict", "status", "flags",
 )  # fmt: skip
 # What is printed: the rest is in the table that is written.
@@ -59,7 +59,7 @@ def predict(
     """
     from dioscuri.catalogs.evidence import Evidence
     from dioscuri.catalogs.pairs import exposure_evidence, fit_exposures
-    from dioscuri.catalogs.scores import percentiles_in_frames
+    from dioscuri.catalogs.scores import probability_column, scored
     from dioscuri.lamost.ingest import Limits, ingest_files
     from dioscuri.lamost.mrs import MRS
     from dioscuri.learn.calibration import nearest_penalty
@@ -91,19 +91,18 @@ def predict(
     fits = fit_exposures(fitters, ingested.arms, rv_obs, evidence)
     scores = {}
     for name in chosen:
-        found, second = percentiles_in_frames(
+        scores[name] = scored(
             ensembles[name],
             templates[name][0],
             *ingested.arms[name],
             exposures["key"],
             rv_obs[name],
-            fits,
+            fits["frame"],
             n_draws=draws,
             penalties=[penalty],
             shift_from=trained[name],
             progress=True,
         )
-        scores[name] = {f"pb_pct_{format_number(penalty)}": found[penalty], "fit_frame": second}
     known = {**exposures, **(added := exposure_evidence(fits, scores, [penalty], evidence))}
     for end in (SUFFIX[name] for name in chosen):
         known[f"flags_{end}"] = exposures[f"flags_{end}"] | added[f"flags_{end}"]
@@ -112,7 +111,8 @@ def predict(
     tables = [_refused(ingested.rejected)]
     for name in chosen:
         percentiles = scores[name][f"pb_pct_{format_number(penalty)}"]
-        tables.append(_scored(known, name, percentiles, limits.snr_min))
+        plain = scores[name][probability_column(penalty)]
+        tables.append(_scored(known, name, percentiles, plain, limits.snr_min))
     rows = [row for table in tables for row in table.to_dict("records")]
     table = pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(
         ["file", "exposure", "arm"], kind="stable", ignore_index=True
@@ -140,7 +140,9 @@ def _write_sources(exposures: Mapping[str, Any], path: Path, folder: Path) -> No
     package.write(classified_exposures(exposures), path, information)
 
 
-def _scored(exposures: Mapping[str, Any], arm: str, percentiles: np.ndarray, snr_min: float) -> pd.DataFrame:
+def _scored(
+    exposures: Mapping[str, Any], arm: str, percentiles: np.ndarray, plain: np.ndarray, snr_min: float
+) -> pd.DataFrame:
     """Rows of one arm; an arm that was masked is a refused row that says why."""
     column = SUFFIX[arm]
     flags = exposures[f"flags_{column}"].astype(int)
@@ -160,6 +162,7 @@ def _scored(exposures: Mapping[str, Any], arm: str, percentiles: np.ndarray, snr
             "snr": snr,
             "rv": rv,
             "rv_err": exposures[f"rv_obs_err_{column}"],
+            "p": plain,
             **dict(zip(PERCENTILES, percentiles.T)),
             **{name: exposures[name] for name in JOINT},
             **{name: exposures[f"{name}_{column}"] for name in FITTED},

@@ -124,6 +124,10 @@ class Mocks(Settings):
     n_validation: Positive = Field(description="pairs")
     n_test: Positive = Field(description="pairs")
     shard_size: Positive = Field(description="pairs per shard file (one job each)")
+    seen: bool = Field(
+        True,
+        description="networks learn mocks as observations are seen, in the frame of the fits; false: at rest (paper)",
+    )
     contaminants: Contaminants = Field(default_factory=Contaminants, description="labelled kinds of pairs that deceive")
 
 
@@ -152,6 +156,10 @@ class Training(Settings):
     patience: Positive = Field(1, description="patience schedule: epochs without improvement before lr/5")
     stop_patience: Positive = Field(5, description="patience schedule: epochs without improvement before the stop")
     max_epochs: Positive = Field(description="epochs at most")
+    start: str | None = Field(
+        None,
+        description="folder of released networks (<arm>.safetensors) that are trained further; null: random weights",
+    )
 
 
 class Inference(Settings):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dioscuri.learn import noise
-from dioscuri.learn.calibration import shift_logit
+from dioscuri.learn.calibration import shift_logit, shift_probability
 from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.passes import exact_arithmetic, passes, resolved_device
 from dioscuri.learn.spectra.models import Model, one_grid
@@ -112,6 +112,20 @@ class Ensemble:
                         logits = net(spectra).float()[: here.stop - here.start].cpu().numpy()
                         result[penalty][usable[here], m] = _sigmoid(logits)
         return result
+
+    def mean_probability(
+        self, flux: np.ndarray, penalties: Sequence[float], shift_from: float | None = None
+    ) -> dict[float, np.ndarray]:
+        """The models' mean p of the spectra as they are (Zhang et al. 2022, eq. 8), penalty → (S,) float32.
+
+        `shift_from` as in `percentiles`.
+        """
+        sources = self._sources(penalties, shift_from)
+        each = self.probabilities(flux)
+        return {
+            penalty: shift_probability(each[source], source, penalty).mean(axis=1, dtype=np.float32)
+            for penalty, source in sources.items()
+        }
 
     def _noisy(
         self, flux: np.ndarray, sigma: np.ndarray, keys: np.ndarray, n_draws: int, seed: int, stream: int

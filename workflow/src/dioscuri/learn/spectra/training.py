@@ -20,7 +20,7 @@ from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.resume import WALLTIME_SIGNALS, Unfinished, pl, resolved_accelerator, write_results
 from dioscuri.learn.schedule import Schedule
 from dioscuri.learn.spectra.data import Batches, PairedSpectra, epoch_order
-from dioscuri.learn.spectra.models import MODEL_SCHEMA
+from dioscuri.learn.spectra.models import MODEL_SCHEMA, load_released
 from dioscuri.learn.spectra.networks import SpectrumCNN, build
 from dioscuri.learn.spectra.objective import weighted_bce
 
@@ -58,13 +58,15 @@ def train(
     threads: int = 1,
     accelerator: str = "auto",
     memory_limit: float = 64 * 2**30,
+    start: str | PathLike | None = None,
 ) -> dict[str, Any]:
     """Train a network on mock shards and write `model.ckpt`, `history.csv` and `model.json` into `out_dir`.
 
     network: settings of `SpectrumCNN` (channels, kernels, strides, dense, dropout). penalty: Λ of eq. 7.
     grid: the arm's wavelength grid (wave_min, wave_max [Å, vacuum], n_pixels, resolution), kept with the
     model. schedule, patience, stop_patience, learning_rate_floor: see `Schedule`. batch: spectra per step;
-    each epoch drops the remainder of its own permutation. accelerator: auto, cpu or gpu.
+    each epoch drops the remainder of its own permutation. accelerator: auto, cpu or gpu. start: released networks
+    of this arm, whose one of the same seed is trained further, instead of one of random weights.
 
     Initial weights depend on `seed`, order and dropout of an epoch on (seed, epoch): on one machine with the
     same number of threads a rerun gives the same network, also when it was killed and resumed. The state
@@ -80,6 +82,7 @@ def train(
     training = PairedSpectra(train_shards, arm, memory_limit)
     validation = PairedSpectra(validation_shards, arm, memory_limit)
     grid = _checked_grid(grid, training, validation)
+    begun = None if start is None else _begun(start, arm, network, int(seed))
     settings = {
         "schema": MODEL_SCHEMA,
         "arm": arm,
@@ -95,6 +98,7 @@ def train(
             "patience": patience,
             "stop_patience": stop_patience,
             "learning_rate_floor": learning_rate_floor,
+            "start": None if start is None else digest(Path(start).read_bytes().hex()),
             "n_pairs": training.n_pairs,
             "n_validation_pairs": validation.n_pairs,
             "mocks": [read_provenance(path) for path in (train_shards[0], validation_shards[0])],
@@ -104,7 +108,10 @@ def train(
 
     def make() -> Classifier:
         plan = Schedule(schedule, learning_rate, patience, stop_patience, learning_rate_floor)
-        return Classifier(build(network, training.n_pixels), float(penalty), seed, plan, fingerprint)
+        net = build(network, training.n_pixels)
+        if begun is not None:
+            net.load_state_dict(begun)
+        return Classifier(net, float(penalty), seed, plan, fingerprint)
 
     def data(module: Classifier) -> PairsData:
         if resolved_accelerator(accelerator) == "gpu":
@@ -186,6 +193,16 @@ class PairsData(pl.LightningDataModule):
 
     def val_dataloader(self) -> Batches:  # type: ignore[override]
         return Batches(self.validation, np.arange(len(self.validation)), self.batch, keep_last=True)
+
+
+def _begun(path: str | PathLike, arm: str, network: dict[str, Any], seed: int) -> dict[str, Tensor]:
+    """Weights of the network of a seed in a released file; another layout, or no such seed, is an error."""
+    models = load_released(path, arm)
+    for net, info in models:
+        if int(info["seed"]) == seed and info["network"] == network:
+            return net.state_dict()
+    seeds = ", ".join(str(info["seed"]) for _, info in models)
+    raise ValueError(f"{path}: no network of seed {seed} and layers {network} to start from; seeds found: {seeds}")
 
 
 def _refuse_overlap(train_shards: Sequence[str | PathLike], validation_shards: Sequence[str | PathLike]) -> None:
