@@ -19,6 +19,7 @@ from dioscuri.catalogs.published_mrs import table_3
 from dioscuri.evaluation.double_peak import score_pairs
 from dioscuri.evaluation.mock_evidence import joint_logodds, scores_of_mocks
 from dioscuri.evaluation.mock_path import Observer, read_seen_fits, write_seen
+from dioscuri.io import digest
 from dioscuri.learn.spectra.inference import Ensemble
 from dioscuri.learn.spectra.models import load_released
 from dioscuri.libraries.grid import SpectralLibrary
@@ -56,12 +57,15 @@ def libraries(number: int) -> list[SpectralLibrary]:
 
 def seen_mocks(law: str, n_pairs: int, seed: int, evidence: Evidence, observer: Observer) -> tuple[Path, Path, Path]:
     """Files of a law's mocks, in the recipe of the same name: as made, as seen, and what was fitted."""
-    made, seen, fits = (FOLDER / f"{law}_{n_pairs}_{seed}{end}" for end in (".h5", "_seen.h5", "_fits.parquet"))
+    known = digest([model.weights.tolist() for model in evidence.pair.values()])  # what is seen depends on it
+    ends = (".h5", f"_{known}_seen.h5", f"_{known}_fits.parquet")
+    made, seen, fits = (FOLDER / f"{law}_{n_pairs}_{seed}{end}" for end in ends)
     if not made.exists():
         grids = libraries(1 if law == "paper" else 4)
         pairs = draw_pairs(n_pairs, seed, load_tracks("embedded", None, mass_max=2.2), grids[0].limits, law=law)
         write_mock_shard(made, arms=ARMS, libraries=grids, population=pairs, recipe=law, seed=seed)
-    write_seen(made, observer, evidence, seen, fits, seed=seed)
+    if not (seen.exists() and fits.exists()):
+        write_seen(made, observer, evidence, seen, fits, seed=seed)
     return made, seen, fits
 
 
