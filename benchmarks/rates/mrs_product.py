@@ -152,7 +152,9 @@ def main() -> None:
             f"{arm.name}: double peak of the CCF": read_peaks(peaks),
         }
     methods["both arms: sum of logits"] = sum(evidence.logits(p[f"p_{end}"], PENALTY) for end in SUFFIX.values())
+    cautious = {f"p_{end}": np.fmin(p[f"p_{end}"], p[f"p50_{end}"]) for end in SUFFIX.values()}  # as predict does
     methods["both arms: fits and networks"] = joint_logodds(evidence, fits, p)
+    methods["both arms: log-odds of predict"] = joint_logodds(evidence, fits, cautious)
     print(f"law and recipe '{law}', seed {seed}, {len(y) // 2} pairs")
     print_rates(methods, y)
     short = ("blue: network", "red: network", "blue: fit of two stars", "both arms: fits and networks")

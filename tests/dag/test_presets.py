@@ -121,7 +121,7 @@ def test_csst_needs_no_frames_of_a_cluster(plan, root):
 def test_a_single_model_needs_its_mocks_and_nothing_else(plan):
     model = "results/demo/lamost_mrs/blue/cnn_s/lambda16/seed1/model.ckpt"
     jobs = plan("--configfile", "config/demo.yaml", "--", model)
-    mocks = {"make_spectra": 3, "calibrate_fits": 1, "see_spectra": 3}
+    mocks = {"make_spectra": 2, "calibrate_fits": 1, "see_spectra": 2}
     assert jobs == {"build_tracks": 1, "build_library": 2, **mocks, "train_spectra": 1}
 
 

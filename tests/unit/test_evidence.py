@@ -60,7 +60,7 @@ def test_a_foreign_file_is_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"schema": "other"}')
     with pytest.raises(ValueError, match="expected schema 'dioscuri/evidence/2'"):
         Evidence.load(tmp_path / "a.json")
-    with pytest.raises(ValueError, match="no evidence file"):
+    with pytest.raises(ValueError, match="no such file; expected an evidence file"):
         Evidence.load(tmp_path / "absent.json")
 
 

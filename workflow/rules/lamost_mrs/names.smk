@@ -76,6 +76,12 @@ def learnt_shards(split):
     return seen_shards(split) if mrs.mocks.seen else mock_shards(split)
 
 
+def begun(wildcards):
+    """Released networks that are trained further, where settings name their folder."""
+    start = mrs.training.start
+    return str(from_here(os.path.join(ROOT, start, f"{wildcards.arm}.safetensors"))) if start else []
+
+
 def models(arms=mrs.arms, penalties=mrs.penalties, file="model.ckpt"):
     """A file of the models of some arms and penalties, all seeds."""
     return expand(

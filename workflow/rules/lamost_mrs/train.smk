@@ -6,7 +6,7 @@ rule train_spectra:
     input:
         train=learnt_shards("train"),
         validation=learnt_shards("validation"),
-        start=lambda wildcards: [f"{mrs.training.start}/{wildcards.arm}.safetensors"] if mrs.training.start else [],
+        start=begun,
         code=code("learn.spectra.training"),
     output:
         model="<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}/model.ckpt",

@@ -19,7 +19,7 @@ with logged(snakemake.log[0]):
         int(snakemake.wildcards.seed),
         Path(snakemake.output.model).parent,
         grid=snakemake.params.grid,
-        start=next(iter(snakemake.input.start), None) if snakemake.input.get("start") else None,
+        start=snakemake.input.start or None,
         threads=snakemake.threads,
         **snakemake.params.training,
     )

@@ -116,11 +116,13 @@ def exposure_evidence(
     """`pairs` (columns of catalogs.pairs, (N,)) with what follows: logodds, p_joint, and bits to add to flags_B,
     flags_R.
 
-    `scores`: arm → columns as `read_scores` gives them, rows alike.
+    `scores`: arm → columns as `read_scores` gives them, rows alike. Of p without and the median p with noise draws the
+    smaller one counts: on stars that no library describes (PHOENIX) the one may be led astray where the other is not.
     """
     penalty = min(penalties, key=lambda value: abs(np.log(value / evidence.penalty)))
     fits = {arm: of_arm(pairs, arm) for arm in scores}
-    p = {arm: score[f"pb_{format_number(penalty)}"] for arm, score in scores.items()}
+    name = format_number(penalty)
+    p = {arm: np.fmin(score[f"pb_{name}"], score[f"pb_pct_{name}"][:, 2]) for arm, score in scores.items()}
     known = dict(pairs)
     known["logodds"] = evidence.logodds(fits, {arm: evidence.logits(values, penalty) for arm, values in p.items()})
     known["p_joint"] = probability(known["logodds"])
