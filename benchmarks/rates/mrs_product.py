@@ -118,7 +118,7 @@ def print_fits(fits: Columns, y: np.ndarray, labels: Columns) -> None:
         pulls = []
         for low, high in ((5, 20), (20, 50), (50, 101)):
             cell = (snr >= low) & (snr < high)
-            two, single = (np.quantile(v[cell & m], (0.16, 0.84)) for v, m in ((apart, sure), (one, y == 0)))
+            two, single = (np.nanquantile(v[cell & m], (0.16, 0.84)) for v, m in ((apart, sure), (one, y == 0)))
             pulls.append(f"S/N {low}-{high}: {np.ptp(single) / 2:.2f}, {np.ptp(two) / 2:.2f}")
         unlike = [np.mean(fit["unlike"][y == k] > 1) for k in (0, 1)]
         print(f"  {arm.name}: pulls of one star, of two: {'; '.join(pulls)}; unlike the templates {unlike}")

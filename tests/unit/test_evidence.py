@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dioscuri.catalogs.evidence import Evidence, Logistic, logit, probability
+from dioscuri.catalogs.evidence import LARGEST_ALONE, Evidence, Logistic, logit, probability
 from dioscuri.catalogs.fit_limits import ErrorLaw, FitLimits
 from dioscuri.catalogs.pairs import FIT_COLUMNS, LOOK_LOGODDS, fit_flags, frames
 from dioscuri.flags import Quality
@@ -52,6 +52,9 @@ def test_arms_that_agree_say_more_and_one_arm_still_says_something(tmp_path):
     np.testing.assert_allclose(missing[:10], one[:10])
     fits["blue"]["pair_logodds"][:5] = np.nan
     assert np.isnan(read.logodds(fits, logits)[:5]).all()
+    fits["blue"]["pair_logodds"][5:], fits["red"]["pair_logodds"][:] = -1.0, -1.0
+    alone = read.logodds(fits, {arm: np.full(len(y), 8.0) for arm in fits})[5:]
+    assert alone.max() == LARGEST_ALONE  # networks whom no fit supports
     assert read.logits(np.array([0.5]), 8.0) == pytest.approx(-np.log(2))
     assert probability(logit(np.array([0.3]))) == pytest.approx(0.3)
 
