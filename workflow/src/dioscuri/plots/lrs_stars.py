@@ -61,7 +61,7 @@ def distances(out: str | PathLike, catalog: str, labels: str, *, settings: Any =
         words = f"10 kpc; beyond it {far.sum()} (possible ones: {(far & ~impossible).sum()})"
         axes.axvline(FAR, ls="--", color="black", lw=0.7, label=words)
         axes.set(xscale="log", yscale="log", xlabel="distance [pc]", ylabel="number of stars")
-        axes.legend()
+        axes.legend(loc="upper right", fontsize="small")
 
 
 def colour_magnitude(out: str | PathLike, catalog: str, labels: str, *, settings: Any = None) -> None:
