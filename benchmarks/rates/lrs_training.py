@@ -34,7 +34,8 @@ def main(results: str, seeds: str = "1,2,3") -> None:
     torch.set_num_threads(1)
     folder = Path(results)
     shards = sorted((folder / "ingest").glob("shard*.h5"))
-    excess = {float(q): value for q, value in read_json(folder / "tables/labels.json", "labels of the HR diagram")["excess"].items()}
+    facts = read_json(folder / "tables/labels.json", "facts of the labels")
+    excess = {float(q): value for q, value in facts["excess"].items()}
     near = add_labels(pd.read_parquet(verified(folder / "labels.parquet")), excess)
     components = Components.load(folder / "models/components.h5")
     with tempfile.TemporaryDirectory() as place:
