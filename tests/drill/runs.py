@@ -65,7 +65,10 @@ LINES = {
 
 @dataclass(frozen=True)
 class Fault:
-    """Outputs of `stage` (globs below the results) and what follows are taken away; `strike` while `rule` works, or before the run."""
+    """Outputs of `stage` (globs below the results) and what follows are taken away.
+
+    `strike` comes while `rule` works, or before the run.
+    """
 
     line: str
     stage: str
