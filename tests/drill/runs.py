@@ -65,15 +65,9 @@ LINES = {
 
 @dataclass(frozen=True)
 class Fault:
-<<<<<<< HEAD
     """Outputs of `stage` (globs below the results) and what follows are taken away.
 
     `strike` comes while `rule` works, or before the run.
-=======
-    """Outputs of `stage` (globs below the results) and what follows are taken away; `strike` while `rule` works.
-
-    A disk is bad from the start of the run.
->>>>>>> b4a534a (Drill: a docstring)
     """
 
     line: str
@@ -237,7 +231,11 @@ def drill(folder: Path, fault: Fault, reference: object) -> tuple[str, str, floa
     seconds = time.monotonic() - began
     if done.returncode:
         return "", f"WRONG: {told}the rerun failed: {(done.stdout + done.stderr)[-500:]}", seconds
-    again = [line for line in (done.stdout + done.stderr).splitlines() if line.strip().startswith(("rule ", "localrule ", "checkpoint ", "localcheckpoint "))]
+    again = [
+        line
+        for line in (done.stdout + done.stderr).splitlines()
+        if line.strip().startswith(("rule ", "localrule ", "checkpoint ", "localcheckpoint "))
+    ]
     left = [
         str(path.relative_to(folder)) for path in results.rglob(".*") if path.is_file() and "snakemake" not in str(path)
     ]

@@ -152,7 +152,7 @@ def load(survey: str, folder) -> None:
 
 
 RELEASED = sorted(
-    (path.parent.name, path.name) for path in models_folder().glob("*/*") if path.name not in (seals.SUMS,)
+    (path.parent.name, path.name) for path in models_folder().glob("*/*") if path.is_file() and path.name != seals.SUMS
 )
 
 
