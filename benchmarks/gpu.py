@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dioscuri.learn.images.backbones import build as build_image_network
 from dioscuri.learn.images.training import smoothed_cross_entropy
-from dioscuri.learn.spectra.inference import Ensemble
+from dioscuri.learn.spectra.inference import ROWS_PER_PASS, Ensemble
 from dioscuri.learn.spectra.networks import SpectrumCNN, multiply_adds
 from dioscuri.learn.spectra.objective import weighted_bce
 from dioscuri.learn.spectra.training import train
@@ -318,6 +318,8 @@ def main() -> None:
         parser.error("no GPU is at hand: --dry-run tries the script on a CPU")
     device = torch.device("cpu" if options.dry_run else "cuda")
     bench = Bench(device, 60 * options.minutes, options.dry_run)
+    if options.dry_run:
+        ROWS_PER_PASS["cpu"] = 2 * DRAWS
     with plain_arithmetic():
         for name, piece in pieces(bench):
             bench.add(name, piece)

@@ -30,7 +30,7 @@ runpy.run_path({str(root / "benchmarks/gpu.py")!r}, run_name="__main__")
 
 def test_the_recipes_are_compared_in_pieces_that_resume(root: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(root / "benchmarks/recipes.py"), "--folder", str(tmp_path), "--minutes", "0"]
-    command += ["--stamps", "64", "--epochs", "6", "--upscale", "32", "--accelerator", "cpu"]
+    command += ["--stamps", "16", "--epochs", "6", "--upscale", "16", "--accelerator", "cpu"]
     command += ["--networks", "compact", "resnet34_authors"]
     environment = {"PYTHONPATH": str(root / "workflow/src"), "PATH": "/usr/bin:/bin", "HOME": str(Path.home())}
     said = []
