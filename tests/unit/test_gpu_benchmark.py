@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # What has to be missing: only torch, lightning, numpy, numba, h5py and timm are there.
 ABSENT = ["astropy", "fitsio", "pandas", "photutils", "pyarrow", "pydantic", "galsim", "snakemake"]
 
@@ -28,6 +30,7 @@ runpy.run_path({str(root / "benchmarks/gpu.py")!r}, run_name="__main__")
     assert len(scored) == 2 and all(row["largest |dp|"] < row["allowed |dp|"] for row in scored)
 
 
+@pytest.mark.bench  # a minute: several processes, two range tests of a hundred steps
 def test_the_recipes_are_compared_in_pieces_that_resume(root: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(root / "benchmarks/recipes.py"), "--folder", str(tmp_path), "--minutes", "0"]
     command += ["--stamps", "16", "--epochs", "6", "--upscale", "16", "--accelerator", "cpu"]
