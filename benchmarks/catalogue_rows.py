@@ -25,7 +25,7 @@ from dioscuri.catalogs.pairs import FIT_COLUMNS, SCHEMA, frames
 from dioscuri.catalogs.scores import write_scores
 from dioscuri.catalogs.source_table import describe_sources
 from dioscuri.config import load_config
-from dioscuri.paths import models_folder, shard_name, shipped
+from dioscuri.paths import format_number, models_folder, shard_name, shipped
 from dioscuri.plots import figures
 from dioscuri.shards import write_spectra_shard
 
@@ -58,7 +58,9 @@ def make_shards(folder: Path, rows: int) -> None:
         base = np.where(double, 0.9, np.random.default_rng(first + 1).beta(0.3, 6, len(double)))
         for arm in ("blue", "red"):
             p = np.clip(base[:, None] * np.array([0.7, 0.9, 1.0, 1.05, 1.1]), 0, 1)
-            write_scores(folder / f"{arm}{name}.parquet", columns, arm, dict.fromkeys(PENALTIES, p))
+            numbers = [format_number(penalty) for penalty in PENALTIES]
+            found = {f"pb_pct_{number}": p for number in numbers} | {f"pb_{number}": p[:, 2] for number in numbers}
+            write_scores(folder / f"{arm}{name}.parquet", columns, arm, found)
         _lrs_rows(columns, base).to_parquet(folder / f"lrs{name}.parquet", index=False)
     _evidence().save(folder / "evidence.json")
 

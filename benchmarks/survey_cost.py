@@ -15,7 +15,7 @@ import torch
 
 from dioscuri.catalogs.evidence import Evidence
 from dioscuri.catalogs.pairs import fit_exposures
-from dioscuri.catalogs.scores import percentiles_in_frames
+from dioscuri.catalogs.scores import scored
 from dioscuri.lamost.ingest import ingest_files
 from dioscuri.lamost.mrs import MRS
 from dioscuri.learn.spectra.inference import Ensemble
@@ -62,8 +62,8 @@ def _stages(paths: list[Path], tools: dict[str, Any]) -> dict[str, float]:
     def score() -> None:
         for name, (arm, _) in tools["templates"].items():
             ensemble = tools["ensembles"][name]
-            given = (*ingested.arms[name], exposures["key"], rv_obs[name], fits)
-            percentiles_in_frames(ensemble, arm, *given, n_draws=20, penalties=ensemble.penalties[:1])
+            given = (*ingested.arms[name], exposures["key"], rv_obs[name], fits["frame"])
+            scored(ensemble, arm, *given, n_draws=20, penalties=ensemble.penalties[:1])
 
     _, scoring = _timed(score)
     return {"ingest": n / ingest, "fit of two stars": n / fit, "scores, 20 draws": n / scoring}

@@ -29,7 +29,7 @@ def catalog_path(tmp_path_factory, products):
         for arm, paths in scores.items():
             paths.append(folder / f"{k}_{arm}.parquet")
             p = np.random.default_rng(k).uniform(0, 1, (len(columns["key"]), 5))
-            write_scores(paths[-1], columns, arm, {16.0: np.sort(p, axis=1)})
+            write_scores(paths[-1], columns, arm, products.score_columns({16.0: np.sort(p, axis=1)}))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sorted_files, "ROW_GROUP", 7)
         given = (shards, scores, pairs, folder / "evidence.json", folder / "c.fits", folder / "c.parquet")
