@@ -144,7 +144,7 @@ def struck(folder: Path, fault: Fault) -> None:
     log = folder / "struck.log"
     with open(log, "w", encoding="utf-8") as stream:
         process = subprocess.Popen(
-            command(folder, fault.line), stdout=stream, stderr=stream, start_new_session=True
+            command(folder, fault.line), stdout=stream, stderr=stream, start_new_session=True, preexec_fn=listening
         )  # its group is its own
         resume = folder / LINES[fault.line].results / MODEL / "resume/last.ckpt"
         started: Callable[[], bool] = lambda: f" {fault.rule}:" in log.read_text(encoding="utf-8")  # noqa: E731
@@ -163,6 +163,11 @@ def struck(folder: Path, fault: Fault) -> None:
             until(lambda: not group_alive(process.pid))
     if "garbled" in fault.strike:
         resume.write_bytes(b"garbage" * 200)
+
+
+def listening() -> None:
+    """A shell's background jobs ignore Ctrl-C, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def until(done: Callable[[], bool]) -> None:
