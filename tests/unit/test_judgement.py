@@ -81,6 +81,12 @@ def copied(e: Exposure) -> dict:
     return {"flux": flux}
 
 
+def moved(e: Exposure) -> dict:
+    flux = e.flux.copy()
+    flux[1005:1305] = e.flux[1000:1300]
+    return {"flux": flux}
+
+
 PIXELS = np.arange(4136)
 FAULTS = {
     "rows missing inside": (lambda e: without_rows(e, (PIXELS < 1000) | (PIXELS > 1800)), Refusal.BAD_GRID),
@@ -95,6 +101,7 @@ FAULTS = {
     "ivar × 100, header alike": (lambda e: {"ivar": 100 * e.ivar, "snr": 10 * e.snr}, Refusal.BAD_ERRORS),
     "constant": (constant, Refusal.COPIED_PIXELS),
     "copied": (copied, Refusal.COPIED_PIXELS),
+    "moved by five pixels": (moved, Refusal.COPIED_PIXELS),
 }
 
 

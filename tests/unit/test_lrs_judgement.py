@@ -58,6 +58,12 @@ def copied() -> np.ndarray:
     return flux
 
 
+def moved() -> np.ndarray:
+    flux = star().flux.copy()
+    flux[1005:1305] = star().flux[1000:1300]
+    return flux
+
+
 FAULTS = {
     "ivar × 100": ({"ivar": 100 * star().ivar}, Refusal.BAD_ERRORS),
     "ivar / 100": ({"ivar": star().ivar / 100}, Refusal.BAD_ERRORS),
@@ -66,6 +72,7 @@ FAULTS = {
     "light added": ({"flux": star().flux + 3000.0}, Refusal.BAD_ERRORS),
     "constant": ({"flux": constant()}, Refusal.COPIED_PIXELS),
     "copied": ({"flux": copied()}, Refusal.COPIED_PIXELS),
+    "moved by five pixels": ({"flux": moved()}, Refusal.COPIED_PIXELS),
 }
 
 

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 STEPS = (5e-6, 2e-5)  # of log10 λ from pixel to pixel; found: 7.4e-6 to 1.14e-5
 SAME_GRID = 10 / 299_792.458 / np.log(10)  # of log10 λ, 10 km/s: exposures of one night agree to 0.6
 COADD_START = 1e-4  # of log10 λ, ten pixels: a co-add begins where its exposures do, to 1.4 pixels
-DUPLICATES = 16  # pixels that, with their neighbour, have the float32 fluxes of two others; found: 0, empty ones 16
+COPIES = 2  # pixels that have, with an unlike neighbour, the float32 fluxes of two others; found: 0
+CONSTANT = 16  # pixels with the flux of their neighbour; found: 16, in empty spectra
 SNR_RATIO = 1.3  # between the header's S/N and that of the pixels; found: 1.00 to 1.10 above S/N 3
 SNR_FAINT = 5.0  # below which neither S/N nor errors are held against anything
 SCATTER = (0.25, 2.5)  # of neighbouring pixels over their errors; found: 0.69 to 1.14, simulated co-adds 0.7
@@ -65,10 +66,7 @@ def pixel_fault(exposure: "Exposure") -> Fault | None:
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & ~exposure.mask
     if not flux[good].any():
         return None  # empty: refused for that
-    ordered = np.sort(flux[good])  # pairs can repeat no oftener than their fluxes do, and that is soon counted
-    duplicates = copies(flux[good]) if np.count_nonzero(ordered[1:] == ordered[:-1]) > DUPLICATES else 0
-    if duplicates > DUPLICATES:
-        detail = f"{duplicates} of {good.sum()} pixels are copies of others; accepted are {DUPLICATES}"
+    if detail := copied_pixels(flux[good], CONSTANT):
         return Fault(Refusal.COPIED_PIXELS, Quality.COPIED_PIXELS, detail)
     with np.errstate(all="ignore"):  # damaged pixels reach float32's limits
         snr = float(median(flux[good] * np.sqrt(ivar[good])))
@@ -87,10 +85,22 @@ def _bad_errors(detail: str) -> Fault:
     return Fault(Refusal.BAD_ERRORS, Quality.BAD_ERRORS, detail)
 
 
-def copies(flux: np.ndarray) -> int:
-    """How many of the fluxes (P,) are, with their neighbour, those of other pixels."""
-    pairs = flux[:-1] + 1j * flux[1:]  # single values may meet by chance, two in a row do not
-    return len(pairs) - len(np.unique(pairs))
+def copied_pixels(flux: np.ndarray, most_constant: int) -> str | None:
+    """What of the fluxes (P,) is copied, in words: more than `most_constant` from their neighbours, or from elsewhere.
+
+    Single values may meet by chance, two unlike ones in a row never did in real files. A block that was moved leaves
+    as many copies as it was moved by pixels.
+    """
+    ordered = np.sort(flux)  # pairs can repeat no oftener than their fluxes do, and that is soon counted
+    if np.count_nonzero(ordered[1:] == ordered[:-1]) <= COPIES:
+        return None
+    changes = flux[1:] != flux[:-1]
+    pairs = (flux[:-1] + 1j * flux[1:])[changes]
+    copies = len(pairs) - len(np.unique(pairs))
+    for number, most in ((len(flux) - 1 - np.count_nonzero(changes), most_constant), (copies, COPIES)):
+        if number > most:
+            return f"{number} of {len(flux)} pixels are copies of others; accepted are {most}"
+    return None
 
 
 def scatter(flux: np.ndarray, ivar: np.ndarray, good: np.ndarray) -> float:

@@ -8,13 +8,13 @@ import numpy as np
 
 from dioscuri.flags import Refusal
 from dioscuri.lamost.fits_units import RefusedFile
-from dioscuri.lamost.judgement import copies, scatter
+from dioscuri.lamost.judgement import copied_pixels, scatter
 
 # Log10 of the first wavelength [Å] and its step: what every LRS has; others begin whole pixels away.
 FIRST, STEP = 3.5682, 1e-4
 FARTHEST = 0.05  # of log10 λ, where another may begin
 OFF_GRID = 0.1  # pixels, 7 km/s; found: 0.018
-DUPLICATES = 60  # pixels that, with their neighbour, have the fluxes of two others; found: 31
+CONSTANT = 60  # pixels with the flux of their neighbour; found: 31
 SNR_RATIO = 1.3  # between the header's S/N_g and that of the pixels; found: 0.97 to 1.19
 SNR_FAINT = 5.0  # below which neither S/N nor errors are held against anything
 G_BAND = (4000.0, 5500.0)  # Å
@@ -52,9 +52,7 @@ def judge_pixels(wave: np.ndarray, flux: np.ndarray, ivar: np.ndarray, mask: np.
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & ~mask
     if not flux[good].any():
         return  # empty: refused for that
-    duplicates = copies(flux[good])
-    if duplicates > DUPLICATES:
-        detail = f"{duplicates} of {good.sum()} pixels are copies of others; accepted are {DUPLICATES}"
+    if detail := copied_pixels(flux[good], CONSTANT):
         raise RefusedFile(Refusal.COPIED_PIXELS, detail)
     green = good & (wave > G_BAND[0]) & (wave < G_BAND[1])
     with np.errstate(all="ignore"):  # damaged pixels reach float32's limits
