@@ -10,7 +10,8 @@ from astropy.io import fits
 from astropy.table import Table
 
 from dioscuri.arms import C_KMS, Arm
-from dioscuri.lamost.files import Exposure, ObservedFile
+from dioscuri.lamost.exposures import Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.fits_units import read_content
 from dioscuri.lamost.ingest import ingest_files
 from dioscuri.lamost.mrs import MRS

@@ -14,7 +14,7 @@ import numpy as np
 
 from dioscuri.arms import C_KMS
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.files import Exposure
+from dioscuri.lamost.exposures import Exposure
 from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.judgement import SNR_FAINT, judge_together, unlikeness
 from dioscuri.lamost.mrs_files import read_mrs

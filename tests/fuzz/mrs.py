@@ -11,7 +11,8 @@ from astropy.io import fits
 from runner import ANY, Kind, Mutation, Verdict
 
 from dioscuri.arms import C_KMS
-from dioscuri.lamost.files import Exposure, ObservedFile
+from dioscuri.lamost.exposures import Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.mrs_writer import write_mrs_file
 from dioscuri.lamost.telescope import DETECTORS, coadd, observe
 from dioscuri.paths import models_folder

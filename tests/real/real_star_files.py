@@ -8,7 +8,8 @@ from astropy.io import fits
 from scipy.special import j1
 
 from dioscuri.arms import C_KMS, air_to_vacuum
-from dioscuri.lamost.files import Exposure, ObservedFile
+from dioscuri.lamost.exposures import Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.mrs_writer import LETTERS, write_mrs_file
 from dioscuri.lamost.night import LMJD, exposure_times
 from dioscuri.lamost.telescope import DETECTORS

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dioscuri.analogues.simulation import collapse, core, dynamics, properties
-from dioscuri.analogues.simulation.collapse import Cloud, simulate
+from dioscuri.analogues.simulation.cloud import Cloud
+from dioscuri.analogues.simulation.collapse import simulate
 from dioscuri.analogues.simulation.discs import SELF_GRAVITY, Discs, disc_elements, tidal_limit
 from dioscuri.analogues.simulation.system import AU_PER_YR, G, Stars, read_system, write_system
 
@@ -231,8 +232,8 @@ def test_what_is_conserved(small):
 
 
 def test_energy_is_conserved_where_nothing_radiates(monkeypatch):
-    monkeypatch.setattr(collapse.dynamics, "collide", lambda *_: 0.0)
-    monkeypatch.setattr(collapse.dynamics, "accrete", lambda *_: None)
+    monkeypatch.setattr(dynamics, "collide", lambda *_: 0.0)
+    monkeypatch.setattr(dynamics, "accrete", lambda *_: None)
     rng = np.random.default_rng(11)
     cloud = Cloud(core.draw(rng), 500, rng)
     cloud.discs.mass[:] = 0

@@ -13,7 +13,8 @@ import pytest
 from dioscuri import io, shards
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.files import COADD, Exposure, ObservedFile
+from dioscuri.lamost.exposures import COADD, Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.ingest import Limits, ingest_files, write
 from dioscuri.lamost.mrs import MRS
 from dioscuri.lamost.mrs_writer import write_mrs_file

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.files import COADD, Exposure, ObservedFile
+from dioscuri.lamost.exposures import COADD, Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.mrs_files import read_mrs
 from dioscuri.lamost.mrs_writer import write_mrs_file
 from dioscuri.lamost.telescope import DETECTORS, coadd, observe

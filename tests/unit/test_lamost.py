@@ -10,7 +10,8 @@ from astropy.io import fits
 
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.dates import barycentric_date, parse_date
-from dioscuri.lamost.files import COADD, Exposure, ObservedFile
+from dioscuri.lamost.exposures import COADD, Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.fits_units import LARGEST, RefusedFile
 from dioscuri.lamost.mrs_files import read_mrs
 from dioscuri.lamost.mrs_writer import write_mrs_file

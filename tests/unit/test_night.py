@@ -11,7 +11,7 @@ from dioscuri.arms import Arm
 from dioscuri.catalogs.user_table import read_stars
 from dioscuri.door import expand_inputs
 from dioscuri.flags import Refusal
-from dioscuri.lamost.files import COADD
+from dioscuri.lamost.exposures import COADD
 from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.ingest import ingest_files
 from dioscuri.lamost.mrs import MRS

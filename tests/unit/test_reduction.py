@@ -7,7 +7,7 @@ import pytest
 
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.files import Exposure
+from dioscuri.lamost.exposures import Exposure
 from dioscuri.lamost.reduction import RefusedSpectrum, clean, measure_velocities, rest_frame, spikes
 
 BLUE = Arm("blue", 5000.0, 5300.0, 3347, 7500.0)

@@ -14,7 +14,8 @@ from astropy.io import fits
 
 from dioscuri.cli import main
 from dioscuri.extras import remedy
-from dioscuri.lamost.files import Exposure, ObservedFile
+from dioscuri.lamost.exposures import Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.mrs_writer import write_mrs_file
 from dioscuri.mocks.pairs import one_spectrum
 

@@ -4,17 +4,17 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dioscuri.flags import Quality, Refusal
+from dioscuri.flags import Refusal
+from dioscuri.lamost.exposures import Exposure
 from dioscuri.lamost.fits_units import DAMAGE, RefusedFile, Unit, read_content, read_units
-from dioscuri.lamost.judgement import Fault, grid_fault
+from dioscuri.lamost.judgement import grid_fault
 
-COADD = -1  # the `lmjm` of a co-added spectrum
 # Keywords that every row needs: their type, and what they can be.
 SANE: dict[str, tuple[type, float, float]] = {
     "RA": (float, 0, 360),
@@ -30,40 +30,10 @@ BRIGHTEST = -30.0  # mag; below are fill values
 # Catalogue identifiers of 18 or 19 digits are Gaia's; UCAC and TIC numbers, which also occur, are shorter.
 GAIA_DIGITS = (18, 19)
 LARGEST_ID = 2**63
-NO_FLAGS = Quality(0)
 DESIGNATION = re.compile(r"LAMOST J(\d\d)(\d\d)(\d\d\.\d+)([+-]\d\d)(\d\d)(\d\d\.\d+)")
 SAME_PLACE = 5.0  # arcsec; designations are cut, not rounded, to 0.15 and 0.1
 NAMED = ("LMJD", "PLANID", "SPID", "FIBERID")
 FILE_NAME = re.compile(r"(med|spec)-(?P<LMJD>\d+)-(?P<PLANID>.+)_sp(?P<SPID>\d+)-(?P<FIBERID>\d+)\.fits(\.gz)?")
-
-
-@dataclass(frozen=True)
-class Exposure:
-    """One spectrum of one arm; pixels P, ascending in wavelength.
-
-    `name` of the HDU; `arm` 'blue' or 'red'; `lmjm` local modified Julian minute of the start (−1: co-add);
-    `mjd_mid` UTC MJD of mid-exposure (a co-add: mean of its exposures); `exptime` [s]; `snr` from the header,
-    or the median of flux·√ivar where the header has none; `wave` (P,) [Å, vacuum, heliocentric]; `flux` (P,)
-    [counts]; `ivar` (P,); `mask` (P,) True where the pipeline marks the pixel.
-    """
-
-    name: str
-    arm: str
-    lmjm: int
-    mjd_mid: float
-    exptime: float
-    snr: float
-    wave: np.ndarray = field(repr=False)
-    flux: np.ndarray = field(repr=False)
-    ivar: np.ndarray = field(repr=False)
-    mask: np.ndarray = field(repr=False)
-    flags: Quality = NO_FLAGS
-    fault: Fault | None = None
-
-    @property
-    def is_coadd(self) -> bool:
-        """Whether this is the co-added spectrum of its arm."""
-        return self.lmjm == COADD
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from dioscuri import io, shards
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.files import COADD, Exposure, ObservedFile
+from dioscuri.lamost.exposures import COADD, Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.fits_units import RefusedFile
 from dioscuri.lamost.reduction import Cleaned, Meter, RefusedSpectrum, clean, measure_velocities, rest_frame
 from dioscuri.lamost.rows import (

@@ -6,16 +6,13 @@ co-adds, S/N 0 to 200); the ranges found are given with each.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dioscuri.flags import Quality, Refusal
-
-if TYPE_CHECKING:
-    from dioscuri.lamost.files import Exposure
+from dioscuri.lamost.exposures import Exposure, Fault
 
 STEPS = (5e-6, 2e-5)  # of log10 λ from pixel to pixel; found: 7.4e-6 to 1.14e-5
 SAME_GRID = 10 / 299_792.458 / np.log(10)  # of log10 λ, 10 km/s: exposures of one night agree to 0.6
@@ -29,15 +26,6 @@ SCATTER_COADD = (0.05, 2.5)  # co-adds are interpolated; found: 0.16 to 0.32
 BLOCKS = 6  # of a spectrum, whose shapes are compared: wide enough that lines may move and blend within them
 SHAPE, SHAPE_REFUSED = 0.08, 0.13  # scatter of their ratios: flagged, refused
 CROWDING = 0.005  # of the flux: lines of R = 7500 alone make third differences of so much
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why the pixels of an exposure cannot serve: `reason` and `detail` for users, `flag` for its row."""
-
-    reason: Refusal
-    flag: Quality
-    detail: str
 
 
 def grid_fault(wave: np.ndarray) -> Fault | None:
@@ -60,7 +48,7 @@ def _off_grid(detail: str) -> Fault:
     return Fault(Refusal.BAD_GRID, Quality.BAD_GRID, detail)
 
 
-def pixel_fault(exposure: "Exposure") -> Fault | None:
+def pixel_fault(exposure: Exposure) -> Fault | None:
     """What is wrong with fluxes and errors: constant or copied pixels, errors against scatter and header."""
     flux, ivar = exposure.flux, exposure.ivar
     good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & ~exposure.mask
@@ -115,7 +103,7 @@ def scatter(flux: np.ndarray, ivar: np.ndarray, good: np.ndarray) -> float:
         return float(found / sigma if found < sigma else max(1.0, found / np.hypot(sigma, CROWDING * median(flux))))
 
 
-def judge_together(exposures: Sequence["Exposure"]) -> list["Exposure"]:
+def judge_together(exposures: Sequence[Exposure]) -> list[Exposure]:
     """The exposures of one file, with its fault for each that cannot be right alone or beside the others of its arm.
 
     Beside the others: the same fluxes under two names, wavelengths or a shape of the spectrum unlike those of the
@@ -141,7 +129,7 @@ def judge_together(exposures: Sequence["Exposure"]) -> list["Exposure"]:
 class Seen:
     """An exposure with what all comparisons look at, each computed once: log10 λ, and the shape of the spectrum."""
 
-    def __init__(self, exposure: "Exposure"):
+    def __init__(self, exposure: Exposure):
         self.it = exposure
 
     @cached_property
@@ -189,7 +177,7 @@ def _oddness(exposure: Seen, siblings: Sequence[Seen]) -> float:
     return found[(len(found) - 1) // 2]
 
 
-def unlikeness(one: "Exposure", other: "Exposure") -> float:
+def unlikeness(one: Exposure, other: Exposure) -> float:
     """Scatter of the ratio of two exposures' shapes: 0 for the same star, whatever its lines do."""
     return float(np.std(Seen(one).shape / Seen(other).shape))
 

@@ -18,18 +18,8 @@ import numpy as np
 
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.dates import BEIJING_TIME, leap_seconds_known, parse_date
-from dioscuri.lamost.files import (
-    COADD,
-    NO_FLAGS,
-    Exposure,
-    Lost,
-    ObservedFile,
-    contradicting,
-    number,
-    object_facts,
-    opened,
-    pixels,
-)
+from dioscuri.lamost.exposures import COADD, NO_FLAGS, Exposure
+from dioscuri.lamost.files import Lost, ObservedFile, contradicting, number, object_facts, opened, pixels
 from dioscuri.lamost.fits_units import DAMAGE, RefusedFile, Unit
 from dioscuri.lamost.judgement import judge_together
 

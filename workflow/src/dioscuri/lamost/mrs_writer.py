@@ -10,7 +10,8 @@ from astropy.io import fits
 
 from dioscuri import io
 from dioscuri.lamost.dates import BEIJING_TIME, MJD_ZERO, XINGLONG
-from dioscuri.lamost.files import Exposure, ObservedFile
+from dioscuri.lamost.exposures import Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.fits_units import BLOCK
 from dioscuri.lamost.mrs_files import ARM_NAMES
 

@@ -17,7 +17,8 @@ from astropy.io import fits
 from dioscuri import io
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.lamost.dates import BEIJING_TIME
-from dioscuri.lamost.files import COADD, Exposure, ObservedFile
+from dioscuri.lamost.exposures import COADD, Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.mrs_writer import LAYOUTS, LETTERS, write_mrs_file
 from dioscuri.lamost.simulated_stars import IMPOSTORS, System, draw_system, emission, photometry, weights
 from dioscuri.lamost.telescope import DETECTORS, coadd, observe

@@ -15,7 +15,7 @@ from scipy.ndimage import binary_dilation, median_filter, percentile_filter
 from dioscuri import shards
 from dioscuri.arms import C_KMS, Arm
 from dioscuri.flags import Quality, Refusal
-from dioscuri.lamost.files import Exposure
+from dioscuri.lamost.exposures import Exposure
 from dioscuri.spectra import continuum
 
 # Observed-frame margin on either side of an arm's grid; no velocity beyond it is searched.

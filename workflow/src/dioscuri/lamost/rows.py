@@ -11,7 +11,8 @@ from dioscuri import io, shards
 from dioscuri.arms import Arm
 from dioscuri.flags import Quality, Refusal
 from dioscuri.lamost.dates import barycentric_date
-from dioscuri.lamost.files import Exposure, ObservedFile
+from dioscuri.lamost.exposures import Exposure
+from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.reduction import RefusedSpectrum
 from dioscuri.lamost.survey import Survey
 

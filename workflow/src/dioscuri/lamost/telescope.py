@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dioscuri.arms import C_KMS
-from dioscuri.lamost.files import COADD, Exposure
+from dioscuri.lamost.exposures import COADD, Exposure
 from dioscuri.lamost.mrs_writer import LETTERS
 
 N_PIXELS = 4136  # of a single exposure

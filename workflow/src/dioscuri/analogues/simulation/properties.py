@@ -1,15 +1,11 @@
 """What is measured in a snapshot of the toy collapse: the metadata of Al-Belmeisi et al. (2023), §2.3."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy.spatial import cKDTree
 
+from dioscuri.analogues.simulation.cloud import Cloud
 from dioscuri.analogues.simulation.dynamics import FLOOR_TEMPERATURE, STAR_SOFTENING
 from dioscuri.analogues.simulation.system import AU_PER_YR, G, Gas, Profiles, Snapshot, Stars
-
-if TYPE_CHECKING:
-    from dioscuri.analogues.simulation.collapse import Cloud
 
 REGION = 3500.0  # AU about the stars: the gas that a snapshot keeps
 NEIGHBOURS = 14  # within the cloud that a particle stands for
@@ -17,7 +13,7 @@ PROFILE_EDGES = np.geomspace(20.0, 3000.0, 13)  # AU
 NEAR_PRIMARY = 100.0  # AU, of the gas mass in the metadata
 
 
-def measure(cloud: "Cloud") -> Snapshot:
+def measure(cloud: Cloud) -> Snapshot:
     """The present state of a collapse as a snapshot, relative to the stars' centre of mass."""
     centre = cloud.star_mass @ cloud.star_position / cloud.star_mass.sum()
     drift = cloud.star_mass @ cloud.star_velocity / cloud.star_mass.sum()
