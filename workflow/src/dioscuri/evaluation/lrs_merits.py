@@ -21,6 +21,7 @@ from dioscuri.seals import verified
 from dioscuri.spectra.pair_fit import dwarf_prior
 
 RATIOS = ((0.1, 0.4), (0.4, 0.6), (0.6, 0.71), (0.71, 0.93), (0.93, 1.0))
+SURVEYED = ("obsid", "source_id", "p_b", "rv", "flags", "in_training")  # what `survey_merits` takes of a catalogue
 NOT_COUNTED = LrsQuality.OUT_OF_RANGE | LrsQuality.UNLIKE_ANY_MODEL | LrsQuality.FAST | LrsQuality.VELOCITY_EDGE
 
 
@@ -149,7 +150,7 @@ def write_merits(
     with atomic(folder / "scores.parquet") as temporary:
         scores.to_parquet(temporary, index=False)
     merits: dict[str, Any] = {"mocks": mock_merits(scores), "seeds": _seed_spread(stars, flux, scorer, seed)}
-    rows = pd.read_parquet(verified(catalog), columns=["obsid", "source_id", "p_b", "rv", "flags"])
+    rows = pd.read_parquet(verified(catalog), columns=[*SURVEYED])
     if truth is not None:
         merits["survey"] = survey_merits(rows, pd.read_parquet(verified(truth)))
     merits["paper"] = {"auc": paper.AUC, "precision": {f"{t:g}": v for t, v in paper.PRECISION.items()}}

@@ -94,13 +94,22 @@ def _mrs(folder: Path, checks: Sequence[Mapping]) -> list[str]:
 
 
 def _images(folder: Path, checks: Sequence[Mapping]) -> list[str]:
+    from dioscuri.evaluation.image_merits import CLASSICAL, OPTIMUM, SHAPES
+
     found = []
+    right: dict[str, dict[str, Mapping]] = {}  # case → method → its check
     for check in checks:
         case, method, name = (check["name"].split(".") + ["", ""])[:3]
-        if name == "accuracy" and method not in ("optimum", "glrt", "optimum_unknown_psf"):
-            best = _first(checks, rf"{case}\.optimum\.accuracy$")
-            bound = f" (the optimum that knows the PSF: {_share(best)})" if best else ""
-            found.append(f"{case}: {method} calls {_share(check)} of stamps right{bound}")
+        if name == "accuracy":
+            right.setdefault(case, {})[method] = check
+    for case, methods in right.items():
+        beside = [f"the optimum that knows the PSF: {_share(methods[OPTIMUM])}"] if OPTIMUM in methods else []
+        if shapes := [name for name in SHAPES if name in methods]:
+            best = max(shapes, key=lambda name: methods[name]["value"])
+            beside.append(f"the best shape statistic, {best}: {_share(methods[best])}")
+        for method in (name for name in methods if name not in CLASSICAL):
+            told = f"{case}: {method} calls {_share(methods[method])} of stamps right"
+            found.append(told + (f" ({'; '.join(beside)})" if beside else ""))
     stamps = folder / "catalogs" / "stamps.parquet"
     if stamps.exists():
         table = pd.read_parquet(verified(stamps), columns=["status", "p"])
