@@ -370,7 +370,7 @@ def recovery(out: File, recovery: File, settings: Any = None) -> None:
         # Bootstraps over few systems can spread beyond all use: the estimates themselves set the axis, one for all.
         panels[0].set_xlim(0, 1.15 * np.nanmax(table.loc[table["parameter"].isin(parameters), "error"]))
         panels[0].invert_yaxis()
-        drawing.legend(*panels[-1].get_legend_handles_labels(), fontsize=7, loc="outside upper center", ncols=6)
+        drawing.legend(*panels[-1].get_legend_handles_labels(), fontsize=7, loc="outside upper center", ncols=4)
         drawing.supxlabel(
             "median error [scatter of the catalogue]; grey: from the oracle (left) to random (right)", fontsize=8
         )

@@ -138,7 +138,7 @@ def roc_and_confusion(
 ) -> None:
     """ROC of every method, and the confusion matrix of the first network (Figs. 4 and 10): a column per case."""
     tests = [sample for sample in samples_of(test_scores, test_optima) if sample.axis == TEST and sample.members]
-    with figure(out, max(4.6, 2.2 * len(tests)), 4.9, settings) as drawing:
+    with figure(out, max(4.6, 2.2 * len(tests)), 4.9 if len(tests) > 1 else 5.6, settings) as drawing:
         panels = drawing.subplots(2, len(tests), squeeze=False, gridspec_kw={"height_ratios": [1.25, 1]})
         for (above, below), sample in zip(panels.T, tests):
             _roc(above, sample)
@@ -147,7 +147,7 @@ def roc_and_confusion(
         panels[0][0].set_ylabel("true positive rate")
         panels[1][0].set_ylabel("true class")
         methods = [method for sample in tests for method in _ranking(sample)]
-        drawing.legend(handles=_handles(methods), loc="outside lower center", ncols=4)
+        drawing.legend(handles=_handles(methods), loc="outside lower center", ncols=4 if len(tests) > 1 else 2)
 
 
 def reliability(out: File, calibrations: Sequence[File], settings: Any = None) -> None:
