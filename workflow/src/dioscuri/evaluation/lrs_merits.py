@@ -21,7 +21,7 @@ from dioscuri.seals import verified
 from dioscuri.spectra.pair_fit import dwarf_prior
 
 RATIOS = ((0.1, 0.4), (0.4, 0.6), (0.6, 0.71), (0.71, 0.93), (0.93, 1.0))
-SURVEYED = ("obsid", "source_id", "p_b", "rv", "flags", "in_training")  # what `survey_merits` takes of a catalogue
+SURVEYED = ("obsid", "source_id", "p_b", "q", "rv", "flags", "in_training")  # what `survey_merits` takes of a catalogue
 NOT_COUNTED = LrsQuality.OUT_OF_RANGE | LrsQuality.UNLIKE_ANY_MODEL | LrsQuality.FAST | LrsQuality.VELOCITY_EDGE
 
 
