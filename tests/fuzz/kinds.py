@@ -14,5 +14,7 @@ from tables import TABLES
 
 def all_kinds(folder: Path, names: list[str] | None = None) -> list[Kind]:
     """A sound file of each kind (or of those named like the functions that make them), made below `folder`."""
-    chosen = [make for make in (mrs, *LRS, *TABLES, *MODELS, *OTHERS, *COMMANDS) if not names or make.__name__ in names]
-    return [make(Path(tempfile.mkdtemp(dir=folder))) for make in chosen]
+    known = {make.__name__: make for make in (mrs, *LRS, *TABLES, *MODELS, *OTHERS, *COMMANDS)}
+    if strangers := set(names or ()) - known.keys():
+        raise SystemExit(f"no kind {', '.join(sorted(strangers))}; accepted: {', '.join(known)}")
+    return [known[name](Path(tempfile.mkdtemp(dir=folder))) for name in names or known]
