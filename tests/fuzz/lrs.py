@@ -1,13 +1,13 @@
 """LAMOST LRS files in their three layouts: a synthetic dwarf, scored by the released models."""
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from astropy.io import fits
+from damage import Change, copied, edited, put
 from runner import ANY, Kind, Mutation, Verdict
 
 from dioscuri.arms import C_KMS
@@ -21,7 +21,6 @@ SNRG = 60.0
 # How far a number may move without a word. Those that are not told (NaN) on either side do not count.
 TOLERANCES = {"p": 0.1, "obsid": 0.5, "snrg": 1.0, "rv": 10.0, "teff": 100.0, "logg": 0.1, "feh": 0.15, "q": 0.15}
 IMAGE_ROWS = {"FLUX": 0, "IVAR": 1, "WAVELENGTH": 2, "ANDMASK": 3}
-Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 @cache
@@ -49,16 +48,6 @@ def sound(path: Path, layout: str) -> bytes:
 # --- damage ----------------------------------------------------------------------------------------------------------
 
 
-def edited(edit: Callable[[fits.HDUList, np.random.Generator], None]) -> Mutation:
-    def mutation(content: bytes, rng: np.random.Generator) -> bytes:
-        with fits.open(io.BytesIO(content), memmap=False) as units:
-            edit(units, rng)
-            units.writeto(out := io.BytesIO(), output_verify="ignore")
-        return out.getvalue()
-
-    return mutation
-
-
 def pixels(name: str, change: Change) -> Mutation:
     """One row of the image, or one column of the table, is changed."""
 
@@ -82,21 +71,6 @@ def card(key: str, *values: object) -> Mutation:
             units[0].header[key] = value
 
     return edited(edit)
-
-
-def put(value: object, size: int) -> Change:
-    def change(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        start = int(rng.integers(300, len(values) - size - 300))
-        values[start : start + size] = values[start] if value is None else value
-        return values
-
-    return change
-
-
-def copied(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    start, to = rng.integers(0, len(values) - 400, 2)
-    values[to : to + 300] = values[start : start + 300].copy()
-    return values
 
 
 def narrower(units: fits.HDUList, rng: np.random.Generator) -> None:
@@ -142,19 +116,19 @@ MUTATIONS: dict[str, Mutation] = {
     **ANY, "header bytes": header_bytes, "pixels gone": edited(narrower), "row lost": edited(one_lost),
     "row doubled": edited(two_rows),
     "ivar × 100": pixels("IVAR", lambda v, rng: v * 100), "ivar / 100": pixels("IVAR", lambda v, rng: v / 100),
-    "ivar × 4": pixels("IVAR", lambda v, rng: v * 4), "ivar zero": pixels("IVAR", put(0, 2500)),
-    "ivar negative": pixels("IVAR", lambda v, rng: -v), "ivar NaN": pixels("IVAR", put(np.nan, 600)),
-    "flux constant": pixels("FLUX", put(None, 200)), "flux zero": pixels("FLUX", lambda v, rng: v * 0),
-    "flux zero block": pixels("FLUX", put(0, 200)), "flux copied": pixels("FLUX", copied),
-    "flux NaN": pixels("FLUX", put(np.nan, 500)), "flux infinite": pixels("FLUX", put(np.inf, 3)),
-    "flux spike": pixels("FLUX", put(1e9, 2)), "flux negative": pixels("FLUX", lambda v, rng: -v),
+    "ivar × 4": pixels("IVAR", lambda v, rng: v * 4), "ivar zero": pixels("IVAR", put(0, 2500, 300)),
+    "ivar negative": pixels("IVAR", lambda v, rng: -v), "ivar NaN": pixels("IVAR", put(np.nan, 600, 300)),
+    "flux constant": pixels("FLUX", put(None, 200, 300)), "flux zero": pixels("FLUX", lambda v, rng: v * 0),
+    "flux zero block": pixels("FLUX", put(0, 200, 300)), "flux copied": pixels("FLUX", copied),
+    "flux NaN": pixels("FLUX", put(np.nan, 500, 300)), "flux infinite": pixels("FLUX", put(np.inf, 3, 300)),
+    "flux spike": pixels("FLUX", put(1e9, 2, 300)), "flux negative": pixels("FLUX", lambda v, rng: -v),
     "flux × 1e30": pixels("FLUX", lambda v, rng: v * np.float32(1e30)),
     "flux reversed": pixels("FLUX", lambda v, rng: v[::-1]),
     "flux offset": pixels("FLUX", lambda v, rng: v + np.float32(3 * np.median(v))),
     "wave back": pixels("WAVELENGTH", lambda v, rng: np.r_[v[:2000], v[1990:2000], v[2010:]]),
     "wave stretched": pixels("WAVELENGTH", lambda v, rng: v[0] + (v - v[0]) * np.float32(1.01)),
     "wave shifted": pixels("WAVELENGTH", lambda v, rng: v * np.float32(1 + rng.uniform(30, 900) / C_KMS)),
-    "wave NaN": pixels("WAVELENGTH", put(np.nan, 5)), "mask set": pixels("ANDMASK", put(1, 500)),
+    "wave NaN": pixels("WAVELENGTH", put(np.nan, 5, 300)), "mask set": pixels("ANDMASK", put(1, 500, 300)),
     "RA": card("RA", True, "x", 400.0, 291.0, -1.0), "DEC": card("DEC", 91.0, 42.0, "43d"),
     "OBSID": card("OBSID", 12.7, -5, "x", 2**63), "LMJD": card("LMJD", 58000, "x", 1.5),
     "TELESCOP": card("TELESCOP", "ALMA", "", 7), "CLASS": card("CLASS", "GALAXY", "", None),

@@ -1,6 +1,5 @@
 """LAMOST MRS files: a star of the released templates through the simulated spectrograph, scored by released models."""
 
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from astropy.io import fits
+from damage import copied, edited, put
 from runner import ANY, Kind, Mutation, Verdict
 
 from dioscuri.arms import C_KMS
@@ -55,20 +55,6 @@ def sound(path: Path) -> bytes:
 # --- damage ----------------------------------------------------------------------------------------------------------
 
 
-def edited(edit: Callable[[fits.HDUList, np.random.Generator], None]) -> Mutation:
-    """A mutation of the HDUs of a file."""
-
-    def mutation(content: bytes, rng: np.random.Generator) -> bytes:
-        with fits.open(io.BytesIO(content), memmap=False) as units:
-            for unit in units[1:]:
-                unit.data = unit.data.copy()
-            edit(units, rng)
-            units.writeto(out := io.BytesIO(), output_verify="ignore")
-        return out.getvalue()
-
-    return mutation
-
-
 def any_unit(units: fits.HDUList, rng: np.random.Generator) -> fits.BinTableHDU:
     return units[int(rng.integers(1, len(units)))]
 
@@ -102,21 +88,6 @@ def own_card(key: str, *values: object) -> Mutation:
         any_unit(units, rng).header[key] = values[int(rng.integers(len(values)))]
 
     return edited(edit)
-
-
-def put(value: object, size: int) -> Callable:
-    def change(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        start = int(rng.integers(0, len(values) - size))
-        values[start : start + size] = values[start] if value is None else value
-        return values
-
-    return change
-
-
-def copied(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    start, to = rng.integers(0, len(values) - 400, 2)
-    values[to : to + 300] = values[start : start + 300].copy()
-    return values
 
 
 def swapped(units: fits.HDUList, rng: np.random.Generator) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 from astropy.io import fits
+from damage import edited
 from runner import ANY, Kind, Mutation, bits_flipped
 
 from dioscuri import shards
@@ -53,21 +54,11 @@ def cards(*changes: tuple[int, str, object]) -> Mutation:
     return mutation
 
 
-def units(change: Callable[[fits.HDUList, np.random.Generator], None]) -> Mutation:
-    def mutation(content: bytes, rng: np.random.Generator) -> bytes:
-        with fits.open(io.BytesIO(content), memmap=False) as hdus:
-            change(hdus, rng)
-            hdus.writeto(out := io.BytesIO(), output_verify="ignore")
-        return out.getvalue()
-
-    return mutation
-
-
 def pixels(number: int, change: Callable[[np.ndarray], np.ndarray]) -> Mutation:
     def edit(hdus: fits.HDUList, rng: np.random.Generator) -> None:
         hdus[number].data = change(hdus[number].data)
 
-    return units(edit)
+    return edited(edit)
 
 
 def lines(change: Callable[[list[bytes], np.random.Generator], list[bytes]]) -> Mutation:
@@ -133,7 +124,7 @@ def frames(folder: Path) -> Kind:
         def edit(hdus: fits.HDUList, rng: np.random.Generator) -> None:
             del hdus[name]
 
-        return units(edit)
+        return edited(edit)
 
     def drizzled(hdus: fits.HDUList, rng: np.random.Generator) -> None:
         hdus.append(fits.ImageHDU(np.ones((100, 100)), name="WHT"))
@@ -143,7 +134,7 @@ def frames(folder: Path) -> Kind:
         "no ERR": without("ERR"),
         "no DQ": without("DQ"),
         "no SCI": without("SCI"),
-        "drizzled": units(drizzled),
+        "drizzled": edited(drizzled),
         "ERR NaN": pixels(2, lambda d: d * np.nan),
         "ERR negative": pixels(2, lambda d: -d),
         "SCI NaN": pixels(1, lambda d: d * np.nan),

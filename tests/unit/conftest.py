@@ -16,6 +16,14 @@ def products() -> ModuleType:
     return _module("mrs_products")
 
 
+@pytest.fixture(scope="module")
+def no_released_networks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever the repository has released, these tests are about the likelihood."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIOSCURI_MODELS", str(tmp_path_factory.mktemp("none")))
+        yield
+
+
 @pytest.fixture
 def file_server(monkeypatch) -> Iterator:
     """A running `file_server.Server`, without files."""

@@ -22,12 +22,7 @@ SHAPE = (170, 170)
 OK = "ok: likelihood only"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_released_networks(tmp_path_factory):
-    """Whatever the repository has released, these tests are about the likelihood."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIOSCURI_MODELS", str(tmp_path_factory.mktemp("none")))
-        yield
+pytestmark = pytest.mark.usefixtures("no_released_networks")
 
 
 @pytest.fixture(scope="module")

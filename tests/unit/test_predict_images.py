@@ -24,12 +24,7 @@ LAW = Law(separation="uniform", sep_min=1.0, sep_max=1.6, flux_min=9000, flux_ma
 NOISE = Noise(3.0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_released_networks(tmp_path_factory):
-    """Whatever the repository has released, these tests are about the likelihood."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DIOSCURI_MODELS", str(tmp_path_factory.mktemp("none")))
-        yield
+pytestmark = pytest.mark.usefixtures("no_released_networks")
 
 
 @pytest.fixture(scope="module")

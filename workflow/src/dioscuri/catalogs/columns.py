@@ -129,3 +129,15 @@ def _numbers(table: pa.Table, name: Name) -> np.ndarray:
     if pa.types.is_integer(column.type) and column.null_count:
         column = column.fill_null(NULL)
     return column.to_numpy(zero_copy_only=False)
+
+
+def read_whole(paths: Sequence[str | os.PathLike], schema: str, remedy: str) -> dict[str, np.ndarray]:
+    """All columns of Parquet tables, one table after the other; one of another schema is a ValueError with `remedy`."""
+    tables = []
+    for path in paths:
+        table = pq.read_table(verified(path))
+        found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
+        if found != schema:
+            raise ValueError(f"{path}: expected schema '{schema}', found '{found}'; {remedy}")
+        tables.append(table)
+    return {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in tables[0].column_names}

@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dioscuri.catalogs.columns import read_whole
 from dioscuri.catalogs.evidence import Evidence, probability
 from dioscuri.catalogs.fit_limits import BELIEVED
 from dioscuri.flags import Quality
 from dioscuri.io import atomic
 from dioscuri.job import provenance, use_threads
 from dioscuri.paths import format_number
-from dioscuri.seals import verified
 from dioscuri.shards import read_exposures, read_spectra
 
 if TYPE_CHECKING:
@@ -158,11 +158,4 @@ def fit_shard(
 
 def read_pairs(paths: Sequence[str | os.PathLike]) -> dict[str, np.ndarray]:
     """Columns of such tables, one after the other, (N,) each."""
-    tables = []
-    for path in paths:
-        table = pq.read_table(verified(path))
-        found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
-        if found != SCHEMA:
-            raise ValueError(f"{path}: expected schema '{SCHEMA}', found '{found}'; fit the shard again")
-        tables.append(table)
-    return {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in tables[0].column_names}
+    return read_whole(paths, SCHEMA, "fit the shard again")

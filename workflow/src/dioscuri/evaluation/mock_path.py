@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dioscuri.arms import Arm
+from dioscuri.catalogs.columns import read_whole
 from dioscuri.catalogs.evidence import Evidence
 from dioscuri.catalogs.pairs import FIT_COLUMNS, FRAMES, SUFFIX, fit_exposures, of_arm
 from dioscuri.io import atomic, read_provenance
 from dioscuri.job import provenance, use_threads
-from dioscuri.seals import verified
 from dioscuri.shards import MOCK_SCHEMA, mock_shard, open_shard
 from dioscuri.spectra.double_lines import DoubleLineFitter
 from dioscuri.spectra.frames import shifted
@@ -153,14 +153,7 @@ def write_seen(
 
 def read_seen_fits(paths: Sequence[str | os.PathLike]) -> dict[str, np.ndarray]:
     """Columns of such tables, one after the other, (2N,) each."""
-    tables = []
-    for path in paths:
-        table = pq.read_table(verified(path))
-        found = (table.schema.metadata or {}).get(b"schema", b"none").decode()
-        if found != SCHEMA:
-            raise ValueError(f"{path}: expected schema '{SCHEMA}', found '{found}'; make these mocks again")
-        tables.append(table)
-    return {name: np.concatenate([table[name].to_numpy() for table in tables]) for name in tables[0].column_names}
+    return read_whole(paths, SCHEMA, "make these mocks again")
 
 
 def _share(fitted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> float:

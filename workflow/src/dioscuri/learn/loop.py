@@ -1,6 +1,7 @@
 """The training loop that all networks share: start or go on, epochs with their history, results of the best epoch."""
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -52,19 +53,19 @@ def train(
     return module
 
 
-class TwoClasses(Recorded):
+class TwoClasses(Recorded, ABC):
     """A network that tells two classes apart: the sums of an epoch, from which its losses and rates come.
 
     A subclass has `training_loss` (the mean of a batch) and `judged`, and records a row of its own after validation.
     """
 
+    @abstractmethod
     def training_loss(self, inputs: Tensor, y: Tensor) -> Tensor:
         """Mean loss of a batch with classes `y` (B,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def judged(self, inputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Summed loss of a batch, and which are taken for positives: 0 or 1, (B,)."""
-        raise NotImplementedError
 
     def on_train_epoch_start(self) -> None:
         super().on_train_epoch_start()

@@ -18,6 +18,7 @@ from dioscuri.cluster.photometry import measure
 from dioscuri.cluster.scoring import eligible, score_stars
 from dioscuri.flags import SourceFlag
 from dioscuri.io import digest
+from dioscuri.paths import models_folder
 from dioscuri.predict.card import ANY_FILTER, objections
 from dioscuri.predict.images import LIKELIHOOD, OK, PAIR_ABOVE, find_networks
 from dioscuri.psf.effective import Psf
@@ -52,7 +53,7 @@ class Request:
 
     def search(self) -> Search:
         """Networks and law."""
-        classifier = _networks(self.models)
+        classifier = _networks(self.models, models_folder())
         return Search(law_of(classifier), classifier, PAIR_ABOVE, needed=self.needed)
 
 
@@ -71,7 +72,8 @@ class Chip:
 
 
 @cache
-def _networks(models: Path | None) -> "Classifier | None":
+def _networks(models: Path | None, released: Path) -> "Classifier | None":
+    """Networks for `models` (None: those below `released`, a folder that the environment may change)."""
     return find_networks("hst", models)
 
 
