@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from dioscuri.learn.spectra import networks
+from dioscuri.learn.spectra.blocks import BlockedCNN
 
 
 def trained_looking(seed: int = 0, **settings) -> networks.SpectrumCNN:
@@ -65,6 +66,27 @@ def test_folding_is_exact(settings: dict) -> None:
     fast = networks.folded(net)
     assert not any(isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d | nn.Dropout) for m in fast.modules())
     torch.testing.assert_close(fast(flux), net(flux), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(not BlockedCNN.works(), reason="this torch has no convolutions with activations")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"n_pixels": 3347},
+        {"n_pixels": 3509, "kernels": (9, 7, 5), "strides": (2, 2, 2)},
+        {"n_pixels": 400},  # an odd number of positions
+        {"n_pixels": 301, "channels": (4, 6), "kernels": (7, 5), "strides": (3, 2), "dense": ()},
+        {"n_pixels": 300, "channels": (20,), "kernels": (3,), "strides": (5,)},
+    ],
+)
+def test_blocks_are_exact_whatever_stands_at_the_end_of_their_rows(settings: dict) -> None:
+    net = trained_looking(**settings)
+    flux = 0.1 * torch.randn(6, net.n_pixels)
+    with torch.no_grad():
+        fast, expected = BlockedCNN(net), net(flux)
+        torch.testing.assert_close(fast(flux), expected, rtol=1e-5, atol=1e-5)
+        longer = torch.cat([flux, torch.full((6, 40), 9.0)], dim=1)[:, : max(fast.width, net.n_pixels)]
+        torch.testing.assert_close(fast(longer), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_folding_leaves_the_original_alone() -> None:

@@ -91,3 +91,13 @@ def test_seed_and_stream_are_words(word: int) -> None:
         noise.normals(KEYS, 1, 4, seed=word)
     with pytest.raises(ValueError, match="noise stream must lie in"):
         noise.torch_normals(torch.from_numpy(KEYS), 1, 4, seed=0, stream=word)
+
+
+def test_noisy_spectra_are_mean_and_error_times_the_same_normals() -> None:
+    rng = np.random.default_rng(5)
+    mean, error = rng.normal(0, 0.1, (len(KEYS), 1001)).astype("f2"), rng.uniform(0, 0.1, (len(KEYS), 1001))
+    rows = noise.noisy(mean, error, KEYS, 3, 1010, seed=7, stream=1)
+    expected = mean[:, None] + error[:, None] * noise.normals(KEYS, 3, 1001, seed=7, stream=1)
+    assert rows.shape == (len(KEYS), 3, 1010) and rows.dtype == np.float32
+    np.testing.assert_allclose(rows[..., :1001], expected, atol=1e-6)
+    assert not rows[..., 1001:].any()

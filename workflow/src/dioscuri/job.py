@@ -4,8 +4,9 @@ import logging
 import os
 import platform
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from dioscuri.io import digest
 
 @contextmanager
 def logged(path: str | os.PathLike | None = None, level: int = logging.INFO) -> Iterator[logging.Logger]:
-    """Send log lines and warnings to `path` (or stderr); an error ends up there too, with its traceback."""
+    """Send log lines and warnings to `path` (or stderr); an error ends up there too, with its traceback.
+
+    The last line says what the job has cost: CPU of the whole process, and the most memory that it has held.
+    """
     log = logging.getLogger("dioscuri")
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -29,6 +33,7 @@ def logged(path: str | os.PathLike | None = None, level: int = logging.INFO) -> 
     logging.getLogger("py.warnings").addHandler(handler)
     try:
         yield log
+        log.info("took %.1f s of CPU, at most %s MB", time.process_time(), _most_memory())
     except BaseException:
         log.exception("failed")
         raise
@@ -36,6 +41,14 @@ def logged(path: str | os.PathLike | None = None, level: int = logging.INFO) -> 
         log.removeHandler(handler)
         logging.getLogger("py.warnings").removeHandler(handler)
         handler.close()
+
+
+def _most_memory() -> str:
+    """Megabytes; '?' where the system does not say (what getrusage says counts the parent's, before exec)."""
+    with suppress(OSError, IndexError):
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return str(int(status.split("VmHWM:")[1].split()[0]) // 1024)
+    return "?"
 
 
 def use_threads(threads: int) -> None:

@@ -37,6 +37,18 @@ def normals(keys: np.ndarray, n_draws: int, n_pixels: int, seed: int, stream: in
     return values[..., :n_pixels]
 
 
+def noisy(
+    mean: np.ndarray, error: np.ndarray, keys: np.ndarray, n_draws: int, width: int, seed: int, stream: int = 0
+) -> np.ndarray:
+    """mean + error × `normals`, (S, D, width) float32, zeros beyond the pixels of `mean` and `error` (S, L)."""
+    seed, stream = _checked_word("seed", seed), _checked_word("stream", stream)
+    short = 4 * -(-width // 4) - mean.shape[1]
+    padded = [np.pad(array.astype(np.float32), ((0, 0), (0, short))) for array in (mean, error)]
+    values = np.empty((len(keys), n_draws, width + (-width) % 4), np.float32)
+    _fill_noisy(values, *padded, np.ascontiguousarray(keys, dtype=np.int64), _u4(seed), _u4(stream))
+    return values[..., :width]
+
+
 def torch_normals(keys: "Tensor", n_draws: int, n_pixels: int, seed: int, stream: int = 0) -> "Tensor":
     """`normals` on the device of `keys` (S,) int64; the two agree to float32 rounding (a few 1e-6)."""
     import torch  # here, because the jobs that only need `normals` start a second sooner without
@@ -132,6 +144,14 @@ def _box_muller(radial, angular):
     return radius * x, radius * y
 
 
+@njit(inline="always")
+def _four_normals(block, draw, low, high, seed, stream):
+    word0, word1, word2, word3 = philox(_u4(block), _u4(draw), low, high, seed, stream)
+    normal0, normal1 = _box_muller(word0, word1)
+    normal2, normal3 = _box_muller(word2, word3)
+    return normal0, normal1, normal2, normal3
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fill(values, keys, seed, stream):
     n_spectra, n_draws, n_pixels = values.shape
@@ -140,10 +160,24 @@ def _fill(values, keys, seed, stream):
         for d in range(n_draws):
             row = values[s, d]
             for b in range(n_pixels // 4):
-                word0, word1, word2, word3 = philox(_u4(b), _u4(d), low, high, seed, stream)
-                normal0, normal1 = _box_muller(word0, word1)
-                normal2, normal3 = _box_muller(word2, word3)
+                normal0, normal1, normal2, normal3 = _four_normals(b, d, low, high, seed, stream)
                 row[4 * b] = normal0
                 row[4 * b + 1] = normal1
                 row[4 * b + 2] = normal2
                 row[4 * b + 3] = normal3
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_noisy(values, mean, error, keys, seed, stream):
+    n_spectra, n_draws, n_pixels = values.shape
+    for s in range(n_spectra):
+        low, high = _u4(keys[s] & 0xFFFFFFFF), _u4((keys[s] >> 32) & 0xFFFFFFFF)
+        at, by = mean[s], error[s]
+        for d in range(n_draws):
+            row = values[s, d]
+            for b in range(n_pixels // 4):
+                normal0, normal1, normal2, normal3 = _four_normals(b, d, low, high, seed, stream)
+                row[4 * b] = at[4 * b] + by[4 * b] * normal0
+                row[4 * b + 1] = at[4 * b + 1] + by[4 * b + 1] * normal1
+                row[4 * b + 2] = at[4 * b + 2] + by[4 * b + 2] * normal2
+                row[4 * b + 3] = at[4 * b + 3] + by[4 * b + 3] * normal3

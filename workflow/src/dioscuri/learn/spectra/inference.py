@@ -10,6 +10,7 @@ from dioscuri.learn import noise
 from dioscuri.learn.calibration import shift_logit, shift_probability
 from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.passes import exact_arithmetic, passes, resolved_device
+from dioscuri.learn.spectra.blocks import BlockedCNN
 from dioscuri.learn.spectra.models import Model, one_grid
 from dioscuri.learn.spectra.networks import SpectrumCNN, folded
 
@@ -32,10 +33,19 @@ class Ensemble:
         self.device = resolved_device(device)
         self.arm, self.grid = models[0][1]["arm"], models[0][1]["grid"]
         self.n_pixels = int(self.grid["n_pixels"])
-        self._nets: dict[float, list[SpectrumCNN]] = {}
+        self.width = self.n_pixels  # of the rows that networks are given
+        self._nets: dict[float, list[torch.nn.Module]] = {}
         for net, info in sorted(models, key=lambda model: (model[1]["penalty"], model[1]["seed"])):
-            self._nets.setdefault(float(info["penalty"]), []).append(folded(net).to(self.device, self.dtype))
+            self._nets.setdefault(float(info["penalty"]), []).append(self._fast(net))
         keep_freed_memory()
+
+    def _fast(self, net: SpectrumCNN) -> torch.nn.Module:
+        """The same function, as this device computes it fastest."""
+        if self.device.type != "cpu" or self.dtype != torch.float32 or not BlockedCNN.works():
+            return folded(net).to(self.device, self.dtype)
+        blocked = BlockedCNN(net)
+        self.width = max(self.width, blocked.width)
+        return blocked
 
     @property
     def penalties(self) -> tuple[float, ...]:
@@ -130,12 +140,12 @@ class Ensemble:
     def _noisy(
         self, flux: np.ndarray, sigma: np.ndarray, keys: np.ndarray, n_draws: int, seed: int, stream: int
     ) -> Tensor:
-        """flux + sigma × normal, (B·D, L) float32 on the device."""
+        """flux + sigma × normal, (B·D, L) on the device; on a CPU rows of `width`, with zeros at their ends."""
+        if self.device.type == "cpu":
+            rows = noise.noisy(flux, sigma, keys, n_draws, self.width, seed, stream)
+            return torch.from_numpy(rows).flatten(0, 1).to(self.dtype)
         mean, error = (torch.from_numpy(array).to(self.device).float()[:, None] for array in (flux, sigma))
-        if self.device.type == "cuda":
-            draws = noise.torch_normals(torch.from_numpy(keys).to(self.device), n_draws, self.n_pixels, seed, stream)
-        else:
-            draws = torch.from_numpy(noise.normals(keys, n_draws, self.n_pixels, seed, stream))
+        draws = noise.torch_normals(torch.from_numpy(keys).to(self.device), n_draws, self.n_pixels, seed, stream)
         return torch.addcmul(mean, error, draws).flatten(0, 1).to(self.dtype)
 
     def _sources(self, penalties: Sequence[float], shift_from: float | None) -> dict[float, float]:
