@@ -1,12 +1,16 @@
 """Running Snakemake in a copy of the repository, and reading what it means to do."""
 
+import atexit
+import json
 import os
 import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -23,11 +27,30 @@ for output in map(Path, snakemake.output):
 """
 
 
+@cache
+def starter() -> subprocess.Popen:
+    """A process from which every Snakemake of this session is forked."""
+    command = [sys.executable, str(Path(__file__).with_name("starter.py"))]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(lambda: process.communicate())
+    return process
+
+
 def snakemake(folder: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
     """Run Snakemake in `cwd` (None: `folder`) with the package that lies in `folder`."""
-    environment = {**os.environ, "PYTHONPATH": str(folder / "workflow/src")}
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    return subprocess.run(command, cwd=cwd or folder, env=environment, capture_output=True, text=True, timeout=300)
+    with TemporaryDirectory() as temporary:
+        said = [Path(temporary) / name for name in ("output", "error")]
+        request = {
+            "cwd": str(cwd or folder),
+            "environment": {**os.environ, "PYTHONPATH": str(folder / "workflow/src")},
+            "arguments": ["--cores", "2", *arguments],
+            **{path.name: str(path) for path in said},
+            "seconds": 300,
+        }
+        process = starter()
+        print(json.dumps(request), file=process.stdin, flush=True)
+        status = int(process.stdout.readline())
+        return subprocess.CompletedProcess(request["arguments"], status, *(path.read_text() for path in said))
 
 
 def jobs_of(done: subprocess.CompletedProcess) -> Counter:
