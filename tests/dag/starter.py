@@ -11,8 +11,8 @@ import signal
 import sys
 
 import pandas  # noqa: F401  (what Snakemake and the settings import; never our package, which every test has its own of)
-import pydantic  # noqa: F401
 import pyarrow.parquet  # noqa: F401
+import pydantic  # noqa: F401
 import snakemake.cli  # noqa: F401
 
 

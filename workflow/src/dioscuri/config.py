@@ -99,7 +99,7 @@ def read_yaml(path: str | Path) -> dict:
 
 
 class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """SafeLoader (libyaml's, where there is one: ten times faster) that refuses a key given twice, which YAML would silently overwrite."""
+    """SafeLoader (libyaml's where there is one) that refuses a key given twice, which YAML would silently overwrite."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
