@@ -43,9 +43,9 @@ def noisy(
     """mean + error × `normals`, (S, D, width) float32, zeros beyond the pixels of `mean` and `error` (S, L)."""
     seed, stream = _checked_word("seed", seed), _checked_word("stream", stream)
     short = 4 * -(-width // 4) - mean.shape[1]
-    padded = [np.pad(array.astype(np.float32), ((0, 0), (0, short))) for array in (mean, error)]
+    at, by = (np.pad(array.astype(np.float32), ((0, 0), (0, short))) for array in (mean, error))
     values = np.empty((len(keys), n_draws, width + (-width) % 4), np.float32)
-    _fill_noisy(values, *padded, np.ascontiguousarray(keys, dtype=np.int64), _u4(seed), _u4(stream))
+    _fill_noisy(values, at, by, np.ascontiguousarray(keys, dtype=np.int64), _u4(seed), _u4(stream))
     return values[..., :width]
 
 

@@ -22,7 +22,7 @@ class BlockedCNN(nn.Module):
         net = folded(net)
         self.n_pixels = net.n_pixels
         convolutions = [layer for layer in net.convolutions if isinstance(layer, nn.Conv2d)]
-        first, self.rest, self.dense = convolutions[0], nn.ModuleList(convolutions[1:]), net.dense
+        first, self.rest, self.dense = convolutions[0], convolutions[1:], net.dense
         channels, _, _, kernel = first.weight.shape
         stride, self.together = first.stride[1], max(1, LANES // channels)
         self.channels, self.block = channels, self.together * stride
@@ -32,6 +32,7 @@ class BlockedCNN(nn.Module):
             weight[position, :, position * stride : position * stride + kernel] = first.weight[:, 0, 0]
         weight = weight.view(self.together * channels, 1, deep, self.block).permute(0, 3, 1, 2)
         self.weight = weight.contiguous(memory_format=torch.channels_last)
+        assert first.bias is not None
         self.bias = first.bias.repeat(self.together)
         self.length = (self.n_pixels - kernel) // stride + 1  # positions of the first convolution
         self.width = (-(-self.length // self.together) + deep - 1) * self.block
@@ -58,7 +59,7 @@ class BlockedCNN(nn.Module):
         return nn.functional.pad(flux, (0, self.width - flux.shape[1]))  # cuts where that is negative
 
 
-def _activated(features: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+def _activated(features: Tensor, weight: Tensor, bias: Tensor | None, stride: int) -> Tensor:
     """Convolution and leaky ReLU in one."""
     steps = [[0, 0], [1, stride], [1, 1], 1]  # padding, stride, dilation, groups
     return torch.ops.mkldnn._convolution_pointwise(features, weight, bias, *steps, "leaky_relu", [LEAK], "")
