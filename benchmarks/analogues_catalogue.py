@@ -72,7 +72,7 @@ def _ridge() -> dict:
     values = rng.normal(size=(PAPER, N_PARAMETERS))
     features = (values @ rng.normal(size=(N_PARAMETERS, N_FEATURES))).astype(np.float32)
     features += rng.standard_normal(features.shape, np.float32)
-    seconds, held = _measured(lambda _: fit(features, values, system), PAPER)
+    seconds, held = _measured(lambda _: fit([features], values, system), PAPER)
     started = time.process_time()
     rest = features[system != 0].astype(float)
     _, axes = linalg.eigh(np.cov(rest.T), subset_by_index=(N_FEATURES - COMPONENTS, N_FEATURES - 1))

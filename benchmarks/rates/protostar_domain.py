@@ -1,9 +1,11 @@
 """Which maps does `predict --survey protostar` believe? Unseen toy systems, foreign skies and real maps, as files.
 
     python benchmarks/rates/protostar_domain.py [MAP.fits DISTANCE_PC …]     some minutes of a core
+    python benchmarks/rates/protostar_domain.py las [MAP.fits DISTANCE_PC …] without what is smoother than 2 arcsec
+    python benchmarks/rates/protostar_domain.py of FOLDER                    of protostar_features.py: a minute
 
-The embedded catalogue serves; systems asked for are not in it. One row per map: its status. With `las` before them the
-observations of unseen systems have lost what is smoother than 2 arcsec, and `predict` is told so.
+The embedded catalogue serves; systems asked for are not in it. One row per map: its status. `of` counts how many images
+of systems left out of the reference catalogue are called far, way by way of observing, network by network.
 """
 
 import sys
@@ -13,6 +15,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from dioscuri.analogues.catalogue import read_metadata
+from dioscuri.analogues.domain import domains
+from dioscuri.analogues.features import read_features
 from dioscuri.analogues.observation.interferometer import Response
 from dioscuri.analogues.observation.mock_observation import write_observation
 from dioscuri.analogues.simulation.collapse import simulate
@@ -22,9 +27,8 @@ from dioscuri.predict.protostar import CHANNEL, TOY
 UNSEEN = range(101, 113)  # seeds that no catalogue has
 NIGHTS = range(1)
 SIZE = {"separation_au": 200.0, "fov_au": 1600.0, "n_pixels": 96}
-
-
 LAS = 2.0  # arcsec
+PER_SYSTEM = 17  # images of each system left out, evenly drawn
 
 
 def status(path: Path, distance: float, **where) -> str:
@@ -47,8 +51,30 @@ def foreign(image: np.ndarray) -> dict[str, np.ndarray]:
     return {"blank field": noise} | found
 
 
+def left_out(folder: Path) -> None:
+    """Prints the share of unseen images that are called far from every model, and where the others lie."""
+    system = np.asarray(read_metadata(sorted(folder.glob("images*.h5")))["system"])
+    for path in sorted(folder.glob("*/*.h5")):
+        features, far = read_features(path).features, []
+        for name in np.unique(system):
+            own = np.flatnonzero(system == name)
+            own = own[np.linspace(0, len(own) - 1, PER_SYSTEM).astype(int)]
+            rest = system != name
+            far.append([one.nearest / one.limit for one in domains(features[own], features[rest], system[rest])])
+        share, median = np.mean(np.array(far) > 1), np.median(far)
+        worst = np.mean(np.array(far) > 1, axis=1).max()
+        print(
+            f"{path.parent.name:12s} {path.stem:20s} {len(far)} systems, {np.size(far)} images: {share:.1%} far (worst "
+            f"system {worst:.0%}); median distance {median:.2f} of the limit",
+            flush=True,
+        )
+
+
 def main() -> None:
     maps = sys.argv[1:]
+    if maps[:1] == ["of"]:
+        left_out(Path(maps[1]))
+        return
     lost = maps[:1] == ["las"]
     response, told = (Response(largest_scale=LAS), {"largest_scale": LAS}) if lost else (None, {})
     rows = []

@@ -56,10 +56,11 @@ def recover_split(
 
     Methods: the features of `network` as they are ("network/plain"; "network/last": of the last map alone, where the
     network has more) and in units of their scatter over what the fold leaves in the catalogue ("network/scaled");
-    ridge regression on them with intervals by whole systems, where whole systems are held out ("network/ridge"); per
-    recipe and seed of `head` one trained on that part ("network/recipe/seed"), in the splits that `head` names; and the
-    two bounds. Heads standardise their input, so that only the difference to scaled features tells what training is
-    worth. as_they_are: features of the same images where those of `features_path` are of an `observation`; then
+    kernel ridge regression on them and on brightness in apertures, with intervals by whole systems, where whole
+    systems are held out ("network/ridge"; "network/ridge-alone": without apertures, of images as they are); per recipe
+    and seed of `head` one trained on that part ("network/recipe/seed"), in the splits that `head` names; and the two
+    bounds. Heads standardise their input, so that only the difference to scaled features tells what training is worth.
+    as_they_are: features of the same images where those of `features_path` are of an `observation`; then
     "network/scaled-unlike" and "network/ridge-unlike" compare the observed images with a catalogue that was not
     observed, and no head is trained.
     """
@@ -76,7 +77,7 @@ def recover_split(
         "weights": weights, "seed": seed,
     }  # fmt: skip
     last = table.description["network"].get("last")
-    unlike = None if as_they_are is None else read_features(as_they_are).features
+    unlike = None if as_they_are is None else read_features(as_they_are)
     if unlike is not None and kind not in ("system", "leave_one_system_out"):
         raise ValueError(f"split '{kind}': observations are compared on systems held out")
     parts = []
@@ -89,14 +90,16 @@ def recover_split(
         parts.append(recover(split, queries, embeddings=plain, **search))
         scaled, asked = {f"{network}/scaled": table.features}, {}
         if unlike is not None:
-            scaled[f"{network}/scaled-unlike"], asked = unlike, {f"{network}/scaled-unlike": table.features}
+            scaled[f"{network}/scaled-unlike"], asked = unlike.features, {f"{network}/scaled-unlike": table.features}
         parts.append(_without_bounds(recover(split, queries, embeddings=scaled, asked=asked, scale=True, **search)))
         left = len(np.unique(metadata["system"][split.train]))
         if split.kind in ("system", "leave_one_system_out") and left >= FEWEST_SYSTEMS:
             fitted = (split, queries, metadata, common["parameters"])
-            parts.append(regress(*fitted, table.features, f"{network}/ridge"))
+            parts.append(regress(*fitted, table.blocks, f"{network}/ridge"))
             if unlike is not None:
-                parts.append(regress(*fitted, unlike, f"{network}/ridge-unlike", table.features))
+                parts.append(regress(*fitted, unlike.blocks, f"{network}/ridge-unlike", table.blocks))
+            elif table.brightness is not None:
+                parts.append(regress(*fitted, [table.features], f"{network}/ridge-alone"))
         if unlike is None and kind in head["splits"]:
             trained = _trained(network, table.features, metadata, split.train, head, table.description.get("cells", 1))
             parts.append(_without_bounds(recover(split, queries, embeddings=trained, metric="l1", **common)))

@@ -45,13 +45,22 @@ class Domain:
 
 def domain(query: np.ndarray, members: np.ndarray, system: np.ndarray, *, scale: bool = True, seed: int = 0) -> Domain:
     """Where features (F,) of a query lie beside features (N, F) of members of `system` (N,); ≥ 2 systems."""
+    return domains(query[None], members, system, scale=scale, seed=seed)[0]
+
+
+def domains(
+    queries: np.ndarray, members: np.ndarray, system: np.ndarray, *, scale: bool = True, seed: int = 0
+) -> list[Domain]:
+    """The same of queries (Q, F)."""
+    system = np.asarray(system)
     if len(np.unique(system)) < 2:
         raise ValueError("a catalogue of one system cannot tell how far apart systems are; accepted: 2 or more")
     thin = slice(None, None, max(1, len(members) // MEMBERS))
-    nearest = float(pairwise(query[None], members, "euclidean", scale=scale)[0].min())
+    nearest = pairwise(queries, members, "euclidean", scale=scale).min(axis=1)
     rng = np.random.Generator(np.random.Philox(key=[seed, 4]))
     rows = np.sort(rng.permutation(len(members))[:SAMPLE])
     between = pairwise(members[rows], members, "euclidean", scale=scale)[:, thin]
-    between[np.asarray(system)[rows][:, None] == np.asarray(system)[thin][None]] = np.inf
+    between[system[rows][:, None] == system[thin][None]] = np.inf
     apart = between.min(axis=1)
-    return Domain(nearest, apart, MARGIN * quantile_by_system(apart, np.asarray(system)[rows], LEVEL, raised=False))
+    limit = MARGIN * quantile_by_system(apart, system[rows], LEVEL)
+    return [Domain(float(one), apart, limit) for one in nearest]

@@ -15,7 +15,7 @@ from dioscuri.learn.memory import keep_freed_memory
 if TYPE_CHECKING:
     from dioscuri.learn.features.networks import FeatureNetwork
 
-SCHEMA = "dioscuri/features/1"
+SCHEMA = "dioscuri/features/2"
 # On a CPU larger batches only cost memory.
 BATCH = 16
 
@@ -88,11 +88,20 @@ def measure(
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """Features (N, F) float32 of the images `image_id` (N,), and what made them (network, stretches, channels)."""
+    """Features (N, F) float32 of the images `image_id` (N,), and what made them (network, stretches, channels).
+
+    brightness (N, B): the same images in apertures, beside features of a network; None where those are the features.
+    """
 
     image_id: np.ndarray
     features: np.ndarray
     description: dict[str, Any]
+    brightness: np.ndarray | None = None
+
+    @property
+    def blocks(self) -> list[np.ndarray]:
+        """What parameters are estimated from: features, and brightness beside them."""
+        return [self.features] if self.brightness is None else [self.features, self.brightness]
 
 
 def write_features(
@@ -104,8 +113,10 @@ def write_features(
     stretches: Sequence[Stretch],
     channels: Sequence[str],
     provenance: Mapping[str, Any],
+    brightness: np.ndarray | None = None,
 ) -> None:
-    """Write the features of a shard: `image_id` (N,), `features` (N, F), attributes description and provenance."""
+    """Write the features of a shard: `image_id` (N,), `features` (N, F), `brightness` (N, B) where there is any, and
+    attributes description and provenance."""
     names = [str(name) for name in image_id]
     if len(names) != len(features):
         raise ValueError(f"{path}: {len(names)} image ids for {len(features)} rows of features")
@@ -121,6 +132,8 @@ def write_features(
         stream.attrs["provenance"] = json.dumps(dict(provenance))
         stream.create_dataset("image_id", data=np.array(names, dtype=object), dtype=h5py.string_dtype())
         stream["features"] = np.asarray(features, np.float32)
+        if brightness is not None:
+            stream["brightness"] = np.asarray(brightness, np.float32)
 
 
 def read_features(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> FeatureTable:
@@ -128,7 +141,7 @@ def read_features(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> Fea
     paths = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     if not paths:
         raise ValueError("no file of features was given")
-    names, parts, description = [], [], None
+    names, parts, beside, description = [], [], [], None
     for path in paths:
         with io.open_shard(path, SCHEMA) as stream:
             found = json.loads(stream.attrs["description"])
@@ -137,4 +150,6 @@ def read_features(paths: str | os.PathLike | Sequence[str | os.PathLike]) -> Fea
             description = found
             names.append(stream["image_id"].asstr()[:])
             parts.append(stream["features"][:])
-    return FeatureTable(np.concatenate(names), np.concatenate(parts), description or {})
+            beside += [stream["brightness"][:]] if "brightness" in stream else []
+    brightness = np.concatenate(beside) if beside else None
+    return FeatureTable(np.concatenate(names), np.concatenate(parts), description or {}, brightness)

@@ -7,7 +7,7 @@ parameters: what a perfect choice among the members would do, which bounds retri
 is not bound by it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,15 @@ from scipy.stats import rankdata
 
 from dioscuri.analogues.distances import pairwise
 from dioscuri.analogues.estimate import LEVELS, Parameter, quantiles
-from dioscuri.analogues.regression import fit, intervals
+from dioscuri.analogues.regression import Blocks, regressed
 from dioscuri.analogues.retrieval import select
 from dioscuri.learn.metrics import binomial_interval
 
 SPLITS = ("projection", "time_block", "system", "leave_one_system_out")
 BOUNDS = ("random", "oracle")
+# Blocks of features (N, F), values (N, P) and systems (N,) of images, blocks (Q, F) asked for → median and bounds
+# (1 + 2L, Q, P)
+Estimator = Callable[[Blocks, np.ndarray, np.ndarray, Blocks], np.ndarray]
 FEWEST_BLOCKS = 4  # one asked for, its two neighbours left out, one that stays
 
 
@@ -129,18 +132,20 @@ def regress(
     queries: np.ndarray,
     metadata: Mapping[str, np.ndarray],
     parameters: Sequence[Parameter],
-    features: np.ndarray,
+    blocks: Blocks,
     method: str,
-    asked: np.ndarray | None = None,
+    asked: Blocks | None = None,
+    estimator: Estimator = regressed,
 ) -> pd.DataFrame:
-    """Estimates of the `queries` by regression on features (N, F) of what the split left; columns as of `recover`.
+    """Estimates of the `queries` by regression on blocks of features (N, F) of what the split left, as `recover`.
 
-    asked (N, F): features of the queries, where they were observed in another way.
+    asked: blocks (N, F) of the queries, where they were observed in another way. `n_members` counts systems.
     """
     values, names = _spread(metadata, parameters, split.train)
-    learnt = fit(features[split.train], values[split.train], np.asarray(metadata["system"])[split.train])
-    found = intervals(learnt, (features if asked is None else asked)[queries], LEVELS)
-    return _table(split, method, queries, [learnt.n_systems] * len(queries), metadata, names, values, found)
+    system = np.asarray(metadata["system"])[split.train]
+    known, wanted = ([one[rows] for one in side] for side, rows in ((blocks, split.train), (asked or blocks, queries)))
+    found = estimator(known, values[split.train], system, wanted)
+    return _table(split, method, queries, [len(np.unique(system))] * len(queries), metadata, names, values, found)
 
 
 def _spread(

@@ -1,8 +1,12 @@
 """Parameters by kernel ridge regression on components of features, with intervals that hold on unseen systems.
 
+What is learnt are normal scores: medians and intervals of the parameters themselves, also of skewed and heaped ones,
+and no value that they cannot have. Brightness in apertures counts beside the features of a network: networks tell
+shapes better than fluxes.
+
 The nearest images are views of few systems: counting them as independent makes intervals too narrow. Here every
-system counts once: the penalty and the intervals come from predicting each system from all the others (split
-conformal prediction with whole systems as the unit; Lei et al. 2018, JASA 113, 1094).
+system counts once: the penalty and the intervals come from predicting each system from all the others (conformal
+prediction with whole systems as the unit, see `unseen_quantile`).
 """
 
 from collections.abc import Sequence
@@ -12,24 +16,32 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
+from dioscuri.analogues.estimate import LEVELS
+from dioscuri.analogues.normal_scores import NormalScores, normal_scores
+
 FEWEST_SYSTEMS = 3  # with fewer nothing is known about unseen ones
 COMPONENTS = 30  # at most; never more than a third of the images
+WIDTH = 5.0  # squared, of kernels, in mean squared distances of images: hardly bent, chosen on systems of no table
 PASSES = 3  # of subspace iteration, which finds them
 LANDMARKS = 256  # images whose kernels stand for those of all (Nyström): memory and time grow with N alone
 PENALTIES = np.logspace(-2.5, 2.5, 11)  # in units of one image
 FLAT = 1e-6  # of the largest: what varies less says nothing
 
 
+Blocks = Sequence[np.ndarray]  # features (N, F), (N, F'), … of the same images, which count alike
+
+
 @dataclass(frozen=True)
 class Regression:
-    """What was learnt from features (N, F) about values (N, P), and how far off it is for systems not yet seen.
+    """What was learnt from blocks of features of N images about P parameters, and how far off it is elsewhere.
 
-    penalty (P,): chosen by system. errors: |prediction − truth| of every image (N, P), its system left out, NaN where
-    the truth is unknown. system (N,).
+    axes: P of them, to normal scores. penalty (P,): chosen by system. errors: |prediction − truth| in normal scores of
+    every image (N, P), its system left out, NaN where the truth is unknown. system (N,).
     """
 
-    reduction: "Reduction"
+    reductions: "list[Reduction]"
     kernel: "Kernel"
+    axes: list[NormalScores | None]
     offset: np.ndarray
     weights: np.ndarray
     penalty: np.ndarray
@@ -41,17 +53,23 @@ class Regression:
         """Independent systems behind every interval."""
         return len(np.unique(self.system))
 
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """Values (Q, P) of features (Q, F); far from all images, those of the mean image."""
-        return self.kernel(self.reduction(features)) @ self.weights + self.offset
+    def predict(self, blocks: Blocks) -> np.ndarray:
+        """Normal scores (Q, P) of blocks of features (Q, F); far from all images, those of the mean image."""
+        return self.kernel(_components(self.reductions, blocks)) @ self.weights + self.offset
 
     def half_width(self, level: float) -> np.ndarray:
-        """Half-widths (P,) of intervals that hold the truth of an unseen system with probability `level`."""
-        return np.array([quantile_by_system(column, self.system, level) for column in self.errors.T])
+        """Half-widths (P,) in normal scores of intervals that hold an unseen system with probability `level`."""
+        return np.array([unseen_quantile(column, self.system, level) for column in self.errors.T])
+
+    def values(self, scores: np.ndarray) -> np.ndarray:
+        """Values (…, P) of normal scores (…, P); NaN for parameters that nothing is known of."""
+        columns = [np.full(one.shape, np.nan) if axis is None else axis.backward(one)
+                   for axis, one in zip(self.axes, np.moveaxis(scores, -1, 0))]  # fmt: skip
+        return np.stack(columns, axis=-1)
 
 
-def fit(features: np.ndarray, values: np.ndarray, system: np.ndarray, n_components: int = COMPONENTS) -> Regression:
-    """Learn values (N, P), NaN where unknown, from features (N, F) of images of `system` (N,).
+def fit(blocks: Blocks, values: np.ndarray, system: np.ndarray, n_components: int = COMPONENTS) -> Regression:
+    """Learn values (N, P), NaN where unknown, from blocks of features (N, F) of images of `system` (N,).
 
     ValueError with fewer than 3 systems: then nothing is known about unseen ones.
     """
@@ -61,8 +79,10 @@ def fit(features: np.ndarray, values: np.ndarray, system: np.ndarray, n_componen
             f"{len(names)} systems in the catalogue; accepted: {FEWEST_SYSTEMS} or more, to tell how far off they are"
         )
     values = np.asarray(values, dtype=np.float64)
-    reduction = reduce(features, max(1, min(n_components, len(features) // 3)))
-    components = reduction(features)
+    axes = [_axis(column, each) for column in values.T]
+    scores = np.stack([column if axis is None else axis.forward(column) for axis, column in zip(axes, values.T)], 1)
+    reductions = [reduce(features, max(1, min(n_components, len(features) // 3))) for features in blocks]
+    components = _components(reductions, blocks)
     kernel = kernel_of(components)
     design = kernel(components)
     n_parameters = values.shape[1]
@@ -72,10 +92,26 @@ def fit(features: np.ndarray, values: np.ndarray, system: np.ndarray, n_componen
     for columns in [slice(None)] if complete else [slice(p, p + 1) for p in range(n_parameters)]:
         use = np.isfinite(values[:, columns]).all(axis=1)
         if use.any():
-            solved = _solved(design[use], values[use][:, columns], each[use])
+            solved = _solved(design[use], scores[use][:, columns], each[use])
             offset[columns], weights[:, columns], penalty[columns] = solved[:3]
             errors[use, columns] = solved[3]
-    return Regression(reduction, kernel, offset, weights, penalty, errors, np.asarray(system))
+    return Regression(reductions, kernel, axes, offset, weights, penalty, errors, np.asarray(system))
+
+
+def _axis(values: np.ndarray, each: np.ndarray) -> NormalScores | None:
+    """The normal scores of values (N,) in which systems `each` (N,) count alike; None where nothing is known."""
+    use = np.isfinite(values)
+    if not use.any():
+        return None
+    counts = np.bincount(each[use])
+    return normal_scores(values[use], 1 / (counts[each[use]] * (counts > 0).sum()))
+
+
+def _components(reductions: "list[Reduction]", blocks: Blocks) -> np.ndarray:
+    """Components (N, C) of all blocks, side by side, every block with the same scatter."""
+    if len(blocks) != len(reductions):
+        raise ValueError(f"{len(blocks)} blocks of features, but {len(reductions)} were learnt from")
+    return np.concatenate([reduction(features) / reduction.size for reduction, features in zip(reductions, blocks)], 1)
 
 
 def _solved(x: np.ndarray, y: np.ndarray, each: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -137,9 +173,9 @@ class Kernel:
 
 
 def kernel_of(components: np.ndarray) -> Kernel:
-    """Kernels as wide as images are apart (mean square), about images evenly drawn from components (N, C)."""
+    """Kernels `WIDTH` times as wide as images are apart, about images evenly drawn from components (N, C)."""
     centres = components[:: max(1, len(components) // LANDMARKS)][:LANDMARKS]
-    width = 2 * float(components.var(axis=0).sum()) or 1.0
+    width = 2 * WIDTH * float(components.var(axis=0).sum()) or 1.0
     eigenvalues, axes = linalg.eigh(_gaussian(centres, centres, width))
     use = eigenvalues > FLAT * eigenvalues[-1]
     return Kernel(centres, width, axes[:, use] / np.sqrt(eigenvalues[use]))
@@ -157,6 +193,7 @@ class Reduction:
     centre: np.ndarray
     scale: np.ndarray
     components: np.ndarray
+    size: float  # root mean square of all components together
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Components (N, C) float64 of features (N, F)."""
@@ -179,24 +216,60 @@ def reduce(features: np.ndarray, n: int) -> Reduction:
     basis = rng.standard_normal((features.shape[1], min(n + 10, features.shape[1])), np.float32)
     for _ in range(PASSES):
         basis = linalg.qr(standard.T @ (standard @ basis), mode="economic")[0]
-    _, _, axes = linalg.svd(standard @ basis, full_matrices=False)
-    return Reduction(centre, scale, (basis @ axes.T)[:, :n])
+    _, lengths, axes = linalg.svd(standard @ basis, full_matrices=False)
+    size = float(np.sqrt(np.sum(lengths[:n].astype(float) ** 2) / len(features))) or 1.0
+    return Reduction(centre, scale, (basis @ axes.T)[:, :n], size)
 
 
-def quantile_by_system(errors: np.ndarray, system: np.ndarray, level: float, *, raised: bool = True) -> float:
-    """Quantile of errors (N,) in which every system counts alike; `raised` for the finite number of *systems*."""
+def quantile_by_system(errors: np.ndarray, system: np.ndarray, level: float) -> float:
+    """Quantile of errors (N,) in which every system counts alike, NaN without any; unknown ones (NaN) do not count."""
     use = np.isfinite(errors)
     if not use.any():
         return np.nan
-    _, each, counts = np.unique(np.asarray(system)[use], return_inverse=True, return_counts=True)
-    wanted = min(level * (1 + raised / len(counts)), 1.0)
-    order = np.argsort(errors[use])
-    share = np.cumsum(1 / counts[each[order]]) / len(counts)
-    return float(errors[use][order][min(np.searchsorted(share, wanted - 1e-12), len(order) - 1)])
+    found, weight, _ = _sorted(errors[use], np.asarray(system)[use])
+    return float(found[min(int(np.searchsorted(np.cumsum(weight), level - 1e-12)), len(found) - 1)])
 
 
-def intervals(regression: Regression, features: np.ndarray, levels: Sequence[float]) -> np.ndarray:
-    """Median and bounds (1 + 2L, Q, P) of features (Q, F): estimate, then low and high of each level."""
-    middle = regression.predict(features)
+def unseen_quantile(errors: np.ndarray, system: np.ndarray, level: float) -> float:
+    """What an error of a system that had no part in it stays below with probability `level`; errors (N,) ≥ 0.
+
+    How often a quantile of few systems holds elsewhere depends on how alike the errors within a system are: between
+    `level` (unlike) and level · n / (n + 1) (all the same). So it is tried out: each error has a rank among those of
+    the *other* systems, and the `level` quantile of these ranks is the rank whose threshold held, system by system
+    left out, at `level` (conformal prediction by groups, Dunn, Wasserman & Ramdas 2023, JASA 118, 2491; their level
+    set by the jackknife). The largest error where systems are too few to tell.
+    """
+    use = np.isfinite(errors)
+    if not use.any():
+        return np.nan
+    found, weight, each = _sorted(errors[use], np.asarray(system)[use])
+    n, share = each.max() + 1, np.cumsum(weight)
+    if n < FEWEST_SYSTEMS:
+        return float(found[-1])
+    own = np.empty(len(found))
+    for k in range(n):
+        mine = each == k
+        own[mine] = np.arange(mine.sum()) / mine.sum()
+    rank = (n * (share - weight) - own) / (n - 1)  # among the others: the share of them below
+    order = np.argsort(rank, kind="stable")
+    wanted = np.interp(level, np.cumsum(weight[order]), rank[order])
+    return float(np.interp(wanted, share - 0.5 * weight, found))
+
+
+def _sorted(errors: np.ndarray, system: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Errors in order, their weights (N,), with which every system counts alike and all make 1, and their systems."""
+    _, each, counts = np.unique(system, return_inverse=True, return_counts=True)
+    order = np.argsort(errors, kind="stable")
+    return errors[order], 1 / (counts[each[order]] * len(counts)), each[order]
+
+
+def intervals(regression: Regression, blocks: Blocks, levels: Sequence[float] = LEVELS) -> np.ndarray:
+    """Median and bounds (1 + 2L, Q, P) of blocks of features (Q, F): estimate, then low and high of each level."""
+    middle = regression.predict(blocks)
     bounds = [middle + side * regression.half_width(level) for level in levels for side in (-1, 1)]
-    return np.stack([middle, *bounds])
+    return regression.values(np.stack([middle, *bounds]))
+
+
+def regressed(blocks: Blocks, values: np.ndarray, system: np.ndarray, asked: Blocks) -> np.ndarray:
+    """`intervals` of what is `asked` for, learnt from blocks of features and values (N, P) of `system` (N,)."""
+    return intervals(fit(blocks, values, system), asked)

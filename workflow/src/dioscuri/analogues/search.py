@@ -114,22 +114,25 @@ def measure_catalogue(
 ) -> None:
     """Write the features of all images of a channel: as they are, or as the `query` was observed, and the query's own.
 
+    Brightness in apertures is measured beside those of a network (`FeatureTable.brightness`).
     observation: settings of an observation of the benchmark, in place of a query. network: architecture, weights,
     size and pool. ValueError where the query is not of this channel.
     """
     import torch
     from tqdm import tqdm
 
-    from dioscuri.learn.features.networks import build
+    from dioscuri.learn.features.networks import APERTURES, build
 
     torch.set_num_threads(1)
     settings = dict(network)
-    net = build(settings.pop("architecture"), settings.pop("weights"), seed=seed, **settings)
+    architecture = settings.pop("architecture")
+    net = build(architecture, settings.pop("weights"), seed=seed, **settings)
+    apertures = None if architecture == APERTURES else build(APERTURES, "none")
     stretch = stretch_of(shards, channel, decades=decades, relative=relative)
     observed = None if query is None else load_query(query)
     if observation is not None:
         observed = as_observed(shards, channel, observation)
-    names, features = [], []
+    names, features, brightness = [], [], []
     total = len(read_metadata(shards)["image_id"])
     with tqdm(total=total, desc=f"features of {channel}", unit="image", disable=None) as bar:
         for ids, images in iterate_images(shards, channel):
@@ -137,12 +140,17 @@ def measure_catalogue(
                 images = observe_like(images, list(ids), observed, seed)
             names += list(ids)
             features.append(measure(images, net, stretch, device))
+            if apertures is not None:
+                brightness.append(measure(images, apertures, stretch, device))
             bar.update(len(ids))
     about: dict[str, Any] = {"network": net, "stretches": [stretch], "channels": [channel]}
     about["provenance"] = provenance(dict(network), seed=seed)
-    write_features(out, names, np.concatenate(features), **about)
+    beside = np.concatenate(brightness) if brightness else None
+    write_features(out, names, np.concatenate(features), brightness=beside, **about)
     if observed is not None and query_out is not None:
-        write_features(query_out, [QUERY_ID], measure(observed.image[None], net, stretch, device), **about)
+        image = observed.image[None]
+        own = None if apertures is None else measure(image, apertures, stretch, device)
+        write_features(query_out, [QUERY_ID], measure(image, net, stretch, device), brightness=own, **about)
 
 
 def distances_to_query(
@@ -273,7 +281,8 @@ def regression_table(
     metadata: Mapping[str, np.ndarray],
     truth: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
-    """Estimates of every parameter by regression on each network's features; empty with fewer than 3 systems.
+    """Estimates of every parameter by regression on each network's features, brightness in apertures beside them;
+    empty with fewer than 3 systems.
 
     The columns of `estimates_table`; n and n_effective count systems, which is what the intervals stand on.
     """
@@ -285,8 +294,8 @@ def regression_table(
         return pd.DataFrame(rows)
     values = np.stack([parameter.forward(known[parameter.column]) for parameter in parameters], axis=1)
     for name, path in members.items():
-        learnt = fit(read_features(path).features, values, system)
-        middle, *bounds = intervals(learnt, read_features(queries[name]).features, LEVELS)[:, 0]
+        learnt = fit(read_features(path).blocks, values, system)
+        middle, *bounds = intervals(learnt, read_features(queries[name]).blocks)[:, 0]
         for p, parameter in enumerate(parameters):
             row: dict[str, Any] = {"method": name, "metric": REGRESSION, "parameter": parameter.column}
             row |= {"unit": parameter.unit, "median": float(parameter.backward(middle[p]))}
