@@ -1,16 +1,19 @@
 """False positives and recall over a chip of WFC3/UVIS, painted with a real grid of PSFs, through `dioscuri predict`.
 
-    python benchmarks/rates/hst_chip.py GRID OUT [--stars 4000] [--focus 20] [--jitter 0.03] [--given] [--seed 1]
+    python benchmarks/rates/hst_chip.py GRID OUT [--stars 4000] [--focus nm] [--jitter share] [--given] [--seed 1]
+        [--bound]
 
 GRID: STScI's STDPSF file of F775W (or a grid of ours, .npz), of which chip 2 is painted: 4096 × 2051 px, 15 % pairs of
 0.1 to 2 px and any flux ratio, 5,000 to 25,000 electrons, cosmic rays of 350 s of which the flags miss 5 %. --focus
 [nm rms] and --jitter [share] change the PSF that paints, not GRID. Without --given the PSF is fitted to the stars.
+--bound: also the Bayes factor of who knows PSF and sky, on the same stars: nobody's can mean more.
 OUT: folder for the frame, the table of `predict` and rates.json; a table of 4 × 4 tiles is printed.
 """
 
 import argparse
 import dataclasses
 import json
+import math
 import resource
 import time
 from pathlib import Path
@@ -22,18 +25,22 @@ from scipy.spatial import cKDTree
 
 from dioscuri.cluster.detector import Detector, expose
 from dioscuri.cluster.exposure_psf import chip_psf
-from dioscuri.cluster.frames import Frame, write_flt
+from dioscuri.cluster.frames import Frame, read_flt, write_flt
 from dioscuri.cluster.scene import Scene
+from dioscuri.cluster.scoring import score_stars
 from dioscuri.predict import hst
 from dioscuri.psf.effective import Psf
 from dioscuri.psf.optics import OPTICS, optical_psf
 from dioscuri.psf.sources import read_any
+from dioscuri.stamps.judge import Search
 from dioscuri.stamps.mocks import Law, draw_sources
 
 SHAPE = 2051, 4096  # px
 APART = 24.0  # px between systems: how they crowd is another question
 SKY, EXPOSURE = 4.0, 350.0  # e/px, s
 MATCH = 1.5  # px
+PAIRS = 0.15  # share
+PRIOR = math.log((1 - PAIRS) / PAIRS)  # ln B from which a pair is more probable than a star, where so many are pairs
 LAW = Law(flux_ratio="uniform", flux_min=5000.0, flux_max=25000.0)
 OPTICS_HERE = OPTICS["hst_f775w"]
 
@@ -61,7 +68,7 @@ def paint(folder: Path, grid: Psf, n: int, seed: int) -> tuple[Path, pd.DataFram
         keep = np.setdiff1d(np.arange(len(everything)), close.max(1) if len(close) else [])
         places = list(everything[keep][:n])
     centre = np.array(places)
-    sources = pd.DataFrame(draw_sources(n, seed, LAW, binary_share=0.15))
+    sources = pd.DataFrame(draw_sources(n, seed, LAW, binary_share=PAIRS))
     shift = centre - sources[["x", "y"]].to_numpy()
     for one in ("", "1", "2"):
         sources[f"x{one}"] += shift[:, 0]
@@ -87,7 +94,8 @@ def rates(table: pd.DataFrame, sources: pd.DataFrame) -> tuple[dict, pd.DataFram
     table = table[np.isfinite(table["p"].astype(float)) | np.isfinite(table["log_bf"].astype(float))]
     distance, near = cKDTree(table[["x", "y"]]).query(sources[["x", "y"]])
     found = distance < MATCH
-    seen = sources[found].assign(**{k: table[k].to_numpy()[near[found]] for k in ("p", "log_bf", "status")})
+    kept = [name for name in ("p", "log_bf", "status", "optimum") if name in table]
+    seen = sources[found].assign(**{k: table[k].to_numpy()[near[found]] for k in kept})
     row = np.minimum(seen["y"] * 4 // SHAPE[0], 3).astype(int)
     column = np.minimum(seen["x"] * 4 // SHAPE[1], 3).astype(int)
     single, ok = ~seen["is_binary"], seen["status"].str.startswith("ok")
@@ -96,8 +104,11 @@ def rates(table: pd.DataFrame, sources: pd.DataFrame) -> tuple[dict, pd.DataFram
     said = {
         "p": seen["p"] > 0.5,
         "log_bf": seen["log_bf"] > 0,
+        "log_bf_prior": seen["log_bf"] > PRIOR,
         "verdict": (seen["p"] > 0.5) & (seen["log_bf"] > 0) & ok,
     }
+    if "optimum" in seen:
+        said |= {"optimum": seen["optimum"] > 0, "optimum_prior": seen["optimum"] > PRIOR}
     numbers: dict = {"systems": len(sources), "scored": int(found.sum()), "doubtful": float((~ok).mean())}
     tiles = []
     for name, yes in said.items():
@@ -114,6 +125,17 @@ def rates(table: pd.DataFrame, sources: pd.DataFrame) -> tuple[dict, pd.DataFram
     return numbers, shown
 
 
+def bound(path: Path, psf: Psf, table: pd.DataFrame) -> np.ndarray:
+    """ln of the Bayes factor with the true PSF and sky, NaN where `table` has no score: what nobody can better."""
+    known = np.flatnonzero(np.isfinite(table["flux"].to_numpy(float)))
+    stars = table.iloc[known][["x", "y", "flux"]].astype(float).assign(flags=0, background=SKY).reset_index(drop=True)
+    scored = np.flatnonzero(np.isfinite(table["log_bf"].to_numpy(float)[known]))
+    scores = score_stars(read_flt(path)[0], psf, stars, scored, Search(LAW, exact=True))
+    found = np.full(len(table), np.nan)
+    found[known[scored]] = scores["log_bf"]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", type=Path)
@@ -123,6 +145,7 @@ def main() -> None:
     parser.add_argument("--jitter", type=float, default=0.0)
     parser.add_argument("--given", action="store_true")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bound", action="store_true")
     parser.add_argument("--models", type=Path)
     parser.add_argument("--likelihood", default="all", choices=("needed", "all"))
     options = parser.parse_args()
@@ -135,6 +158,8 @@ def main() -> None:
         [path], psf=options.grid if options.given else None, models=options.models, likelihood=options.likelihood
     )
     taken = time.perf_counter() - began, time.process_time() - cpu
+    if options.bound:
+        table["optimum"] = bound(path, true, table)
     table.to_parquet(options.out / "predicted.parquet", index=False)
     sources.to_parquet(options.out / "sources.parquet", index=False)
     numbers, tiles = rates(table, sources)

@@ -7,7 +7,7 @@ from dioscuri.psf.effective import Psf
 from dioscuri.stamps.companions import fit_pair
 from dioscuri.stamps.mocks import Law, Noise, Renderer, draw_sources, make_stamps
 from dioscuri.stamps.optimum import fit_single
-from dioscuri.stamps.quality import Quality, advice, assess, doubts, population
+from dioscuri.stamps.quality import WORST, Quality, advice, assess, doubts, faint_rays, population
 
 LAW = Law(flux_min=5000, flux_max=25000)
 NOISE = Noise(3.0)
@@ -28,7 +28,7 @@ def singles():
 
 
 def quality_of(stamps, variance=NOISE.variance, renderer=RENDERER) -> Quality:
-    return assess(fit_single(stamps, variance, renderer).residual, variance)
+    return assess(stamps, fit_single(stamps, variance, renderer).residual, variance)
 
 
 def test_right_stamps_are_believed(singles):
@@ -49,6 +49,22 @@ def test_a_cosmic_ray_and_sky_show_in_the_stamp(singles):
     bright = quality_of(stamps + 6.0)
     assert all("left at the border" in reason for reason in doubts(bright, flux))
     np.testing.assert_allclose(bright.sky, 6.0, atol=2.5)
+
+
+def test_a_faint_cosmic_ray_is_found_where_the_sky_is_not_accused():
+    """One that `doubts` let pass; photons of a faint sky, however skewed, are no cosmic rays."""
+    noise = Noise(0.6)
+    sources = draw_sources(600, 5, Law(flux_min=15000, flux_max=25000), binary_share=0.0)
+    clean = make_stamps(sources, RENDERER, noise, 5).astype(float)
+    single = fit_single(clean, noise.variance, RENDERER)
+    hit = clean.copy()
+    hit[:, 4, 8] += 7.0 * np.sqrt(RENDERER.render(single.x, single.y, single.flux)[:, 4, 8] + noise.variance)
+    shares = []
+    for stamps in (clean, hit):
+        found, reasons = quality_of(stamps, noise.variance), np.full(600, "", object)
+        faint_rays(found, reasons)
+        shares.append((reasons != "")[found.worst < WORST].mean())
+    assert shares[0] < 0.01 and shares[1] > 0.5
 
 
 def test_a_wide_neighbour_fits_neither(singles):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from dioscuri.cluster.cutouts import cut_stamps
 from dioscuri.cluster.exposure_psf import chip_psf
@@ -28,6 +29,7 @@ FOCUS_DEGREE = 4  # of the polynomials by which a given or fitted PSF is set rig
 KEPT_MODES = 6  # of the PSF's error, over which the likelihood is marginalised
 PSF_ERRORS = np.arange(0.0, 0.0805, 0.005)  # of a star's light in a pixel: tried until χ² is as it should be
 BRIGHTEST = 0.3  # share of the stars, the brightest, that tell the PSF's error
+NEIGHBOURS = 40  # of them that tell it for a tile
 # Pair parameters of an exposure, NaN where no pair was fitted: columns of `score_stars`.
 PAIR = (*PAIR_OF_STAMP, "east", "north", "var_east", "var_north", "cov_east_north")
 
@@ -50,14 +52,15 @@ def score_stars(frame: Frame, psf: Psf, stars: pd.DataFrame, rows: np.ndarray, s
     table["n_good"] = np.isfinite(cut.variance).sum((1, 2))
     x, y = (stars[name].to_numpy(float)[rows] for name in ("x", "y"))
     known = _Known.of(frame, psf, stars, search.exact)
-    table["psf_error"] = known.error
+    table["psf_error"] = known.error[known.tile(x, y)]
     here = np.flatnonzero(whole(cut))
     if len(here):
         found = _score(cut.stamps[here], cut.variance[here], known, known.tile(x, y)[here], search)
         for name, values in found.items():
             table.loc[here, name] = values
     _towards_sky(table, frame, x, y)
-    log.info("%s: %d stars scored, error of the PSF %.3f", frame.name, len(here), known.error)
+    low, high = known.error.min(), known.error.max()
+    log.info("%s: %d stars scored, error of the PSF %.3f to %.3f", frame.name, len(here), low, high)
     return table
 
 
@@ -66,14 +69,14 @@ class _Known:
     """What is known of the PSF of a frame: on each of its tiles, set right on its stars, and how wrong it still is.
 
     tiles: how many of them (along y, along x) in a frame of `shape`; local: a member a tile; modes (M, n, n): one σ
-    each of what is not known of it; error: relative, of the rest.
+    each of what is not known of it; error: relative, of the rest, a number a tile.
     """
 
     tiles: tuple[int, int]
     shape: tuple[int, int]
     local: Psf
     modes: np.ndarray
-    error: float = 0.0
+    error: np.ndarray
 
     @classmethod
     def of(cls, frame: Frame, psf: Psf, stars: pd.DataFrame, exact: bool = False) -> "_Known":
@@ -82,7 +85,7 @@ class _Known:
         x, y = x * frame.shape[1] / columns - 0.5, y * frame.shape[0] / rows - 0.5
         samples = np.concatenate([psf.at(*place).samples for place in zip(x, y)])
         local = Psf(samples, psf.oversampling, psf.pixel_scale)
-        begun = cls((rows, columns), frame.shape, local, np.empty((0, *samples.shape[1:])))
+        begun = cls((rows, columns), frame.shape, local, np.empty((0, *samples.shape[1:])), np.zeros(len(x)))
         if exact or len((sample := bright_stars(frame, psf, stars)).x) < FEWEST_STARS:
             return begun
         modes, tile = modes_of(frame, psf), begun.tile(sample.x, sample.y)
@@ -91,7 +94,7 @@ class _Known:
         local = replace(local, samples=samples + change)
         unknown = errors.scatter[:, None, None] * modes.samples
         largest = np.argsort(-(unknown**2).sum((1, 2)))[:KEPT_MODES]
-        error = _rest_of_error(frame, sample, Renderer(local), tile, modes, errors.scatter)
+        error = _rest_of_error(frame, sample, Renderer(local), tile, modes, errors.scatter, np.stack([x, y], 1))
         log.info("%s: %d stars, scatter of the PSF's modes %s σ", frame.name, errors.used, np.round(errors.scatter, 2))
         return replace(begun, local=local, modes=unknown[largest], error=error)
 
@@ -103,26 +106,45 @@ class _Known:
 
 
 def _rest_of_error(
-    frame: Frame, sample: Sample, renderer: Renderer, tile: np.ndarray, modes: Psf, scatter: np.ndarray
-) -> float:
+    frame: Frame,
+    sample: Sample,
+    renderer: Renderer,
+    tile: np.ndarray,
+    modes: Psf,
+    scatter: np.ndarray,
+    centres: np.ndarray,
+) -> np.ndarray:
     """The least relative error of the PSF, beyond its modes, with which bright stars fit as well as the rest.
 
-    At the median: faint stars are drowned in photon noise, whatever the PSF; pairs are few, and it does not mind them.
+    For each of the tiles with `centres` (K, 2), from the `NEIGHBOURS` bright stars nearest to it: what optics do not
+    know of a PSF differs over a chip, and is largest in its corners. At the median: faint stars are drowned in photon
+    noise, whatever the PSF; pairs are few, and it does not mind them.
     """
     flux = fit_single(sample.cut.stamps, sample.cut.variance, renderer, tile).flux
     limit = np.quantile(flux, 1 - BRIGHTEST)
 
-    def ratio(chosen: np.ndarray, error: float) -> float:
+    def ratios(chosen: np.ndarray, error: float) -> np.ndarray:
         part = Sample(sample.cut.rows(chosen), sample.x[chosen], sample.y[chosen])
         single = fit_single(part.cut.stamps, part.cut.variance, renderer, tile[chosen])
         more = (error * renderer.render(single.x, single.y, single.flux, tile[chosen])) ** 2
         part = replace(part, cut=replace(part.cut, variance=part.cut.variance + more))
         left = left_of(frame, part, renderer, tile[chosen], modes)
-        return float(np.median(left.marginal(scatter) / (left.n - PARAMETERS)))
+        return left.marginal(scatter) / (left.n - PARAMETERS)
 
-    usual = max(1.0, ratio(np.flatnonzero(flux < limit), 0.0))
+    usual = max(1.0, float(np.median(ratios(np.flatnonzero(flux < limit), 0.0))))
     bright = np.flatnonzero(flux >= limit)
-    return next((float(error) for error in PSF_ERRORS if ratio(bright, error) <= usual), float(PSF_ERRORS[-1]))
+    _, near = cKDTree(np.stack([sample.x, sample.y], 1)[bright]).query(centres, min(NEIGHBOURS, len(bright)))
+    # The last row is the whole frame: neighbours tell no better than to a percent, and no tile gets less than it.
+    found = np.full(len(centres) + 1, PSF_ERRORS[-1])
+    waiting = np.ones(len(found), bool)
+    for error in PSF_ERRORS:
+        ratio = ratios(bright, float(error))
+        enough = waiting & (np.append(np.median(ratio[near.reshape(len(centres), -1)], 1), np.median(ratio)) <= usual)
+        found[enough] = error
+        waiting &= ~enough
+        if not waiting.any():
+            break
+    return np.maximum(found[:-1], found[-1])
 
 
 def _score(
@@ -130,7 +152,8 @@ def _score(
 ) -> dict[str, np.ndarray]:
     renderer = Renderer(known.local)
     single = fit_single(stamps, variance, renderer, tile)
-    variance = variance + (known.error * renderer.render(single.x, single.y, single.flux, tile)) ** 2
+    error = known.error[tile][:, None, None]
+    variance = variance + (error * renderer.render(single.x, single.y, single.flux, tile)) ** 2
     return judge(stamps, variance, renderer, search, UnknownPsf(known.local, known.modes), tile)
 
 

@@ -133,6 +133,7 @@ def _scored(
         reasons[rows[reasons[rows] == ""]] = why
         name = Path(files.iloc[rows[0]]).name if len(groups) > 1 else "all stamps"
         notes += [f"{name}: {line}" for line in (*lines, *quality.advice(why))]
+    quality.faint_rays(found, reasons)
     good = OK if search.classifier else LIKELIHOOD
     return table.assign(status=[f"doubtful: {reason}" if reason else good for reason in reasons]), notes
 

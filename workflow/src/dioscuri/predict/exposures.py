@@ -150,6 +150,9 @@ def _judged(
     why, lines = quality.population(kept, flux[scored][clean], called[clean])
     for blanket in ("; ".join(foreign), why):
         reasons[scored & (reasons == "")] = blanket or ""
+    faint = reasons[scored]
+    quality.faint_rays(found, faint)
+    reasons[scored] = faint
     status = np.select(
         [reasons != "", scored, useful & ~in_range, useful],
         [np.char.add("doubtful: ", reasons.astype(str)), OK if search.classifier else LIKELIHOOD,
@@ -164,8 +167,8 @@ def _judged(
         flags=[SourceFlag.describe(int(value)) for value in stars["flags"]], source=-1,
     )  # fmt: skip
     where = f"{frame.path.name if frame.path else frame.name}[{frame.extension}]"
-    error = scores["psf_error"].max()
-    lines = [f"{line}; error of the PSF {error:.1%}" for line in lines[:1]] + lines[1:]
+    error = scores["psf_error"].quantile([0.5, 1.0]).to_numpy()
+    lines = [f"{line}; error of the PSF {error[0]:.1%}, at worst {error[1]:.1%}" for line in lines[:1]] + lines[1:]
     return table, [f"{where}: {line}" for line in (*lines, *quality.advice(why))]
 
 

@@ -95,7 +95,7 @@ def judge(
         better = found["log_bf"][likely] > 0
         residual[np.flatnonzero(likely)[better]] = pair.residual[better]
         stars[np.flatnonzero(likely)[better]] = 2
-    quality = assess(residual, variance, stars)
+    quality = assess(stamps, residual, variance, stars)
     return found | {column: getattr(quality, name) for column, name in QUALITY.items()}
 
 

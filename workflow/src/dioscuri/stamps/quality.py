@@ -14,6 +14,7 @@ from dioscuri.psf.render import SIZE
 RING = 2  # px at the border of a stamp, where a star has next to no light
 PARAMETERS = 3  # of a star: flux and place
 WORST = 6.5  # σ of one pixel, of 196, in which photons of a faint background are skewed
+EXCESS = 4.3  # σ of one pixel that is too bright, of counts whose noise was made Gaussian: less than 1 % of clean stars
 TOO_MUCH = 5.0  # σ of χ², and of the sky
 LEAST_EXCESS = 0.5  # of χ² per degree of freedom, in one stamp: a PSF known to a percent leaves as much of bright stars
 LEAST_SKY = 2e-4  # of the star's flux per pixel: wings of the PSF that are not known
@@ -21,7 +22,7 @@ LEAST_SKY = 2e-4  # of the star's flux per pixel: wings of the PSF that are not 
 FEWEST = 10  # stamps
 BRIGHTEST = 1 / 3
 USUAL = 0.2, 0.15  # above and below 1, of bright stars and of all
-USUAL_FAINT = 0.3
+USUAL_FAINT = 0.2
 MOSTLY = 0.8  # of the bright stars' excess in the faint ones: a wrong PSF shows in proportion to the flux
 SUSPICIOUS = 0.1  # above 1 for the bright stars, where most stars are called pairs, too
 MOST_PAIRS = 0.6
@@ -31,21 +32,25 @@ MOST_PAIRS = 0.6
 class Quality:
     """What the better of one star and two leaves of B stamps; every field (B,).
 
-    `chi2` per degree of freedom and its 1σ `chi2_err`; `worst`: the largest deviation of a pixel [σ]; `sky` [e-]: mean
-    of what is left at the border, and `sky_snr`, how many σ that is.
+    `chi2` per degree of freedom and its 1σ `chi2_err`; `worst`: the largest deviation of a pixel [σ]; `excess`: the
+    largest of those too bright, with photons' skewness taken out [σ]; `sky` [e-]: mean of what is left at the border,
+    and `sky_snr`, how many σ that is.
     """
 
     chi2: np.ndarray
     chi2_err: np.ndarray
     worst: np.ndarray
+    excess: np.ndarray
     sky: np.ndarray
     sky_snr: np.ndarray
 
 
-def assess(residual: np.ndarray, variance: float | np.ndarray, stars: np.ndarray | int = 1) -> Quality:
-    """Quality of stamps from `residual` (B, SIZE, SIZE) [σ], data − fit, 0 in bad pixels, of the better hypothesis.
+def assess(
+    stamps: np.ndarray, residual: np.ndarray, variance: float | np.ndarray, stars: np.ndarray | int = 1
+) -> Quality:
+    """Quality of `stamps` [e-] from `residual` [σ], data − fit, 0 in bad pixels, of the better hypothesis.
 
-    `variance` [e²] of the background (as in `optimum.fit_single`) makes electrons of the sky; `stars` (B,) 1 or 2.
+    Both (B, SIZE, SIZE). `variance` [e²] of the background (as in `optimum.fit_single`); `stars` (B,) 1 or 2.
     """
     residual = np.asarray(residual, float)
     noise = np.sqrt(np.broadcast_to(variance, residual.shape))
@@ -60,9 +65,17 @@ def assess(residual: np.ndarray, variance: float | np.ndarray, stars: np.ndarray
         chi2=(residual**2).sum((1, 2)) / degrees,
         chi2_err=np.sqrt(2.0 / degrees),
         worst=np.abs(residual).max((1, 2)),
+        excess=np.where(good, _stabilised(stamps, residual, noise), 0.0).max((1, 2)),
         sky=left / total,
         sky_snr=left / np.sqrt(total),
     )
+
+
+def _stabilised(stamps: np.ndarray, residual: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Deviations [σ] after Anscombe's transform of counts and background (Starck et al. 1998, eq. 2.16)."""
+    counts = np.maximum(np.where(np.isfinite(noise), stamps + noise**2, 0.0), 0.0)
+    root = 0.5 * (np.sqrt(residual**2 + 4.0 * counts) - residual)  # of what is expected: (counts − root²) / root
+    return 2.0 * (np.sqrt(counts + 0.375) - np.sqrt(root**2 + 0.375))
 
 
 def doubts(quality: Quality, flux: np.ndarray) -> list[str]:
@@ -80,6 +93,15 @@ def doubts(quality: Quality, flux: np.ndarray) -> list[str]:
         elif quality.worst[k] > WORST:
             found[k] = f"a pixel off by {quality.worst[k]:.0f} σ: a cosmic ray?"
     return found
+
+
+def faint_rays(quality: Quality, reasons: np.ndarray) -> None:
+    """Add to `reasons` (B,) of stamps, '' where there are none, those of a pixel a little too bright, in place.
+
+    After `population`: a wrong noise or PSF of a whole file makes such pixels too, and has to be found first.
+    """
+    for k in np.flatnonzero((reasons == "") & (quality.excess > EXCESS)):
+        reasons[k] = f"a pixel too bright by {quality.excess[k]:.1f} σ: a faint cosmic ray?"
 
 
 def population(quality: Quality, flux: np.ndarray, called: np.ndarray) -> tuple[str, list[str]]:
