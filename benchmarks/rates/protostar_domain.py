@@ -24,7 +24,7 @@ from dioscuri.analogues.simulation.collapse import simulate
 from dioscuri.predict import predict
 from dioscuri.predict.protostar import CHANNEL, TOY
 
-UNSEEN = range(101, 113)  # seeds that no catalogue has
+UNSEEN = range(101, 107)  # seeds that no catalogue has
 NIGHTS = range(1)
 SIZE = {"separation_au": 200.0, "fov_au": 1600.0, "n_pixels": 96}
 LAS = 2.0  # arcsec

@@ -214,6 +214,11 @@ DOUBTED = {
     "no frequency": (lambda d: (d, header(RESTFRQ=None)), {}, "no frequency in the header"),
     "no beam, Jy/sr": (lambda d: (d / STERADIAN, header(BUNIT="Jy/sr", BMAJ=None)), {}, "no beam in the header"),
     "zeros around": (lambda d: (padded(d), header()), {}, "zeros at the edge, taken as missing"),
+    "a small field": (
+        lambda d: (d[31:50, 31:50], header(CRPIX1=10.0, CRPIX2=10.0)),
+        {},
+        r"\d+ AU of the map are compared, 2 times the stars' separation in the catalogue \(200 AU\) are needed",
+    ),
     "another separation": (
         lambda d: (d, header()),
         {"primary": (RA, DEC + 2 / 3600), "secondary": (RA, DEC)},

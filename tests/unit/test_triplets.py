@@ -200,6 +200,7 @@ def test_features_that_never_vary_are_ignored():
     head = Head(3)
     known = torch.tensor([[0.0, 5.0, 1.0], [2.0, 5.0, 3.0]])
     head.standardise(known)
+    assert torch.isfinite(head.scale).all()  # a file with other weights is refused
     head.eval()
     strange = known.clone()
     strange[:, 1] = 1e6

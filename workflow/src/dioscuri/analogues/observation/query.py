@@ -27,6 +27,7 @@ MOST_MISSING = 0.5  # of a velocity map; an image of what the nearest pixels sai
 FEWEST_PIXELS = 16  # a side that a crop to what was seen leaves, however little that is
 DETECTED = 6.0  # of the noise: the brightest of 10⁴ pixels of noise alone reaches 4
 SAME_SEPARATION = 0.25  # relative difference to the catalogue's projected separation that needs no word
+FIELD = 2.0  # separations of the stars that a continuum map should show at least
 NEGLIGIBLE = 1e-6  # pixel²: a Gaussian this narrow changes nothing; rounding leaves as much, of either sign
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ def prepare(
         "filled_share": float(gaps.mean()),
         "observed_beam_au": own,
         "separation_au": separation,
-        "doubts": [*observed.notes, *_doubts_of_separation(separation, frame)],
+        "doubts": [*observed.notes, *_doubts_of_separation(separation, frame), *_doubts_of_field(n, frame, continuum)],
     }
     query = Query(out, gaps, observed.unit, frame.pixel_au, beam, float(noise), extra, history=history)
     return query if response is None else seen_by(query, response, n_pixels, frame.pixel_au / au, position_angle)
@@ -176,6 +177,16 @@ def _doubts_of_separation(separation_au: float | None, frame: Frame) -> list[str
     return [
         f"stars {separation_au:.0f} AU apart (projected, as magnified), {frame.separation_au:g} AU in the catalogue: "
         f"zoom by {frame.separation_au / separation_au:.3g}, or use a catalogue of that separation"
+    ]
+
+
+def _doubts_of_field(n: int, frame: Frame, continuum: bool) -> list[str]:
+    """Both stars at the edge, what is about them not seen; velocities are seen where there is gas, which is less."""
+    if not continuum or not n * frame.pixel_au < FIELD * frame.separation_au:
+        return []
+    return [
+        f"{n * frame.pixel_au:.0f} AU of the map are compared, {FIELD:g} times the stars' separation in the catalogue "
+        f"({frame.separation_au:g} AU) are needed to see what surrounds them"
     ]
 
 

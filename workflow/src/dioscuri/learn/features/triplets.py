@@ -182,8 +182,9 @@ class Head(nn.Module):
         """Take mean and scatter from the training images' features (K, F)."""
         scatter = features.std(0, correction=0)
         self.mean.copy_(features.mean(0))
-        # What never varies in training says nothing; where it does vary, in a query, it must not be blown up.
-        self.scale.copy_(torch.where(scatter > 1e-6 * scatter.max(), scatter, torch.inf))
+        # What never varies in training says nothing; where it does vary, in a query, it must not be blown up. Finite:
+        # files of weights with infinite numbers are refused.
+        self.scale.copy_(torch.where(scatter > 1e-6 * scatter.max(), scatter, torch.finfo(scatter.dtype).max))
 
     def forward(self, features: Tensor) -> Tensor:
         x = (features - self.mean) / self.scale
