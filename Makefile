@@ -15,6 +15,7 @@ PYTHON ?= python3
 CORES ?= all
 CONSTRAINTS ?= envs/constraints.txt
 READY := .venv/.ready
+QUIRK := workflow/src/dioscuri/torchvision_quirk.py
 SNAKEMAKE_CONFIG := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/snakemake
 DEMO := snakemake --configfile config/demo.yaml --profile profiles/local --cores $(CORES)
 QUIETLY := python workflow/quietly.py
@@ -26,10 +27,13 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:
 	@sed -n '2,11s/^# *//p' Makefile
 
-# A looser request than torch==… may fetch another torch with gigabytes of CUDA libraries.
-$(READY): pyproject.toml $(CONSTRAINTS)
+# A looser request than torch==… may fetch another torch with gigabytes of CUDA libraries. The copy of QUIRK serves
+# `import timm` and `import pytorch_lightning` in this environment, whichever checkout they are called from.
+$(READY): pyproject.toml $(CONSTRAINTS) $(QUIRK)
 	$(PYTHON) -m venv .venv
 	pip install --quiet "$$(grep '^torch==' $(CONSTRAINTS))" -e '.[dev]' -c $(CONSTRAINTS)
+	site=$$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && cp $(QUIRK) $$site && \
+	echo 'import torchvision_quirk; torchvision_quirk.watch_imports()' > $$site/torchvision_quirk.pth
 	touch $@
 
 # What Snakemake says goes to a log; what was found is told at the end, even where something failed.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,8 +62,13 @@ FAREWELL = """
 
 
 @pytest.fixture(scope="module")
-def checkout(repository_copy: Path) -> Path:
-    """A copy of the repository in which every job leaves a note of where it ran."""
+def checkout(root: Path, repository_copy: Path) -> Path:
+    """A copy of the repository in which every job leaves a note of where it ran.
+
+    The package is that of the checkout: kernels that its unit tests compile meanwhile are not compiled again.
+    """
+    shutil.rmtree(repository_copy / "workflow/src")
+    (repository_copy / "workflow/src").symlink_to(root / "workflow/src")
     for folder in ("witness", "finished"):
         (repository_copy / folder).mkdir()
     for script in (repository_copy / "workflow/scripts").rglob("*.py"):

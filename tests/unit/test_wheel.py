@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -43,7 +44,16 @@ def installed(root, tmp_path_factory) -> Path:
     [wheel] = folder.glob("dioscuri-*.whl")
     install = ["install", "--no-deps", "--no-index", "--no-compile", "--target", folder / "site", wheel]
     subprocess.run([*pip, *install], check=True, capture_output=True, timeout=120)
+    lend_kernels(root / "workflow/src/dioscuri", folder / "site/dioscuri")
     return folder / "site"
+
+
+def lend_kernels(compiled: Path, installed: Path) -> None:
+    """Copy what numba has compiled so far: it knows kernels by the content of their files, wherever they lie."""
+    for kernel in compiled.rglob("__pycache__/*.nb[ci]"):
+        copy = installed / kernel.relative_to(compiled)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copy(kernel, copy)
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,24 @@
-"""Makes torchvision importable beside a CPU-only torch, and with it timm and pytorch_lightning."""
+"""Makes torchvision importable beside a CPU-only torch, and with it timm and pytorch_lightning.
 
-import importlib.util
+`import dioscuri` has it watch imports. `make` also puts a copy of this file beside the environment's libraries, with a
+.pth that calls it whenever Python starts: so it imports nothing until torchvision is looked for.
+"""
+
 import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from pathlib import Path
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False  # importing typing would cost every start of Python two milliseconds
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from typing import Any
 
 # Registrations live as long as the library object, so it is kept here.
-_library: Any = None
+_library: "Any" = None
 
 
-class _Watch(MetaPathFinder):
+class _Watch:
     """Finds no module; when torchvision is looked for the first time, what it will miss is declared before."""
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
         if name == "torchvision":
             sys.meta_path.remove(self)
             declare_missing_operators()
@@ -38,14 +38,17 @@ def declare_missing_operators() -> str:
     Python then stops at "operator torchvision::nms does not exist". Models and transforms work with the
     schemas alone. Returns what was found: absent, native or declared.
     """
+    import importlib.util
+    from pathlib import Path
+
     global _library
     spec = importlib.util.find_spec("torchvision")
     if spec is None:
         return "absent"
-    if _library is not None:
-        return "declared"
     import torch
 
+    if hasattr(torch.ops.torchvision, "nms"):  # by an earlier call, or by the copy that Python's start has called
+        return "declared"
     for folder in spec.submodule_search_locations or []:
         for compiled in Path(folder).glob("_C*.so"):
             try:
