@@ -69,6 +69,9 @@ def wanted_of_mrs(config) -> dict:
     pairs = (mrs.mocks.n_train, mrs.mocks.n_validation, mrs.mocks.n_test)
     shards = sum(math.ceil(number / mrs.mocks.shard_size) for number in pairs)
     wanted = {"build_library": config.library.variants, "make_spectra": shards, "see_spectra": shards}
+    if mrs.training.together:  # all penalties of an arm and seed in one job
+        jobs = models // len(mrs.penalties)
+        return EVERY_RUN | wanted | {"train_penalties": jobs, "score_penalties": jobs}
     return EVERY_RUN | wanted | {"train_spectra": models, "score_spectra": models}
 
 
@@ -122,7 +125,10 @@ def test_a_single_model_needs_its_mocks_and_nothing_else(plan):
     model = "results/demo/lamost_mrs/blue/cnn_s/lambda16/seed1/model.ckpt"
     jobs = plan("--configfile", "config/demo.yaml", "--", model)
     mocks = {"make_spectra": 2, "calibrate_fits": 1, "see_spectra": 2}
-    assert jobs == {"build_tracks": 1, "build_library": 2, **mocks, "train_spectra": 1}
+    wanted = {"build_tracks": 1, "build_library": 2, **mocks}
+    assert jobs == {**wanted, "train_penalties": 1}  # with those of the other penalties, in the demo
+    alone = ["--config", "lamost_mrs={training: {together: false}}"]
+    assert plan("--configfile", "config/demo.yaml", *alone, "--", model) == {**wanted, "train_spectra": 1}
 
 
 def test_a_model_outside_the_lists_can_be_had_too(plan):

@@ -24,6 +24,24 @@ rule score_spectra:
         "../../scripts/lamost_mrs/score_spectra.py"
 
 
+if mrs.training.together:
+
+    use rule score_spectra as score_penalties with:
+        input:
+            model=of_each_penalty("model.ckpt"),
+            description=of_each_penalty("model.json"),
+            test=learnt_shards("test"),
+            code=code("evaluation.mrs_rates"),
+        output:
+            of_each_penalty("scores.parquet"),
+        log:
+            "<logs>/score_spectra/{arm}/{network}/seed{seed}.log",
+        benchmark:
+            "<benchmarks>/score_spectra/{arm}/{network}/seed{seed}.tsv"
+
+    ruleorder: score_penalties > score_spectra
+
+
 rule score_double_peak:
     """Score the test mocks with the classical double peak of the cross-correlation."""
     input:

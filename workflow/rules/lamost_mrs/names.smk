@@ -94,6 +94,12 @@ def models(arms=mrs.arms, penalties=mrs.penalties, file="model.ckpt"):
     )
 
 
+def of_each_penalty(file):
+    """A file of the models of all penalties of an arm and seed."""
+    folder = "<results>/lamost_mrs/{arm}/{network}/lambda{lam}/seed{seed}"
+    return expand(f"{folder}/{file}", lam=map(format_number, mrs.penalties), allow_missing=True)
+
+
 def scoring_models(arm):
     """What scores the observations of an arm: the released networks, or those of this run."""
     return (

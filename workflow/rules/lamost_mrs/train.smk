@@ -1,4 +1,4 @@
-# One model per arm, Λ and seed.
+# One model per arm, Λ and seed; one job for each, or one for all Λ of an arm and seed.
 
 
 rule train_spectra:
@@ -25,8 +25,28 @@ rule train_spectra:
         gpu=1,
     params:
         network=lambda wildcards: mrs.networks[wildcards.network].model_dump(),
-        penalty=lambda wildcards: parse_number(wildcards.lam),
-        training=mrs.training.model_dump(exclude={"start"}),
+        penalties=lambda wildcards: [parse_number(wildcards.lam)],
+        training=mrs.training.model_dump(exclude={"start", "together"}),
         grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
     script:
         "../../scripts/lamost_mrs/train_spectra.py"
+
+
+if mrs.training.together:
+
+    use rule train_spectra as train_penalties with:
+        output:
+            model=of_each_penalty("model.ckpt"),
+            history=of_each_penalty("history.csv"),
+            description=of_each_penalty("model.json"),
+        log:
+            "<logs>/train_spectra/{arm}/{network}/seed{seed}.log",
+        benchmark:
+            "<benchmarks>/train_spectra/{arm}/{network}/seed{seed}.tsv"
+        params:
+            network=lambda wildcards: mrs.networks[wildcards.network].model_dump(),
+            penalties=mrs.penalties,
+            training=mrs.training.model_dump(exclude={"start", "together"}),
+            grid=lambda wildcards: arm_facts("lamost_mrs")[wildcards.arm],
+
+    ruleorder: train_penalties > train_spectra

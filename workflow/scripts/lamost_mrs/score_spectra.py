@@ -1,4 +1,4 @@
-"""Scores the test mocks with one model."""
+"""Scores the test mocks with one model, or with one of each penalty."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,5 +10,5 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
-    folder = Path(snakemake.input.model).parent
-    evaluate_model(folder, snakemake.input.test, snakemake.output[0], threads=snakemake.threads)
+    for scores in snakemake.output:
+        evaluate_model(Path(scores).parent, snakemake.input.test, scores, threads=snakemake.threads)

@@ -1,4 +1,4 @@
-"""Trains one network."""
+"""Trains one network, or one of each penalty."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,16 +10,9 @@ if TYPE_CHECKING:
     from snakemake.iocontainers import snakemake
 
 with logged(snakemake.log[0]):
-    train(
-        snakemake.input.train,
-        snakemake.input.validation,
-        snakemake.wildcards.arm,
-        snakemake.params.network,
-        snakemake.params.penalty,
-        int(snakemake.wildcards.seed),
-        Path(snakemake.output.model).parent,
-        grid=snakemake.params.grid,
-        start=snakemake.input.start or None,
-        threads=snakemake.threads,
-        **snakemake.params.training,
-    )
+    files, params, arm = snakemake.input, snakemake.params, snakemake.wildcards.arm
+    folders = [Path(path).parent for path in snakemake.output if path.endswith("model.ckpt")]
+    given = {"grid": params.grid, "start": files.start or None, "threads": snakemake.threads, **params.training}
+    for penalty, folder in zip(params.penalties, folders, strict=True):
+        seed = int(snakemake.wildcards.seed)
+        train(files.train, files.validation, arm, params.network, penalty, seed, folder, **given)

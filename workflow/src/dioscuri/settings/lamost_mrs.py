@@ -160,6 +160,9 @@ class Training(Settings):
         None,
         description="folder of released networks (<arm>.safetensors) that are trained further; null: random weights",
     )
+    together: bool = Field(
+        False, description="one job for all penalties of an arm and seed: sooner where a training takes seconds"
+    )
 
 
 class Inference(Settings):
