@@ -1,4 +1,4 @@
-"""Writes stars and pairs of stars made of real and foreign spectra (HARPS, PHOENIX) as genuine LAMOST MRS files."""
+"""Writes stars and pairs made of real and foreign spectra (HARPS, PHOENIX, ATLAS9) as genuine LAMOST MRS files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ SPAN = {"blue": (4905.0, 5395.0), "red": (6225.0, 6870.0)}  # vacuum Å
 RESOLUTION, LIMB_DARKENING = 7500.0, 0.6
 PER_FILE = 20  # exposures
 PHOENIX = {"5000": "lte05000", "5800": "lte05800", "6400": "lte06400"}
+ATLAS9 = "FERRE_FEH+0.00_AFE+0.00_VMIC+0.00_TEFF+5750_LOGG+4.50.fits"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ def phoenix_spectrum(path):
     return wave, flux, 1e4
 
 
+def atlas9_spectrum(path):
+    """The same of a node of the ATLAS9 library for FERRE, in air."""
+    with fits.open(path) as units:
+        table = units[1].data
+        return air_to_vacuum(table["wave"].astype(float)), table["flux"].astype(float), 1e4
+
+
 class StarFactory:
     """Spectra at rest on fine grids.
 
@@ -60,17 +68,19 @@ class StarFactory:
     def __init__(self, folder: Path, meters: dict[str, VelocityMeter]) -> None:
         self.meters = meters
         self._stars = {}
-        for name in ("Sun", "Procyon", *PHOENIX):
+        for name in ("Sun", "Procyon", "ATLAS9", *PHOENIX):
             if name in PHOENIX:
                 (path,) = folder.glob(f"{PHOENIX[name]}*")
                 wave, flux, power = phoenix_spectrum(path)
+            elif name == "ATLAS9":
+                wave, flux, power = atlas9_spectrum(folder / ATLAS9)
             else:
                 wave, flux, power = harps_spectrum(folder / f"HARPS_{name}.fits")
             for arm, (low, high) in SPAN.items():
                 grid = np.exp(np.arange(np.log(low), np.log(high), STEP_KMS / C_KMS))
                 values = np.interp(grid, wave, flux)
                 values /= np.median(values)
-                if name not in PHOENIX:
+                if name in ("Sun", "Procyon"):
                     values = np.interp(grid * (1 + self._velocity(arm, grid, values, power) / C_KMS), grid, values)
                 self._stars[name, arm] = (grid, values, power)
 

@@ -17,8 +17,8 @@ def write_shard(path: Path, n: int, first: int, arm: str = "blue", n_pixels: int
     k = np.arange(first, first + n, dtype=np.float64)[:, None] + np.zeros(n_pixels)
     if bad:
         k[0, 0] = np.nan
-    with mock_shard(path, n, ("pair_id",), {arm: n_pixels}, {"first": first}) as writer:
-        writer.append({"pair_id": k[:, 1].astype(int)}, {arm: (k, k + 0.5)})
+    with mock_shard(path, n, ("pair_id", "snr"), {arm: n_pixels}, {"first": first}) as writer:
+        writer.append({"pair_id": k[:, 1].astype(int), "snr": 10.0 + k[:, 1]}, {arm: (k, k + 0.5)})
     return path
 
 
@@ -49,6 +49,20 @@ def test_batches_cover_every_row_once(shards: list[Path]) -> None:
     assert sorted(values) == sorted(np.r_[np.arange(15), np.arange(15) + 0.5])
     assert [len(y) for _, y in Batches(spectra, np.arange(30), 8, keep_last=False)] == [8, 8, 8]
     assert [len(y) for _, y in Batches(spectra, np.arange(30), 99, keep_last=False)] == [30]
+
+
+def test_a_share_of_spectra_gets_the_noise_of_its_own_snr_once_more(shards: list[Path]) -> None:
+    spectra = PairedSpectra(shards, "blue")
+    order = np.resize(np.arange(30), 3000)
+    flux, y = (torch.cat(parts) for parts in zip(*Batches(spectra, order, 100, False, noisy=0.5, noise_seed=3)))
+    added = flux.numpy() - spectra.gather(order)[0].float().numpy()
+    drawn = np.ptp(added, axis=1) > 0
+    assert 0.46 < drawn.mean() < 0.54 and (y.numpy() == (order >= 15)).all()
+    pull = added[drawn] * (10.0 + order[drawn] % 15)[:, None]
+    assert abs(pull.std() - 1) < 0.02 and abs(pull.mean()) < 0.02
+    again = next(iter(Batches(spectra, order, 100, False, noisy=0.5, noise_seed=3)))[0]
+    assert torch.equal(again, flux[:100])  # of its seed alone
+    assert not torch.equal(next(iter(Batches(spectra, order, 100, False, noisy=0.5, noise_seed=4)))[0], flux[:100])
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:

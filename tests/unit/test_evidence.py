@@ -61,7 +61,7 @@ def test_arms_that_agree_say_more_and_one_arm_still_says_something(tmp_path):
 
 def test_a_foreign_file_is_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"schema": "other"}')
-    with pytest.raises(ValueError, match="expected schema 'dioscuri/evidence/2'"):
+    with pytest.raises(ValueError, match="expected schema 'dioscuri/evidence/3'"):
         Evidence.load(tmp_path / "a.json")
     with pytest.raises(ValueError, match="no such file; expected an evidence file"):
         Evidence.load(tmp_path / "absent.json")
@@ -91,7 +91,7 @@ def test_true_errors_third_stars_and_misfits_are_learnt_from_mocks():
     fits["dchi2_third"] = rng.exponential(10, n)
     fits["residual"] = np.sqrt(0.9 + (0.003 / sigma) ** 2 * rng.uniform(0, 1, n))
     limits = FitLimits.measured(fits, y, np.zeros(n), dv, sigma, offset=2.0)
-    found = limits.errors(fits)
+    found = limits.errors(fits, sigma)
     plain = error > 1  # where the zero points' 2 km/s do not hide them
     for name, of in (("vs_err", 3), ("v1_err", 3), ("v2_err", 6)):
         np.testing.assert_allclose((found[name] / (of * error))[plain], 1, atol=0.3)
@@ -100,7 +100,7 @@ def test_true_errors_third_stars_and_misfits_are_learnt_from_mocks():
 
 
 def test_flags_say_third_star_foreign_spectrum_and_frame():
-    law = ErrorLaw(1.0, 1.0, 0.0)
+    law = ErrorLaw(1.0, 0.0, 0.0, 1.0, 0.0)
     limits = FitLimits(law, law, third=100.0, unlike_noise=1.0, unlike_lines=0.0)
     fits = {"dchi2_third": np.array([150.0, 150.0, 50.0, np.nan]), "pair_logodds": np.array([5.0, -5.0, 5.0, np.nan])}
     fits["unlike"] = np.array([0.5, 2.0, 0.5, np.nan])

@@ -17,7 +17,7 @@ from dioscuri.learn.spectra import models as model_files
 from dioscuri.shards import mock_shard
 
 N_PIXELS = 120
-NETWORK = {"channels": (4, 8), "kernels": (7, 5), "strides": (3, 2), "dense": (16,), "dropout": 0.2}
+NETWORK = {"channels": [4, 8], "kernels": [7, 5], "strides": [3, 2], "dense": [16], "dropout": 0.2}
 GRID = {"wave_min": 5000.0, "wave_max": 5010.0, "n_pixels": N_PIXELS, "resolution": 7500.0}
 
 
@@ -30,9 +30,9 @@ def write_mocks(path: Path, n: int, seed: int) -> Path:
         return depth * np.exp(-0.5 * ((x - centre) / 3.0) ** 2)
 
     noise = rng.normal(0, 0.05, (2, n, N_PIXELS))
-    with mock_shard(path, n, ("pair_id",), {"blue": N_PIXELS}, {"seed": seed}) as writer:
+    with mock_shard(path, n, ("pair_id", "snr"), {"blue": N_PIXELS}, {"seed": seed}) as writer:
         spectra = (noise[0] - line(60.0), noise[1] - 0.5 * line(54.0) - 0.5 * line(66.0))
-        writer.append({"pair_id": np.arange(n)}, {"blue": spectra})
+        writer.append({"pair_id": np.arange(n), "snr": np.full(n, 5.0)}, {"blue": spectra})
     return path
 
 
@@ -101,6 +101,21 @@ def test_rerun_is_identical_and_seeds_differ(mocks: tuple, reference: Path, tmp_
     assert_same_training(reference, tmp_path / "again")
     run(mocks, tmp_path / "other", seed=6, max_epochs=1)
     assert history_of(tmp_path / "other")[0] != history_of(reference)[0]
+
+
+def test_seeds_start_from_released_networks_in_turn_and_learn_with_noise(
+    mocks: tuple, reference: Path, tmp_path: Path
+) -> None:
+    released = tmp_path / "blue.safetensors"
+    model_files.save_released(released, [model_files.load_model(reference)], torch.float32)
+    info = run(mocks, tmp_path / "further", seed=2, max_epochs=1, start=released)  # no seed 2 there: from seed 5
+    trained, begun = info["validation_loss"], json.loads((reference / "model.json").read_text())["validation_loss"]
+    assert trained < 1.2 * begun
+    noisy = run(mocks, tmp_path / "noisy", seed=2, max_epochs=1, start=released, noisy=0.5)
+    assert noisy["training"]["noisy"] == 0.5 and noisy["validation_loss"] < 1.2 * begun
+    assert history_of(tmp_path / "noisy")[0]["train_loss"] > history_of(tmp_path / "further")[0]["train_loss"]
+    with pytest.raises(ValueError, match="no network of layers"):
+        training.train(*mocks, "blue", NETWORK | {"dense": [8]}, 4.0, 2, tmp_path / "x", grid=GRID, start=released)
 
 
 def test_training_leaves_the_callers_random_state_alone(mocks: tuple, tmp_path: Path) -> None:

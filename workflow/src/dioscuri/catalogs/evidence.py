@@ -17,7 +17,7 @@ from dioscuri.catalogs.fit_limits import FitLimits
 from dioscuri.io import read_json, write_json
 from dioscuri.reading import reading
 
-SCHEMA = "dioscuri/evidence/2"
+SCHEMA = "dioscuri/evidence/3"
 RESOLUTION_KMS = 40.0  # FWHM at R = 7500
 LARGEST_LOGIT = 8.0  # networks are not calibrated beyond
 # Networks find two in five mocked pairs and call one to two in a hundred foreign single stars (PHOENIX) so: where no

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares, minimize
+from scipy.stats import t as student_t
 
 BELIEVED = 2.0  # log-odds beyond which a fit of two stars is taken for one: what follows is measured on such fits
 THIRD_SHARE, UNLIKE_SHARE = 0.995, 0.99  # of mocked pairs that show no third star; of mocks that are like the templates
+SIGMA = 0.02  # of a pixel at S/N 50, where `lines` are told
 BINS = 8
 
 Fits = Mapping[str, np.ndarray]
@@ -16,39 +18,53 @@ Fits = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class ErrorLaw:
-    """True errors are √((scale · x^power)² + floor²) km/s, x the errors by noise times the residual where above one.
+    """True errors are √(e^2power (noise² + (lines · 0.02/σ)² + misfit² (r⁴ − 1)) + floor²) km/s.
 
-    A power above one: the less is known, the more often a fit takes another line, or noise, for the second star.
+    e: errors by noise alone, σ of a pixel, r the residual of the fit. Lines of other strengths than the templates'
+    move a velocity by e/σ, however little noise there is, and by more where r shows it. A power above one: the less is
+    known, the more often a fit takes another line, or noise, for the second star.
     """
 
-    scale: float
+    noise: float
+    lines: float
+    misfit: float
     power: float
     floor: float
 
-    def __call__(self, error: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """The true errors (S,) of errors by noise (S,)."""
-        misfit = np.fmax(residual, 1.0)  # fmax: 1 where no σ was given
-        return np.hypot(self.scale * (error * misfit) ** self.power, self.floor)
+    def __call__(self, error: np.ndarray, residual: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        """The true errors (S,) of errors by noise (S,); residual and σ may be unknown (NaN)."""
+        lines = np.nan_to_num(self.lines * SIGMA / sigma)
+        misfit = np.fmax(residual, 1.0) ** 4 - 1
+        variance = self.noise**2 + lines**2 + self.misfit**2 * misfit
+        return np.sqrt(error ** (2 * self.power) * variance + self.floor**2)
 
     @classmethod
-    def measured(cls, error: np.ndarray, residual: np.ndarray, deviation: np.ndarray, extra: float = 0.0) -> "ErrorLaw":
-        """From deviations (S,) of known truth: half of their 16 to 84 % in bins, `extra` taken off in quadrature."""
-        x = error * np.fmax(residual, 1.0)
-        known = np.isfinite(x) & np.isfinite(deviation)
-        stated, found = [], []
-        for rows in np.array_split(np.flatnonzero(known)[np.argsort(x[known])], BINS):
-            if len(rows) > 4:
-                stated.append(np.median(x[rows]))
-                found.append(np.ptp(np.quantile(deviation[rows], (0.16, 0.84))) / 2)
-        if len(stated) < 4:  # nothing to learn from
-            return cls(1.0, 1.0, 0.0)
-        at, target = np.array(stated), np.log(np.maximum(found, 1e-3))
+    def measured(
+        cls, error: np.ndarray, residual: np.ndarray, sigma: np.ndarray, deviation: np.ndarray, extra: float = 0.0
+    ) -> "ErrorLaw":
+        """The most likely law of deviations (S,) from known truth, of which `extra` [km/s] is the truth's own.
 
-        def law(p: np.ndarray) -> np.ndarray:
-            return 0.5 * np.log((p[0] * at ** p[1]) ** 2 + p[2] ** 2 + extra**2) - target
+        A fit that takes another line for the second star is far off: Student's t, of free degrees of freedom, within
+        whose one σ 68 % of the deviations are.
+        """
+        known = np.isfinite(error) & np.isfinite(deviation) & (error > 0)
+        if known.sum() < 40:  # nothing to learn from
+            return cls(1.0, 0.0, 0.0, 1.0, 0.0)
+        e, r, s, d = (values[known] for values in (error, residual, sigma, deviation))
 
-        fit = least_squares(law, (1.0, 1.0, 0.5), bounds=([0.1, 0.5, 0.0], [20.0, 3.0, 20.0]), loss="soft_l1")
-        return cls(*map(float, fit.x))
+        def surprise(p: np.ndarray) -> float:
+            *law, freedom = np.exp(np.clip(p, -6, 4))
+            width = np.hypot(cls(*law)(e, r, s), extra) / student_t.ppf(0.84, 1 + freedom)
+            return float(np.mean(np.log(width) - student_t.logpdf(d / width, 1 + freedom)))
+
+        starts = [np.array([0, 0, 0, power, -1, 1.0]) for power in (0.0, 0.5)]  # logarithms
+        options = {"maxiter": 3000, "fatol": 1e-6}
+        best = min((minimize(surprise, start, method="Nelder-Mead", options=options) for start in starts), key=_value)
+        return cls(*map(float, np.exp(np.clip(best.x[:-1], -6, 4))))
+
+
+def _value(fit: Any) -> float:
+    return float(fit.fun)
 
 
 @dataclass(frozen=True)
@@ -80,8 +96,8 @@ class FitLimits:
         residual = fits["residual"]
         noise, lines = _quantile_law(sigma**-2.0, residual**2, UNLIKE_SHARE)
         return cls(
-            ErrorLaw.measured(fits["vs_err"][one], residual[one], (fits["vs"] - v1)[one], offset),
-            ErrorLaw.measured(np.hypot(fits["v1_err"], fits["v2_err"])[wide], residual[wide], apart[wide]),
+            ErrorLaw.measured(fits["vs_err"][one], residual[one], sigma[one], (fits["vs"] - v1)[one], offset),
+            ErrorLaw.measured(np.hypot(fits["v1_err"], fits["v2_err"])[wide], residual[wide], sigma[wide], apart[wide]),
             float(np.nanquantile(fits["dchi2_third"][sure], THIRD_SHARE)) if sure.any() else np.inf,
             noise,
             lines,
@@ -93,12 +109,12 @@ class FitLimits:
         laws = {name: ErrorLaw(**content[name]) for name in ("one", "two")}
         return cls(**{**content, **laws})
 
-    def errors(self, fits: Fits) -> dict[str, np.ndarray]:
-        """The true errors `vs_err`, `v1_err`, `v2_err` (S,) of fits."""
+    def errors(self, fits: Fits, sigma: np.ndarray) -> dict[str, np.ndarray]:
+        """The true errors `vs_err`, `v1_err`, `v2_err` (S,) of fits; `sigma` (S,) of a pixel."""
         stated = np.hypot(fits["v1_err"], fits["v2_err"])
-        factor = self.two(stated, fits["residual"]) / stated
+        factor = self.two(stated, fits["residual"], sigma) / stated
         two = {name: factor * fits[name] for name in ("v1_err", "v2_err")}
-        return {"vs_err": self.one(fits["vs_err"], fits["residual"]), **two}
+        return {"vs_err": self.one(fits["vs_err"], fits["residual"], sigma), **two}
 
     def unlike(self, residual: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         """Residuals (S,) over those that UNLIKE_SHARE of the mocks keep below at σ (S,)."""

@@ -62,8 +62,9 @@ def fit_exposures(
             fits["pair_logodds"] = evidence.pair_logodds(arm, fits)
         if evidence is not None and arm in evidence.limits:
             limits = evidence.limits[arm]
-            fits["unlike"] = limits.unlike(fits["residual"], pixel_error(spectra[arm][1], len(unknown)))
-            fits |= limits.errors(fits)
+            sigma = pixel_error(spectra[arm][1], len(unknown))
+            fits["unlike"] = limits.unlike(fits["residual"], sigma)
+            fits |= limits.errors(fits, sigma)
         for name in ("vs", "v1", "v2"):
             fits[name] = fits[name] + rv_obs[arm]
         columns |= {f"{name}_{SUFFIX[arm]}": np.asarray(fits[name], float) for name in FIT_COLUMNS}

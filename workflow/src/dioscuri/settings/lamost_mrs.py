@@ -163,6 +163,9 @@ class Training(Settings):
     together: bool = Field(
         False, description="one job for all penalties of an arm and seed: sooner where a training takes seconds"
     )
+    noisy: float = Field(
+        0.0, ge=0, le=1, description="share of training spectra with the noise of their S/N once more, as in eq. 9"
+    )
 
 
 class Inference(Settings):

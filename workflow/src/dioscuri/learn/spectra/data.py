@@ -1,6 +1,7 @@
 """Mock shards of one arm as one set of labelled spectra, gathered in whole batches."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from os import PathLike
 
 import numpy as np
@@ -26,6 +27,7 @@ class PairedSpectra:
             raise ValueError(f"no mock shards given for the {arm} arm")
         self.arm = arm
         self.sizes, self.n_pixels = _survey_shards(shards, arm)
+        self._shards = list(shards)
         self.n_pairs = sum(self.sizes)
         self._flux: Tensor | None = None
         self._maps: list[np.ndarray] = []
@@ -45,6 +47,22 @@ class PairedSpectra:
         else:
             rows = self._flux[torch.from_numpy(index).to(self._flux.device)]
         return rows, torch.from_numpy((index >= self.n_pairs).astype(np.float32)).to(rows.device)
+
+    def noisier(self, rows: Tensor, index: np.ndarray, share: float, generator: torch.Generator) -> Tensor:
+        """Gathered `rows` (B, L), a `share` of them with the noise of their own S/N once more, as eq. 9 adds it."""
+        sigma = torch.from_numpy(self.sigma[index % self.n_pairs])[:, None]
+        drawn = torch.rand(len(index), 1, generator=generator) < share
+        noise = torch.randn(rows.shape, generator=generator) * (sigma * drawn)
+        return rows.float() + noise.to(rows.device)
+
+    @cached_property
+    def sigma(self) -> np.ndarray:
+        """Error of a pixel (N,) float32 of each pair's spectra, by their S/N."""
+        parts = []
+        for path in self._shards:
+            with open_shard(path, MOCK_SCHEMA) as stream:
+                parts.append(1 / stream["labels/snr"][:])
+        return np.concatenate(parts).astype(np.float32)
 
     def to(self, device: torch.device | str) -> "PairedSpectra":
         """Move the spectra to a device, if they are in memory; memory-mapped ones stay on disk."""
@@ -80,18 +98,33 @@ class PairedSpectra:
 
 
 class Batches:
-    """Batches of a `PairedSpectra` in a given order of rows; the incomplete last one is kept or dropped."""
+    """Batches of a `PairedSpectra` in a given order of rows; the incomplete last one is kept or dropped.
 
-    def __init__(self, spectra: PairedSpectra, order: np.ndarray, batch: int, keep_last: bool):
+    A share `noisy` of the spectra gets noise once more, of a generator of its own (`noise_seed`).
+    """
+
+    def __init__(
+        self,
+        spectra: PairedSpectra,
+        order: np.ndarray,
+        batch: int,
+        keep_last: bool,
+        noisy: float = 0.0,
+        noise_seed: int = 0,
+    ):
         self.spectra, self.order, self.batch = spectra, order, min(batch, len(order))
+        self.noisy, self.noise_seed = noisy, noise_seed
         self.n_batches = -(-len(order) // self.batch) if keep_last else len(order) // self.batch
 
     def __len__(self) -> int:
         return self.n_batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(self.noise_seed)
         for first in range(0, self.n_batches * self.batch, self.batch):
-            yield self.spectra.gather(self.order[first : first + self.batch])
+            index = self.order[first : first + self.batch]
+            rows, y = self.spectra.gather(index)
+            yield (self.spectra.noisier(rows, index, self.noisy, generator) if self.noisy else rows), y
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:

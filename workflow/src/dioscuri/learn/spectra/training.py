@@ -59,6 +59,7 @@ def train(
     accelerator: str = "auto",
     memory_limit: float = 64 * 2**30,
     start: str | PathLike | None = None,
+    noisy: float = 0.0,
 ) -> dict[str, Any]:
     """Train a network on mock shards and write `model.ckpt`, `history.csv` and `model.json` into `out_dir`.
 
@@ -66,7 +67,9 @@ def train(
     grid: the arm's wavelength grid (wave_min, wave_max [Å, vacuum], n_pixels, resolution), kept with the
     model. schedule, patience, stop_patience, learning_rate_floor: see `Schedule`. batch: spectra per step;
     each epoch drops the remainder of its own permutation. accelerator: auto, cpu or gpu. start: released networks
-    of this arm, whose one of the same seed is trained further, instead of one of random weights.
+    of this arm, whose one of the same seed is trained further, instead of one of random weights; a seed beyond those
+    starts from theirs in turn. noisy: share of the training spectra that get the noise of their S/N once more, as
+    the draws of eq. 9 add it to observations.
 
     Initial weights depend on `seed`, order and dropout of an epoch on (seed, epoch): on one machine with the
     same number of threads a rerun gives the same network, also when it was killed and resumed. The state
@@ -99,6 +102,7 @@ def train(
             "stop_patience": stop_patience,
             "learning_rate_floor": learning_rate_floor,
             "start": None if start is None else digest(Path(start).read_bytes().hex()),
+            "noisy": noisy,
             "n_pairs": training.n_pairs,
             "n_validation_pairs": validation.n_pairs,
             "mocks": [read_provenance(path) for path in (train_shards[0], validation_shards[0])],
@@ -116,7 +120,7 @@ def train(
     def data(module: Classifier) -> PairsData:
         if resolved_accelerator(accelerator) == "gpu":
             _place_on_gpu(training, validation)
-        return PairsData(training, validation, batch, module)
+        return PairsData(training, validation, batch, module, noisy)
 
     module = loop.train(
         make,
@@ -183,26 +187,33 @@ class Classifier(TwoClasses):
 class PairsData(pl.LightningDataModule):
     """Batches of both splits: training ones in the order of (seed, epoch), validation ones in file order."""
 
-    def __init__(self, training: PairedSpectra, validation: PairedSpectra, batch: int, module: Classifier):
+    def __init__(
+        self, training: PairedSpectra, validation: PairedSpectra, batch: int, module: Classifier, noisy: float = 0.0
+    ):
         super().__init__()
         self.training, self.validation, self.batch, self.module = training, validation, batch, module
+        self.noisy = noisy
 
     def train_dataloader(self) -> Batches:  # type: ignore[override]
-        order = epoch_order(len(self.training), self.module.seed, len(self.module.history))
-        return Batches(self.training, order, self.batch, keep_last=False)
+        seed, epoch = self.module.seed, len(self.module.history)
+        order = epoch_order(len(self.training), seed, epoch)
+        noise_seed = int(digest(["noise", seed, epoch]), 16) % 2**63
+        return Batches(self.training, order, self.batch, False, self.noisy, noise_seed)
 
     def val_dataloader(self) -> Batches:  # type: ignore[override]
         return Batches(self.validation, np.arange(len(self.validation)), self.batch, keep_last=True)
 
 
 def _begun(path: str | PathLike, arm: str, network: dict[str, Any], seed: int) -> dict[str, Tensor]:
-    """Weights of the network of a seed in a released file; another layout, or no such seed, is an error."""
-    models = load_released(path, arm)
-    for net, info in models:
-        if int(info["seed"]) == seed and info["network"] == network:
-            return net.state_dict()
-    seeds = ", ".join(str(info["seed"]) for _, info in models)
-    raise ValueError(f"{path}: no network of seed {seed} and layers {network} to start from; seeds found: {seeds}")
+    """Weights of the network of a seed in a released file, of the n seeds there the one that comes in turn after them.
+
+    Another layout is an error.
+    """
+    found = {int(info["seed"]): net for net, info in load_released(path, arm) if info["network"] == network}
+    if not found:
+        raise ValueError(f"{path}: no network of layers {network} to start from")
+    seeds = sorted(found)
+    return found[seed if seed in found else seeds[(seed - 1) % len(seeds)]].state_dict()
 
 
 def _refuse_overlap(train_shards: Sequence[str | PathLike], validation_shards: Sequence[str | PathLike]) -> None:
