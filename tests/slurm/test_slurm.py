@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -62,13 +61,8 @@ FAREWELL = """
 
 
 @pytest.fixture(scope="module")
-def checkout(root: Path, repository_copy: Path) -> Path:
-    """A copy of the repository in which every job leaves a note of where it ran.
-
-    The package is that of the checkout: kernels that its unit tests compile meanwhile are not compiled again.
-    """
-    shutil.rmtree(repository_copy / "workflow/src")
-    (repository_copy / "workflow/src").symlink_to(root / "workflow/src")
+def checkout(repository_copy: Path) -> Path:
+    """A copy of the repository in which every job leaves a note of where it ran."""
     for folder in ("witness", "finished"):
         (repository_copy / folder).mkdir()
     for script in (repository_copy / "workflow/scripts").rglob("*.py"):

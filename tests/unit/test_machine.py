@@ -8,7 +8,6 @@ import pytest
 
 from dioscuri import machine
 from dioscuri.cli import main
-from dioscuri.predict.protostar import cache_folder
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def test_a_user_without_a_home_has_a_cache_folder(monkeypatch):
     monkeypatch.setattr(os.path, "expanduser", lambda name: name)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.delenv("DIOSCURI_CACHE", raising=False)
-    assert cache_folder().name == "dioscuri"
+    assert machine.cache_folder().name == "dioscuri"
 
 
 @pytest.mark.parametrize(

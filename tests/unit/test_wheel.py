@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,6 +17,7 @@ from dioscuri.extras import remedy
 from dioscuri.lamost.exposures import Exposure
 from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.mrs_writer import write_mrs_file
+from dioscuri.machine import cache_folder
 from dioscuri.mocks.pairs import one_spectrum
 
 RV = 30.0
@@ -44,16 +44,7 @@ def installed(root, tmp_path_factory) -> Path:
     [wheel] = folder.glob("dioscuri-*.whl")
     install = ["install", "--no-deps", "--no-index", "--no-compile", "--target", folder / "site", wheel]
     subprocess.run([*pip, *install], check=True, capture_output=True, timeout=120)
-    lend_kernels(root / "workflow/src/dioscuri", folder / "site/dioscuri")
     return folder / "site"
-
-
-def lend_kernels(compiled: Path, installed: Path) -> None:
-    """Copy what numba has compiled so far: it knows kernels by the content of their files, wherever they lie."""
-    for kernel in compiled.rglob("__pycache__/*.nb[ci]"):
-        copy = installed / kernel.relative_to(compiled)
-        copy.parent.mkdir(exist_ok=True)
-        shutil.copy(kernel, copy)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +66,9 @@ def spectrum(tmp_path_factory) -> Path:
 
 def run(installed: Path, folder: Path, commands: list[list[str]], absent: list[str]) -> subprocess.CompletedProcess:
     code = WITHOUT.format(absent=absent, commands=commands, target=str(installed))
+    # Kernels that the same code has had compiled elsewhere are taken: nobody waits for them twice.
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(installed), "HOME": str(folder)}
+    environment["DIOSCURI_CACHE"] = str(cache_folder())
     return subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
 
 

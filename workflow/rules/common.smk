@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from dioscuri.config import ConfigError, load_config
+from dioscuri.imports import closure, module_file
 from dioscuri.io import digest
 from dioscuri.paths import PACKAGE as INSTALLED
 from dioscuri.paths import format_number, models_folder, parse_number, shard_names
@@ -57,37 +58,9 @@ def flat(files):
 
 def code(*modules):
     """Files of package modules ('mocks.pairs') and of all they import: editing one reruns the rules it serves."""
-    if strangers := [module for module in modules if module_file(module) is None]:
+    if strangers := [module for module in modules if module_file(PACKAGE, module) is None]:
         raise WorkflowError(f"code(): the package has no module {', '.join(strangers)}")
-    found, pending = set(), [*modules]
-    while pending:
-        path = module_file(pending.pop())
-        if path and path not in found and path.stem not in LEAVES:
-            found.add(path)
-            pending += imports_of(path)
-    return sorted(map(str, found))
-
-
-@cache
-def module_file(module):
-    """Where a module of the package lies; None for a name that is none (a function, a folder)."""
-    path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
-    return path if path.exists() else None
-
-
-# Every start of Snakemake reads the package: a search for these lines takes a tenth of the time of parsing it.
-IMPORT = re.compile(r"^ *from dioscuri([\w.]*) import (\([^)]*\)|.*)", re.MULTILINE)
-
-
-@cache
-def imports_of(path):
-    """What a file imports from the package, modules and names in them alike; each file is read once."""
-    found = []
-    for package, names in IMPORT.findall(path.read_text(encoding="utf-8")):
-        inside = package.lstrip(".")
-        aliases = [name.split(" as ")[0].strip() for name in names.strip("()").split(",")]
-        found += [inside, *(f"{inside}.{name}".lstrip(".") for name in aliases if name)]
-    return [module for module in found if module]
+    return sorted(map(str, closure(PACKAGE, [module_file(PACKAGE, module) for module in modules], frozenset(LEAVES))))
 
 
 def memory(base, per_million, *tables):

@@ -2,21 +2,48 @@
 
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
+
+LOCATORS = "UserProvidedCacheLocator,dioscuri.kernels.Kernels,InTreeCacheLocator,UserWideCacheLocator"
+LOCATORS += ",IPythonCacheLocator,ZipCacheLocator"  # numba's own, in its order, but for ours
 
 
 def prepare() -> None:
-    """Set what is not set: NUMBA_CACHE_DIR where numba would find no place, and HDF5 without locks.
+    """Set what is not set: where numba keeps compiled kernels, and HDF5 without locks.
 
-    HDF5 locks files with flock, which some network file systems refuse. Ours need no locks: they appear whole and are
-    not changed afterwards.
+    Kernels go where `kernels.Kernels` says; NUMBA_CACHE_DIR is set where neither it nor numba would find a place. HDF5
+    locks files with flock, which some network file systems refuse. Ours need no locks: they appear whole and are not
+    changed afterwards.
     """
     os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
     if "NUMBA_CACHE_DIR" not in os.environ and not any(map(_writable, numba_places())):
         folder = private_folder()
         if folder is not None:
             os.environ["NUMBA_CACHE_DIR"] = str(folder)
+    if "NUMBA_CACHE_LOCATOR_CLASSES" not in os.environ:
+        if "numba.core.config" in sys.modules:
+            sys.modules["numba.core.config"].CACHE_LOCATOR_CLASSES = LOCATORS  # type: ignore[attr-defined]
+        else:
+            sys.meta_path.insert(0, _Numba())
+
+
+class _Numba:
+    """Finds no module; when numba is imported, it is told of our place for kernels. (Its variable of the environment
+    would reach child processes of other environments, which cannot import ours.)"""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == "numba.core.caching":
+            sys.meta_path.remove(self)
+            sys.modules["numba.core.config"].CACHE_LOCATOR_CLASSES = LOCATORS  # type: ignore[attr-defined]
+
+
+def cache_folder() -> Path:
+    """Where what is made once for a user is kept (kernels, the embedded catalogue): $DIOSCURI_CACHE, or as is usual."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "dioscuri"
+    return Path(os.environ.get("DIOSCURI_CACHE", default))
 
 
 def numba_places() -> list[Path]:

@@ -1,6 +1,5 @@
 """Analogues of one observed map without a workflow: ranks and estimates from the embedded catalogue or the user's."""
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from dioscuri.analogues.synthetic import CHANNELS
 from dioscuri.io import digest, read_provenance
 from dioscuri.learn.features.lite import LITE, weights_of_package
 from dioscuri.learn.features.networks import NETWORKS, WEIGHT_FILES
+from dioscuri.machine import cache_folder
 
 # The embedded catalogue: small enough to be simulated while one waits, once.
 TOY = {"n_systems": 16, "n_particles": 3000, "n_snapshots": 16, "duration": 60.0, "n_pixels": 96, "field": 1600.0}
@@ -38,12 +38,6 @@ COLUMNS = ("rank", "image_id", "distance", "z", "age1", "m1", "m2", "separation"
 UNITS = METADATA | {"m_total": "Msun"}
 DIGITS = {"age1": 1, "separation": 0, "disc_size1": 0, "mdot1": 7}
 CAVEAT = "toy catalogue (no magnetic fields, no radiation transfer): a demonstration, no measurement"
-
-
-def cache_folder() -> Path:
-    """Where the embedded catalogue is kept: $DIOSCURI_CACHE, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "dioscuri"
-    return Path(os.environ.get("DIOSCURI_CACHE", default))
 
 
 def embedded_catalogue(separation_au: float, channel: str, folder: Path | None = None) -> list[Path]:
