@@ -3,16 +3,21 @@
 python benchmarks/rates/lrs_real_pairs.py LIBRARY.h5 DATA [MODELS] [--calibration FILE]: DATA holds dr10_fg with its
 labels.csv (every second dwarf calibrates, the others are scored and make pairs) and folders of cooler stars, dr7, dr8,
 dr10 and dr1_km, whose labels are those of the fit with one star. Light ratios are those of the tracks and the library.
+The stars of a pair are born together: pairs of two metallicities are told apart from them and reported beside them.
+Last, library spectra in place of the real ones: which of the two stars costs how much.
 """
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
+from dioscuri.evaluation.lrs_models import seen_spectra
 from dioscuri.evaluation.lrs_scores import Scorer, load_scorer
+from dioscuri.lamost.lrs_calibration import library_spectra
 from dioscuri.lamost.lrs_reduction import reduce_files, velocity_meter
 from dioscuri.learn.metrics import auc
 from dioscuri.libraries.grid import SpectralLibrary
@@ -27,6 +32,7 @@ from dioscuri.stars.tracks import LOG_RADIUS, LOG_TEFF, LOGG, load_tracks
 COOL = ("dr7", "dr8", "dr10", "dr1_km")
 AGE = 9.7  # log10 yr
 N_PARTNERS = 6
+DFEH = 0.3  # dex between the stars of a pair: three times the error of either
 SNRG_MIN = 10.0  # of secondaries: a tenth to a quarter of the light is theirs
 
 
@@ -39,17 +45,23 @@ def main() -> None:
     parser.add_argument("--calibration", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    scorer = load_scorer(options.models, options.calibration)
+    scorer, library = load_scorer(options.models, options.calibration), SpectralLibrary.load(options.library)
     stars, flux, good = pool(options.data, options.models, scorer)
     stars = stars.assign(**on_the_main_sequence(stars))
-    level = smooth_light(SpectralLibrary.load(options.library), stars)
-    made, blend, seen = composites(stars, flux, good, level)
+    made, share = composites(stars, smooth_light(library, stars))
     print(f"{len(stars)} stars, {(stars['teff'] < 5000).sum()} below 5000 K; {made['kind'].value_counts().to_dict()}")
-    scores = scorer(blend, seen, made["snrg"].to_numpy(), list(made["release"]), made["teff1"].to_numpy())
-    report(made.assign(p=scores["p"], dchi2=scores["dchi2"], q_fit=scores["q"], chi2=scores["chi2"]))
+    scores = scored(scorer, made, share, flux, flux, good)
+    each = [scored(dataclasses.replace(scorer, nets=[net]), made, share, flux, flux, good)["p"] for net in scorer.nets]
+    report(made.assign(p=scores["p"], dchi2=scores["dchi2"], q_fit=scores["q"]), each)
     alone = stars["scored"] & (stars["teff"] < 5650)
     own = scorer(flux[alone], good[alone], *(stars.loc[alone, n].to_numpy() for n in ("snrg", "release", "teff")))
     print(f"single dwarfs that did not calibrate: {(own['p'] > 0.5).mean():.2f} of {alone.sum()} with p > 0.5")
+    synthetic = library_stars(stars, library, scorer)
+    print("library spectra as nights show them, with the mean residual of real stars, in place of")
+    for name, one, two in (("neither", flux, flux), ("the secondaries", flux, synthetic),
+                           ("the primaries and twins", synthetic, flux), ("all", synthetic, synthetic)):  # fmt: skip
+        found = made.assign(**{key: scored(scorer, made, share, one, two, good)[key] for key in ("p", "dchi2")})
+        print(f"   {name}: AUC of q 0.70-0.83 {', '.join(f'{area(*sides(found), key):.3f}' for key in ('p', 'dchi2'))}")
 
 
 def pool(data: Path, models: Path, scorer: Scorer) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
@@ -108,48 +120,87 @@ def smooth_light(library: SpectralLibrary, stars: pd.DataFrame) -> np.ndarray:
     return smoothed(lrs_frame.WAVE, lrs_frame.binned(flux), width=50.0) * stars["radius"].to_numpy()[:, None] ** 2
 
 
-def composites(
-    stars: pd.DataFrame, flux: np.ndarray, good: np.ndarray, level: np.ndarray
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """Pairs of 0.70 < q < 0.93 and twins (of the light ratios of pairs) whose primary did not calibrate."""
+def composites(stars: pd.DataFrame, level: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+    """Pairs of 0.70 < q < 0.93 and twins (of the light ratios of pairs) whose primary did not calibrate: rows, and the
+    second star's share of the light (S, L). `mismatched` pairs have metals that no two stars of one birth have."""
     random = np.random.default_rng(4)
-    teff, feh, mass = (stars[name].to_numpy() for name in ("teff", "feh", "mass"))
-    mean, rows, blends, seen = level.mean(1), [], [], []
+    teff, feh, mass, obsid = (stars[name].to_numpy() for name in ("teff", "feh", "mass", "obsid"))
+    mean, rows, shares = level.mean(1), [], []
     for one in np.flatnonzero(stars["scored"] & (teff > 5000)):
-        q, near = mass / mass[one], np.where(stars["labelled"], np.abs(feh - feh[one]), 0.0)
-        other = stars["obsid"].to_numpy() != stars["obsid"].to_numpy()[one]
-        lesser = np.flatnonzero(other & (near < 0.3) & (q > 0.70) & (q < 0.93) & (teff < teff[one] - 200))
-        like = np.flatnonzero(other & (near < 0.12) & (np.abs(teff - teff[one]) < 50))
-        for kind, partners in (("pair", lesser), ("twin", like)):
-            for two in random.choice(partners, min(N_PARTNERS, len(partners)), replace=False):
+        q, apart = mass / mass[one], np.abs(feh - feh[one])
+        lesser = (obsid != obsid[one]) & (q > 0.70) & (q < 0.93) & (teff < teff[one] - 200)
+        like = (obsid != obsid[one]) & (apart < 0.12) & (np.abs(teff - teff[one]) < 50)
+        chosen = {"pair": lesser & (apart < DFEH), "mismatched": lesser & (apart >= DFEH), "twin": like}
+        for kind, partners in chosen.items():
+            known = np.flatnonzero(partners)
+            for two in random.choice(known, min(N_PARTNERS, len(known)), replace=False):
                 second = level[two]
                 if kind == "twin":
                     ratio = np.interp(random.uniform(0.71, 0.93), [0.71, 0.8, 0.9, 1.0], [0.1, 0.22, 0.49, 1.0])
                     second = second * ratio * mean[one] / mean[two]
                 share = second / (level[one] + second)
-                blends.append((1 - share) * flux[one] + share * flux[two])
-                seen.append(good[one] & good[two])
+                shares.append(share)
                 noise = np.hypot((1 - share.mean()) / stars["snrg"][one], share.mean() / stars["snrg"][two])
-                rows.append((kind, q[two], teff[one], teff[two], 1 / noise, stars["release"][one], two))
-    names = ["kind", "q", "teff1", "teff2", "snrg", "release", "second"]
-    return pd.DataFrame(rows, columns=names), np.array(blends, np.float32), np.array(seen)
+                rows.append((kind, q[two], teff[one], apart[two], 1 / noise, stars["release"][one], one, two))
+    names = ["kind", "q", "teff1", "dfeh", "snrg", "release", "first", "second"]
+    return pd.DataFrame(rows, columns=names), np.array(shares)
 
 
-def report(made: pd.DataFrame) -> None:
-    """Shares and areas by mass ratio; errors by drawing the secondaries anew, of which there are few."""
+def scored(
+    scorer: Scorer, made: pd.DataFrame, share: np.ndarray, one: np.ndarray, two: np.ndarray, good: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Scores of pairs whose primaries are of the spectra `one`, secondaries of `two`; twins are two of `one`."""
+    first, second = made["first"].to_numpy(), made["second"].to_numpy()
+    lesser = np.where((made["kind"] == "twin").to_numpy()[:, None], one[second], two[second])
+    blend = ((1 - share) * one[first] + share * lesser).astype(np.float32)
+    seen = good[first] & good[second]
+    return scorer(blend, seen, made["snrg"].to_numpy(), list(made["release"]), made["teff1"].to_numpy())
+
+
+def library_stars(stars: pd.DataFrame, library: SpectralLibrary, scorer: Scorer) -> np.ndarray:
+    """Library spectra of all stars' labels at their S/N, with the mean residual of real stars."""
+    low, high = library.limits["teff"]
+    labels = [stars[name].to_numpy(float) for name in ("teff", "logg", "feh")]
+    spectra, _ = library_spectra(library, np.clip(labels[0], low, high), *labels[1:], scorer.components.width)
+    seen = seen_spectra(spectra, stars["snrg"].to_numpy(), scorer.components, 3)
+    for one in scorer.calibrations.values():
+        return seen + one.at(labels[0], labels[2]).astype(np.float32)
+    return seen
+
+
+def sides(made: pd.DataFrame, low: float = 0.70, high: float = 0.83) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Pairs of one metallicity and of these mass ratios, and twins."""
+    pairs = made[(made["kind"] == "pair") & (made["q"] > low) & (made["q"] <= high)]
+    return pairs, made[made["kind"] == "twin"]
+
+
+def report(made: pd.DataFrame, each: list[np.ndarray]) -> None:
+    """Shares and areas by mass ratio and metals; errors by drawing the secondaries anew, of which there are few."""
     twins = made[made["kind"] == "twin"]
     print(f"twins of two like stars ({len(twins)}): {(twins['p'] > 0.5).mean():.2f} with p > 0.5")
     for low, high in ((0.70, 0.83), (0.83, 0.93)):
-        pairs = made[(made["kind"] == "pair") & (made["q"] > low) & (made["q"] <= high)]
-        if len(pairs) < 10:
-            continue
-        told = pairs[pairs["dchi2"] > 9]
-        words = [f"{name} {area(pairs, twins, name):.3f} ± {spread(pairs, twins, name):.3f}" for name in ("p", "dchi2")]
-        print(
-            f"pairs of q {low:.2f}-{high:.2f} ({len(pairs)}, of {pairs['second'].nunique()} secondaries): "
-            f"{(pairs['p'] > 0.5).mean():.2f} with p > 0.5; AUC {', '.join(words)}; q of the fit less the true one "
-            f"{np.median(told['q_fit'] - told['q']) if len(told) else np.nan:+.2f}"
-        )
+        pairs, _ = sides(made, low, high)
+        line(f"pairs of q {low:.2f}-{high:.2f}", pairs, twins)
+        seeds = [area(*sides(made.assign(p=p), low, high), "p") for p in each]
+        print(f"   AUC of each seed {', '.join(f'{value:.3f}' for value in seeds)}")
+        for near, far in ((0.0, 0.1), (0.1, 0.2), (0.2, DFEH)):
+            line(f"   [Fe/H] apart by {near:.1f}-{far:.1f}", pairs[pairs["dfeh"].between(near, far)], twins)
+        others = made[(made["kind"] == "mismatched") & made["q"].between(low, high)]
+        line(f"   by {DFEH:.1f} and more, no pairs of one birth", others, twins)
+
+
+def line(name: str, pairs: pd.DataFrame, twins: pd.DataFrame) -> None:
+    """Print what pairs are found, against twins."""
+    if len(pairs) < 10:
+        return
+    told = pairs[pairs["dchi2"] > 9]
+    words = [f"{key} {area(pairs, twins, key):.3f} ± {spread(pairs, twins, key):.3f}" for key in ("p", "dchi2")]
+    print(
+        f"{name} ({len(pairs)}, of {pairs['second'].nunique()} secondaries): {(pairs['p'] > 0.5).mean():.2f} with "
+        f"p > 0.5; AUC {', '.join(words)}; q of the fit less the true one "
+        f"{np.median(told['q_fit'] - told['q']) if len(told) else np.nan:+.2f}",
+        flush=True,
+    )
 
 
 def area(pairs: pd.DataFrame, twins: pd.DataFrame, name: str) -> float:

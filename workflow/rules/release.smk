@@ -88,16 +88,24 @@ rule calibrate_released:
 
 
 rule pack_lrs:
-    """Pack what `dioscuri predict --survey lamost_lrs` needs; calibrations on real stars stay as they are."""
+    """Pack what `dioscuri predict --survey lamost_lrs` needs.
+
+    The calibration among it where `lamost_lrs.calibration` names real stars (rule calibrate_lrs); else it stays as it is.
+    """
     input:
         networks=lrs_networks(),
-        parts=[*rules.make_lrs_models.output, *rules.make_lrs_templates.output],
+        parts=[
+            *rules.make_lrs_models.output,
+            *rules.make_lrs_templates.output,
+            *([LRS_CALIBRATION] if lrs.calibration else []),
+        ],
         code=code("evaluation.lrs_models"),
     output:
         networks=f"{RELEASED}/lamost_lrs/dense.safetensors",
         parts=expand(
             f"{RELEASED}/lamost_lrs/{{name}}",
-            name=["components.h5", "pair_fit.h5", "range.json", "templates.h5"],
+            name=["components.h5", "pair_fit.h5", "range.json", "templates.h5"]
+            + (["calibration.h5"] if lrs.calibration else []),
         ),
     log:
         "<logs>/pack_lrs.log",

@@ -2,13 +2,13 @@
 lrs = settings.lamost_lrs
 TARGETS["lamost_lrs"] = {}
 LRS_SIMULATED = not lrs.spectra
-# Stars that calibrate: of the settings, or of the simulated survey, which has a sample for that.
+# Stars that calibrate: those of the settings, or of the simulated survey, which has a sample for that.
 LRS_CALIBRATION_STARS = (
     {
         "stars": "<results>/lamost_lrs/calibration_stars/files",
         "labels": "<results>/lamost_lrs/calibration_stars/catalogue.parquet",
     }
-    if LRS_SIMULATED
+    if LRS_SIMULATED and not lrs.calibration
     else {"tables": [source.catalogue for source in lrs.calibration.values()]}
 )
 LRS_HOSTS = "<results>/lamost_lrs/survey/hosts.csv" if LRS_SIMULATED else lrs.hosts.path or []

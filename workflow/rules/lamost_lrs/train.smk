@@ -22,6 +22,7 @@ rule make_lrs_models:
         runtime=60,
     params:
         width=lrs.smoothing,
+        window=lrs.window,
     script:
         "../../scripts/lamost_lrs/make_models.py"
 

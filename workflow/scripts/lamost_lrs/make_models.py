@@ -13,4 +13,5 @@ if TYPE_CHECKING:
 with logged(snakemake.log[0]):
     use_threads(snakemake.threads)
     stars, flux = read_field_mocks(snakemake.input.mocks)
-    make_models(stars, flux, snakemake.params.width, Path(snakemake.output.range).parent)
+    params, folder = snakemake.params, Path(snakemake.output.range).parent
+    make_models(stars, flux, params.width, folder, tuple(params.window))

@@ -149,7 +149,7 @@ def write_merits(
     scores = score_mocks(stars, flux, scorer, seed)
     with atomic(folder / "scores.parquet") as temporary:
         scores.to_parquet(temporary, index=False)
-    merits: dict[str, Any] = {"mocks": mock_merits(scores), "seeds": _seed_spread(stars, flux, scorer, seed)}
+    merits: dict[str, Any] = {"mocks": mock_merits(scores), "seeds": seed_spread(stars, flux, scorer, seed)}
     rows = pd.read_parquet(verified(catalog), columns=[*SURVEYED])
     if truth is not None:
         merits["survey"] = survey_merits(rows, pd.read_parquet(verified(truth)))
@@ -157,7 +157,7 @@ def write_merits(
     write_json(folder / "merits.json", merits, sealed=True)
 
 
-def _seed_spread(stars, flux, scorer: Scorer, seed: int) -> dict[str, list[float]]:
+def seed_spread(stars, flux, scorer: Scorer, seed: int) -> dict[str, list[float]]:
     """AUC of each network alone."""
     spectra = seen_spectra(flux, stars["snrg"], scorer.components, seed)
     x = scorer.components.project(spectra)

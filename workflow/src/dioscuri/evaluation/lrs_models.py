@@ -30,11 +30,20 @@ NIGHTS = 2000  # systematics that training and tests draw from
 CALM_KMS, CALM_MOON = 60.0, 0.03  # v sin i and share of moonlight of the mocks that fits are made of
 
 
-def make_models(stars: Mapping[str, np.ndarray], flux: np.ndarray, width: float, folder: str | os.PathLike) -> None:
-    """Components and fits of noise-free mocks: `stars` columns (N,), `flux` (N, L) normalised − 1, into `folder`."""
+def make_models(
+    stars: Mapping[str, np.ndarray],
+    flux: np.ndarray,
+    width: float,
+    folder: str | os.PathLike,
+    window: tuple[float, float] = lrs_frame.WINDOW,
+) -> None:
+    """Components and fits of noise-free mocks: `stars` columns (N,), `flux` (N, L) normalised − 1, into `folder`.
+
+    Pixels beyond `window` [Å] take no part, here nor in what these models train, fit and score.
+    """
     folder = Path(folder)
     spectra = flux.astype(np.float32)
-    components = fit_components(spectra, width)
+    components = fit_components(spectra, width, pixels=lrs_frame.kept(*window))
     projected = components.project(spectra)
     # Fits have a label for how broad lines are, none for moonlight: both polynomials are those of quieter spectra.
     calm = (stars["vsini1"] < CALM_KMS) & (stars["moon"] < CALM_MOON)
@@ -159,8 +168,3 @@ def pack(models: Sequence[str | os.PathLike], path: str | os.PathLike) -> None:
         infos += header["models"]
     save = residual.save_residual if header["schema"] == residual.SCHEMA else save_dense
     save(path, nets, infos)
-
-
-def pixels_of(low: float, high: float) -> np.ndarray:
-    """Pixels (L,) of the usual ones between two wavelengths [Å]: for tests of what a result rests on."""
-    return lrs_frame.kept() & (low <= lrs_frame.WAVE) & (high >= lrs_frame.WAVE)

@@ -97,6 +97,9 @@ class LamostLrs(Settings):
     network: Literal["dense", "cnn"] = Field("dense", description="on components, or the paper's on pixels")
     epochs: Positive | None = Field(None, description="at most; None: 16 of a dense network, 40 of a cnn")
     smoothing: PositiveFloat = Field(50.0, description="Å, Gaussian width of the normalisation; the paper prints 350")
+    window: tuple[float, float] = Field(
+        (3950.0, 8850.0), description="Å at rest: what lies beyond takes no part in components, fits and networks"
+    )
     snrg_min: float = Field(20.0, ge=0, description="S/N in g at or below which spectra are refused")
     files_per_shard: Positive = Field(50000, description="files per job; new files make new shards")
     survey: SimulatedSurvey
@@ -106,6 +109,13 @@ class LamostLrs(Settings):
     def released(self) -> bool:
         """Whether observations are scored by the released models, and nothing is trained."""
         return self.models == "released" or (self.models is None and bool(self.spectra) and self.training == "mocks")
+
+    @model_validator(mode="after")
+    def _window_holds_pixels(self) -> "LamostLrs":
+        low, high = self.window
+        if not 3900.0 <= low <= high - 500.0 <= 8400.0:
+            raise ValueError(f"window: found {low:g} to {high:g} Å; accepted is 500 Å or more between 3900 and 8900")
+        return self
 
     @model_validator(mode="after")
     def _real_spectra_need_a_catalogue(self) -> "LamostLrs":

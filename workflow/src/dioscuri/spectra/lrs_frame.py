@@ -10,6 +10,7 @@ FINE = 3900.0 + np.arange(5000.0)
 WAVE = FINE.reshape(-1, 2).mean(1)
 # Of DR10's F and G dwarfs at their catalogue labels: 1500 to 1600 at 4250–6250 Å, 1800 in the red; stated is 1800.
 RESOLUTION = 1650.0
+WINDOW = (3950.0, 8850.0)  # Å that take part; nearer the ends smoothing is one-sided
 WIDTH = 50.0  # Å of the Gaussian weights (Ho et al. 2017); Jing et al. (2025) print 350
 CLIP = 1.5  # of the continuum: no line of a star reaches as far, cosmic rays do
 # Bands of O2 and H2O and the gap of the two arms [Å, vacuum]; wide enough for ±200 km/s.
@@ -28,8 +29,8 @@ SYSTEMATICS = np.array(
 SCALES = ((12.0, 0.8), (35.0, 0.6))  # correlation lengths of the systematics [Å] and their shares
 
 
-def kept(low: float = 3950.0, high: float = 8850.0) -> np.ndarray:
-    """Pixels that take part, (L,) bool: no telluric band, not the ends, where smoothing is one-sided."""
+def kept(low: float = WINDOW[0], high: float = WINDOW[1]) -> np.ndarray:
+    """Pixels from `low` to `high` [Å] that take part, (L,) bool: no telluric band."""
     inside = (low <= WAVE) & (high >= WAVE)
     for first, last in TELLURIC:
         inside &= (first >= WAVE) | (last <= WAVE)
