@@ -20,6 +20,7 @@ SNAKEMAKE_CONFIG := $(or $(XDG_CONFIG_HOME),$(HOME)/.config)/snakemake
 DEMO := snakemake --configfile config/demo.yaml --profile profiles/local --cores $(CORES)
 QUIETLY := python workflow/quietly.py
 TIMES := .pytest_cache/times
+BESIDE := tests/unit tests/real tests/dag tests/fuzz tests/drill tests/workflow/test_own_grids.py # the demo has all cores
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help demo test fuzz drill docs bench release lint slurm-test slurm-profile
@@ -44,13 +45,15 @@ demo: $(READY)
 	[ ! -f results/demo/report.zip ] || echo "report: results/demo/report.zip (unpack it and open report.html)"; \
 	exit $$status
 
-test: lint
+test: $(READY)
 	mkdir -p $(TIMES)
-# SLURM spends most of its time waiting: it runs beside the unit tests, and its own output is shown when both have ended.
+# SLURM spends most of its time waiting, and the lint has one core: they run beside the unit tests, and what they say is
+# shown when all have ended.
+	$(MAKE) --no-print-directory lint > $(TIMES)/lint.log 2>&1 & lint=$$!; \
 	pytest --junitxml $(TIMES)/slurm.xml tests/slurm > $(TIMES)/slurm.log 2>&1 & slurm=$$!; \
-	pytest -n 2 --dist loadfile --junitxml $(TIMES)/unit.xml tests/unit tests/real tests/dag tests/fuzz tests/drill; units=$$?; \
-	wait $$slurm; waited=$$?; cat $(TIMES)/slurm.log; exit $$((units > waited ? units : waited))
-	pytest --junitxml $(TIMES)/workflow.xml tests/workflow
+	pytest -n 2 --dist loadfile --junitxml $(TIMES)/unit.xml $(BESIDE); failed=$$?; \
+	wait $$lint || failed=1; cat $(TIMES)/lint.log; wait $$slurm || failed=1; cat $(TIMES)/slurm.log; exit $$failed
+	pytest --junitxml $(TIMES)/workflow.xml tests/workflow/test_demo*.py
 	@python .ci/budget.py
 
 fuzz: $(READY)

@@ -60,7 +60,9 @@ def code(*modules):
     """Files of package modules ('mocks.pairs') and of all they import: editing one reruns the rules it serves."""
     if strangers := [module for module in modules if module_file(PACKAGE, module) is None]:
         raise WorkflowError(f"code(): the package has no module {', '.join(strangers)}")
-    return sorted(map(str, closure(PACKAGE, [module_file(PACKAGE, module) for module in modules], frozenset(LEAVES))))
+    return sorted(
+        map(str, closure(PACKAGE, [module_file(PACKAGE, module) for module in modules], frozenset(LEAVES)))
+    )
 
 
 def memory(base, per_million, *tables):
