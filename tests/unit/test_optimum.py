@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.signal import resample
 from scipy.special import expit, gammaln, logsumexp
 
 from dioscuri.learn import metrics
 from dioscuri.psf.effective import Psf
 from dioscuri.psf.optics import OPTICS, optical_psf
 from dioscuri.stamps.mocks import SIZE, Law, Noise, Renderer, draw_sources, make_stamps
-from dioscuri.stamps.optimum import fit_single, log_bayes_factor
+from dioscuri.stamps.optimum import between_angles, fit_single, log_bayes_factor
 
 NOISE = Noise(sigma=0.59)
 
@@ -217,3 +218,8 @@ def test_likelihood_ratio_finds_the_pair(renderer):
     assert faint.sum() > 40
     assert (glr - gained)[faint].min() > -2.0
     assert np.abs(glr[~pair]).max() < 12
+
+
+@pytest.mark.parametrize("n", [8, 9, 21])
+def test_between_angles_is_what_scipy_resamples(n):
+    np.testing.assert_allclose(between_angles(n), resample(np.eye(n), 4 * n), rtol=0, atol=1e-15)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy.table import Table
 
 from dioscuri.catalogs import published_images
 from dioscuri.io import atomic
@@ -245,6 +244,8 @@ def write_merits(out: str | os.PathLike, table: pd.DataFrame, settings: Any = No
 
 def write_table(out: str | os.PathLike, table: pd.DataFrame, columns: Mapping[str, str], settings: Any = None) -> None:
     """Write a table as ECSV with the meaning of its `columns` and its provenance."""
+    from astropy.table import Table  # half a second, which the jobs that only score are spared
+
     described = Table({name: table[name].to_numpy() for name in columns})
     for name, meaning in columns.items():
         if described[name].dtype.kind == "O":
@@ -258,6 +259,8 @@ def write_table(out: str | os.PathLike, table: pd.DataFrame, columns: Mapping[st
 
 def read_merits(path: str | os.PathLike) -> pd.DataFrame:
     """The table that `summarise` wrote."""
+    from astropy.table import Table
+
     return Table.read(path, format="ascii.ecsv").to_pandas()
 
 

@@ -4,12 +4,11 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy.table import Table
 
 from dioscuri.catalogs.published_mrs import table_3
 from dioscuri.io import atomic, open_shard, write_json
@@ -17,6 +16,9 @@ from dioscuri.job import provenance, use_threads
 from dioscuri.learn import calibration, metrics
 from dioscuri.seals import verified
 from dioscuri.shards import MOCK_SCHEMA
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -143,8 +145,10 @@ def summarise(
     write_json(calibration_json, {"arms": calibrations, "provenance": provenance(settings)}, sealed=True)
 
 
-def read_rates(path: str | os.PathLike) -> Table:
+def read_rates(path: str | os.PathLike) -> "Table":
     """The rates table of `summarise`, one row per arm and Λ."""
+    from astropy.table import Table  # half a second, which the jobs that only score are spared
+
     return Table.read(path, format="ascii.ecsv")
 
 
@@ -246,6 +250,8 @@ RATE_COLUMNS = {
 
 
 def _write_rates(rows: Sequence[Mapping[str, Any]], path: str | os.PathLike, settings: Any) -> None:
+    from astropy.table import Table
+
     table = Table({name: [row[name] for row in rows] for name in RATE_COLUMNS})
     for name, meaning in RATE_COLUMNS.items():
         table[name].description = meaning

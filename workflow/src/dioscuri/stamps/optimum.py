@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
+from scipy import fft
 from scipy.interpolate import BarycentricInterpolator
-from scipy.signal import resample
 from scipy.special import logsumexp
 
 from dioscuri.stamps.likelihood import draw_pair, fit_flux, fit_position, pixels, start
@@ -113,7 +113,7 @@ class Prior:
             n_fine = _FINE_POINTS // (len(self.fine_angle) * len(self.fine_share))
             self.fine_sep = law.sep_min + (law.sep_max - law.sep_min) * _midpoints(min(max(n_fine, 20), 160))
         self._from_sep = interpolation(self.sep, self.fine_sep).astype(np.float32)
-        self._from_angle = resample(np.eye(n_angle), len(self.fine_angle)).astype(np.float32)
+        self._from_angle = between_angles(n_angle).astype(np.float32)
         self._from_share = interpolation(self.share, self.fine_share).astype(np.float32)
 
     def weigh(self, renderer: Renderer, member, counts, background, good) -> tuple[np.ndarray, ...]:
@@ -162,6 +162,17 @@ def chebyshev(low: float, high: float, n: int) -> np.ndarray:
     if high <= low:
         return np.array([low])
     return 0.5 * (low + high) - 0.5 * (high - low) * np.cos(np.pi * np.arange(n) / (n - 1))
+
+
+def between_angles(n: int) -> np.ndarray:
+    """The matrix (4n, n) that evaluates at 4n angles of a turn the Fourier series through values at n of them.
+
+    What scipy.signal.resample makes of np.eye(n); but scipy.signal imports scipy.stats, as long as a small job takes.
+    """
+    series = fft.rfft(np.eye(n), axis=0)
+    if n % 2 == 0:
+        series[-1] /= 2
+    return 4 * fft.irfft(series, 4 * n, axis=0)
 
 
 def interpolation(nodes: np.ndarray, points: np.ndarray) -> np.ndarray:
