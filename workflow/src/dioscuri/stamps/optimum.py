@@ -169,10 +169,10 @@ def between_angles(n: int) -> np.ndarray:
 
     What scipy.signal.resample makes of np.eye(n); but scipy.signal imports scipy.stats, as long as a small job takes.
     """
-    series = fft.rfft(np.eye(n), axis=0)
+    series = fft.rfft(np.eye(n))
     if n % 2 == 0:
-        series[-1] /= 2
-    return 4 * fft.irfft(series, 4 * n, axis=0)
+        series[:, -1] /= 2
+    return (4 * fft.irfft(series, 4 * n)).T
 
 
 def interpolation(nodes: np.ndarray, points: np.ndarray) -> np.ndarray:
