@@ -31,10 +31,11 @@ class Thresholds:
     def of(cls, excess: Mapping[float, float], width: float) -> "Thresholds":
         """From the ΔM of mass ratios 0.71 and 0.93 and the measured 1σ `width` of the ridge [mag].
 
-        Far enough from the ridge that true singles are rare, and from the twins' sequence by one width.
+        Far enough from the ridge that true singles are rare, and from the twins' sequence by one width. Within two
+        widths lie nine singles in ten: the width is that of the faint half, old stars above 5300 K lie higher.
         """
         low = max(excess[0.71] - 1.5 * width, 4.5 * width)
-        return cls(single=1.75 * width, low=low, high=excess[0.93] - width, twin=excess[0.93] - 0.4 * width)
+        return cls(single=2.0 * width, low=low, high=excess[0.93] - width, twin=excess[0.93] - 0.4 * width)
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def by_ratio(out: str | PathLike, scores: str, *, settings: Any = None) -> None:
         left.axvspan(0.71, 0.93, color=style.FAINT, alpha=0.3, lw=0, label="the paper's intermediate ratios")
         style.fraction_axis(left, "share called binary")
         left.set_xlabel("true mass ratio")
-        left.legend(loc="upper left")
+        left.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))
         told = pairs[pairs["dchi2"] > 25]
         right.plot(told["q"], told["q_fit"], ".", ms=2, color=style.BINARY)
         right.plot([0.1, 1], [0.1, 1], color="black", lw=0.7)
@@ -124,7 +124,7 @@ def eclipsing(out: str | PathLike, catalog: str, truth: str, *, settings: Any = 
             right.hist(p, bins, density=True, histtype="step", color=colour, label=label)
         for axes in (left, right):
             axes.set(xlabel="p of a second star", ylabel="density")
-            axes.legend(loc="upper left")
+            axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))
 
 
 def catalogue(out: str | PathLike, catalog: str, *, settings: Any = None) -> None:
@@ -146,7 +146,7 @@ def catalogue(out: str | PathLike, catalog: str, *, settings: Any = None) -> Non
             label = name if every <= 1 else f"{name} (one of {every} drawn)"
             right.plot(shown["ra"][:: every or 1], shown["dec"][:: every or 1], ".", ms=size, color=colour, label=label)
         right.set(xlabel="right ascension [deg]", ylabel="declination [deg]", xlim=(360, 0))
-        right.legend()
+        right.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, markerscale=3)
 
 
 def calibration(out: str | PathLike, calibration: str, *, settings: Any = None) -> None:
