@@ -1,6 +1,7 @@
 """Rates of the LAMOST MRS product on mocks that take its own path (meter, fits, frame, networks, both arms).
 
-    python benchmarks/rates/mrs_product.py survey|paper N SEED   rates beside the paper's on N pairs of that law
+    python benchmarks/rates/mrs_product.py survey|paper N SEED        rates beside the paper's on N pairs of that law
+    python benchmarks/rates/mrs_product.py survey|paper N SEED fits   only what fits of one and two stars are good for
 
 TPR at the paper's FPR of networks, fits, both together and the double peak of the correlation, in cells of labels;
 errors of velocities, third stars and misfits. Mocks are of the release's library (`config/release.yaml`; made where it
@@ -57,7 +58,9 @@ def libraries(number: int) -> list[SpectralLibrary]:
 
 def seen_mocks(law: str, n_pairs: int, seed: int, evidence: Evidence, observer: Observer) -> tuple[Path, Path, Path]:
     """Files of a law's mocks, in the recipe of the same name: as made, as seen, and what was fitted."""
-    known = digest([model.weights.tolist() for model in evidence.pair.values()])  # what is seen depends on it
+    known = digest(  # what is seen depends on it
+        [[model.weights.tolist() for model in evidence.pair.values()], [str(law) for law in evidence.limits.values()]]
+    )
     ends = (".h5", f"_{known}_seen.h5", f"_{known}_fits.parquet")
     made, seen, fits = (FOLDER / f"{law}_{n_pairs}_{seed}{end}" for end in ends)
     if not made.exists():
@@ -106,6 +109,12 @@ def print_cells(methods: Columns, y: np.ndarray, labels: Columns) -> None:
         print(f"    {name:24s}" + " ".join(f"{np.mean(binary[cell]):6.3f}" for binary in found.values()), cell.sum())
 
 
+def half_width(values: np.ndarray) -> str:
+    """Half of their 16 to 84 %, and how many there are; – of less than 20."""
+    values = values[np.isfinite(values)]
+    return f"{np.ptp(np.quantile(values, (0.16, 0.84))) / 2:.2f} ({len(values)})" if len(values) >= 20 else "–"
+
+
 def print_fits(fits: Columns, y: np.ndarray, labels: Columns) -> None:
     """Pulls of velocities (half of their 16 to 84 %), and shares flagged as third star or unlike the templates."""
     dv, snr = np.tile(labels["dv"], 2), np.tile(labels["snr"], 2)
@@ -116,10 +125,10 @@ def print_fits(fits: Columns, y: np.ndarray, labels: Columns) -> None:
         # Mocks have zero points of 2 km/s of their own.
         one = (fit["vs"] - np.tile(labels["v1"], 2)) / np.hypot(fit["vs_err"], 2.0)
         pulls = []
-        for low, high in ((5, 20), (20, 50), (50, 101)):
+        for low, high in ((5, 10), (10, 20), (20, 50), (50, 101)):
             cell = (snr >= low) & (snr < high)
-            two, single = (np.nanquantile(v[cell & m], (0.16, 0.84)) for v, m in ((apart, sure), (one, y == 0)))
-            pulls.append(f"S/N {low}-{high}: {np.ptp(single) / 2:.2f}, {np.ptp(two) / 2:.2f}")
+            half = [half_width(v[cell & m]) for v, m in ((one, y == 0), (apart, sure))]
+            pulls.append(f"S/N {low}-{high}: {half[0]}, {half[1]}")
         unlike = [np.mean(fit["unlike"][y == k] > 1) for k in (0, 1)]
         print(f"  {arm.name}: pulls of one star, of two: {'; '.join(pulls)}; unlike the templates {unlike}")
 
@@ -129,10 +138,14 @@ def main() -> None:
     folder, names = models_folder() / "lamost_mrs", [arm.name for arm in ARMS]
     evidence = Evidence.load(folder / "evidence.json")
     observer = Observer(load_templates(folder / "templates.h5", names))
-    nets = {k: {n: Ensemble(load_released(folder / k / f"{n}.safetensors", n)) for n in names} for k in ("", "at_rest")}
     made, seen, tables = seen_mocks(law, n_pairs, seed, evidence, observer)
     fits, labels = read_seen_fits([tables]), read_mock_labels(made)
     y = fits["y"]
+    print(f"law and recipe '{law}', seed {seed}, {len(y) // 2} pairs")
+    if sys.argv[4:] == ["fits"]:
+        print_fits(fits, y, labels)
+        return
+    nets = {k: {n: Ensemble(load_released(folder / k / f"{n}.safetensors", n)) for n in names} for k in ("", "at_rest")}
     p = scores_of_mocks([seen], nets[""], PENALTY, draws=DRAWS)
     at_rest = {path: scores_of_mocks([path], nets["at_rest"], PENALTY) for path in (made, seen)}
     methods: Columns = {}
@@ -155,7 +168,6 @@ def main() -> None:
     cautious = {f"p_{end}": np.fmin(p[f"p_{end}"], p[f"p50_{end}"]) for end in SUFFIX.values()}  # as predict does
     methods["both arms: fits and networks"] = joint_logodds(evidence, fits, p)
     methods["both arms: log-odds of predict"] = joint_logodds(evidence, fits, cautious)
-    print(f"law and recipe '{law}', seed {seed}, {len(y) // 2} pairs")
     print_rates(methods, y)
     short = ("blue: network", "red: network", "blue: fit of two stars", "both arms: fits and networks")
     print_cells({name: methods[name] for name in short}, y, labels)

@@ -5,7 +5,7 @@
 DATA holds HARPS_Sun.fits, HARPS_Procyon.fits, PHOENIX and ATLAS9 spectra (tests/real/real_star_files.py). STARS: which
 of Sun, Procyon, 5000, 5800, 6400, ATLAS9, all where none is named. Pairs of two of them at light ratios of 0.3–1
 and 20–200 km/s; v sin i half 3–20, half 20–200 km/s; S/N log-uniform in 10–100, the blue arm's 0.5–1 of the red one's.
-TPR at the paper's FPR of networks, fits, both arms together, and what singles are called. 20 ms of a core each; 2,000
+TPR at the paper's FPR of networks, fits, both arms together, and what singles are called. 20 ms of a core each; 1,000
 exposures at a time, kept in results/rates/.
 """
 
@@ -26,7 +26,7 @@ from dioscuri.spectra.templates import load_templates
 from dioscuri.spectra.velocity import VelocityMeter
 
 NAMES = ("Sun", "Procyon", "5000", "5800", "6400", "ATLAS9")
-PART = 2000  # exposures at a time
+PART = 1000  # exposures at a time
 PER_KIND = 10  # exposures that share stars and rotations, so that files hold more than one
 
 

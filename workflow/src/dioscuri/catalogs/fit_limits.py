@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares, minimize
-from scipy.stats import t as student_t
+from scipy.special import gammaln, stdtrit
 
 BELIEVED = 2.0  # log-odds beyond which a fit of two stars is taken for one: what follows is measured on such fits
 THIRD_SHARE, UNLIKE_SHARE = 0.995, 0.99  # of mocked pairs that show no third star; of mocks that are like the templates
@@ -54,13 +54,19 @@ class ErrorLaw:
 
         def surprise(p: np.ndarray) -> float:
             *law, freedom = np.exp(np.clip(p, -6, 4))
-            width = np.hypot(cls(*law)(e, r, s), extra) / student_t.ppf(0.84, 1 + freedom)
-            return float(np.mean(np.log(width) - student_t.logpdf(d / width, 1 + freedom)))
+            width = np.hypot(cls(*law)(e, r, s), extra) / stdtrit(1 + freedom, 0.84)
+            return float(np.mean(np.log(width) - _log_t(d / width, 1 + freedom)))
 
         starts = [np.array([0, 0, 0, power, -1, 1.0]) for power in (0.0, 0.5)]  # logarithms
         options = {"maxiter": 3000, "fatol": 1e-6}
         best = min((minimize(surprise, start, method="Nelder-Mead", options=options) for start in starts), key=_value)
         return cls(*map(float, np.exp(np.clip(best.x[:-1], -6, 4))))
+
+
+def _log_t(x: np.ndarray, freedom: float) -> np.ndarray:
+    """Logarithm of Student's t distribution, (S,)."""
+    norm = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(freedom * np.pi)
+    return norm - (freedom + 1) / 2 * np.log1p(x**2 / freedom)
 
 
 def _value(fit: Any) -> float:
