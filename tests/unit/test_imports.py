@@ -140,6 +140,32 @@ for name in {bare}:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+@pytest.mark.parametrize("survey", ["lamost_mrs", "lamost_lrs", "csst"])
+def test_predict_needs_core_libraries_alone(root, survey):
+    """All that it imports from the package, also when it is called, can be imported without the extras."""
+    text = (root / f"workflow/src/dioscuri/predict/{survey}.py").read_text(encoding="utf-8")
+    names = re.findall(r"^ *from (dioscuri[\w.]+) import", text, re.MULTILINE)
+    absent = [
+        "galsim",
+        "isochrones",
+        "photutils",
+        "pytorch_lightning",
+        "snakemake",
+        "timm",
+        "torchmetrics",
+        "torchvision",
+    ]
+    code = f"""
+import importlib, sys
+for name in {absent}:
+    sys.modules[name] = None  # importing it raises ModuleNotFoundError
+for name in {names}:
+    importlib.import_module(name)
+"""
+    done = python(code, root)
+    assert len(names) > 3 and done.returncode == 0, done.stderr[-2000:]
+
+
 def test_importing_the_package_imports_nothing_heavy(root):
     done = python("import sys, dioscuri; print(*sorted(sys.modules))", root)
     assert done.returncode == 0, done.stderr

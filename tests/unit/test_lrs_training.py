@@ -9,7 +9,8 @@ from dioscuri.evaluation.lrs_labels import add_labels, trained_stars, write_labe
 from dioscuri.evaluation.lrs_models import load_networks, train_network
 from dioscuri.evaluation.lrs_training import composites, labelled_spectra, light_of_ratio
 from dioscuri.learn.spectra.dense import DenseSettings, Sample, probabilities, train_dense
-from dioscuri.learn.spectra.residual import Nights, ResidualSettings, load_residual, train_residual
+from dioscuri.learn.spectra.residual import load_residual
+from dioscuri.learn.spectra.residual_training import Nights, ResidualSettings, train_residual
 from dioscuri.shards import write_spectra_shard
 from dioscuri.spectra import lrs_frame
 from dioscuri.spectra.compressed import fit_components

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from dioscuri.reading import reading
 from dioscuri.spectra import lrs_frame
 from dioscuri.spectra.compressed import Components, fit_components
 from dioscuri.spectra.pair_fit import PairFitter, make_fitter
+
+if TYPE_CHECKING:
+    from dioscuri.learn.spectra.residual_training import Nights
 
 log = logging.getLogger(__name__)
 
@@ -100,9 +103,11 @@ def train_network(
     used = classes >= 0
     y, snrg, group = classes[used] == 1, stars["snrg"][used], stars["system_id"][used]
     if network == "cnn":
-        settings = residual.ResidualSettings(epochs=epochs or residual.ResidualSettings.epochs)
+        from dioscuri.learn.spectra.residual_training import ResidualSettings, train_residual  # needs Lightning
+
+        settings = ResidualSettings(epochs=epochs or ResidualSettings.epochs)
         sample = Sample(np.ascontiguousarray(flux[used]), y, snrg, group, observed)
-        residual.train_residual(sample, nights_of(components), seed, path, settings)
+        train_residual(sample, nights_of(components), seed, path, settings)
         return
     sizes = DenseSettings(epochs=epochs or DenseSettings.epochs)
     sample = Sample(components.project(flux[used].astype(np.float32)), y, snrg, group, observed)
@@ -117,10 +122,12 @@ def load_networks(path: str | os.PathLike) -> tuple[list[Any], dict[str, Any]]:
     return residual.load_residual(path) if schema_of(path) == residual.SCHEMA else load_dense(path)
 
 
-def nights_of(components: Components) -> residual.Nights:
+def nights_of(components: Components) -> "Nights":
     """Noise and systematics on the pixels that these components hold."""
+    from dioscuri.learn.spectra.residual_training import Nights
+
     bank = lrs_frame.normalised(lrs_frame.systematics(np.random.default_rng(0), NIGHTS), components.width)
-    return residual.Nights(bank, lrs_frame.noise_curve(), components.weight > 0)
+    return Nights(bank, lrs_frame.noise_curve(), components.weight > 0)
 
 
 def seen_spectra(flux: np.ndarray, snrg: np.ndarray, components: Components, seed: int) -> np.ndarray:
