@@ -20,7 +20,7 @@ from dioscuri.catalogs.published_mrs import table_3
 from dioscuri.evaluation.double_peak import score_pairs
 from dioscuri.evaluation.mock_evidence import joint_logodds, scores_of_mocks
 from dioscuri.evaluation.mock_path import Observer, read_seen_fits, write_seen
-from dioscuri.io import digest
+from dioscuri.io import digest, read_provenance
 from dioscuri.learn.spectra.inference import Ensemble
 from dioscuri.learn.spectra.models import load_released
 from dioscuri.libraries.grid import SpectralLibrary
@@ -115,15 +115,17 @@ def half_width(values: np.ndarray) -> str:
     return f"{np.ptp(np.quantile(values, (0.16, 0.84))) / 2:.2f} ({len(values)})" if len(values) >= 20 else "–"
 
 
-def print_fits(fits: Columns, y: np.ndarray, labels: Columns) -> None:
-    """Pulls of velocities (half of their 16 to 84 %), and shares flagged as third star or unlike the templates."""
+def print_fits(fits: Columns, y: np.ndarray, labels: Columns, offset: float) -> None:
+    """Pulls of velocities (half of their 16 to 84 %), and shares of spectra unlike the templates.
+
+    The mocks' zero points scatter by `offset` km/s.
+    """
     dv, snr = np.tile(labels["dv"], 2), np.tile(labels["snr"], 2)
     for arm in ARMS:
         fit = of_arm(fits, arm.name)
         sure = (y == 1) & (fit["pair_logodds"] > 2) & (np.abs(dv) > 50)
         apart = (np.abs(fit["v1"] - fit["v2"]) - np.abs(dv)) / np.hypot(fit["v1_err"], fit["v2_err"])
-        # Mocks have zero points of 2 km/s of their own.
-        one = (fit["vs"] - np.tile(labels["v1"], 2)) / np.hypot(fit["vs_err"], 2.0)
+        one = (fit["vs"] - np.tile(labels["v1"], 2)) / np.hypot(fit["vs_err"], offset)
         pulls = []
         for low, high in ((5, 10), (10, 20), (20, 50), (50, 101)):
             cell = (snr >= low) & (snr < high)
@@ -142,8 +144,9 @@ def main() -> None:
     fits, labels = read_seen_fits([tables]), read_mock_labels(made)
     y = fits["y"]
     print(f"law and recipe '{law}', seed {seed}, {len(y) // 2} pairs")
+    offset = read_provenance(made).get("recipe", {}).get("velocity_offset", 0.0)
     if sys.argv[4:] == ["fits"]:
-        print_fits(fits, y, labels)
+        print_fits(fits, y, labels, offset)
         return
     nets = {k: {n: Ensemble(load_released(folder / k / f"{n}.safetensors", n)) for n in names} for k in ("", "at_rest")}
     p = scores_of_mocks([seen], nets[""], PENALTY, draws=DRAWS)
@@ -171,7 +174,7 @@ def main() -> None:
     print_rates(methods, y)
     short = ("blue: network", "red: network", "blue: fit of two stars", "both arms: fits and networks")
     print_cells({name: methods[name] for name in short}, y, labels)
-    print_fits(fits, y, labels)
+    print_fits(fits, y, labels, offset)
 
 
 def read_peaks(path: Path) -> np.ndarray:
