@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dioscuri.arms import C_KMS
+from dioscuri.evaluation.lrs_models import make_models
 from dioscuri.spectra import lrs_calibration, lrs_frame
 from dioscuri.spectra.compressed import Components, fit_components
 from dioscuri.spectra.lrs_calibration import Calibration, fit_calibrated
@@ -84,6 +85,16 @@ def test_a_calibration_takes_off_what_the_library_lacks(world):
     cured, corrected = fit_calibrated(components, fitter, {RELEASE: one}, wrong[single], *args)
     assert np.median(raw.chi2_single) > 2 * np.median(cured.chi2_single)
     assert np.abs(corrected - x[single]).mean() < 0.2 * np.abs(wrong - x)[single].mean()
+
+
+def test_models_do_not_see_beyond_their_window(tmp_path, world):
+    stars, flux, _, _ = world
+    more = {"vsini1": np.zeros(len(flux)), "moon": np.zeros(len(flux)), "snrg": np.full(len(flux), 60.0)}
+    make_models(stars | more, flux, 50.0, tmp_path, (4700.0, 8850.0))
+    parts = Components.load(tmp_path / "components.h5")
+    assert not parts.weight[lrs_frame.WAVE < 4700].any() and parts.weight[lrs_frame.WAVE > 5000].any()
+    other = flux[:5] + 0.5 * (lrs_frame.WAVE < 4700)
+    assert np.array_equal(parts.project(other), parts.project(flux[:5]))
 
 
 def test_models_survive_their_files(tmp_path, world):
