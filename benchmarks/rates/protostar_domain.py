@@ -2,7 +2,7 @@
 
     python benchmarks/rates/protostar_domain.py [MAP.fits DISTANCE_PC …]     some minutes of a core
     python benchmarks/rates/protostar_domain.py las [MAP.fits DISTANCE_PC …] without what is smoother than 2 arcsec
-    python benchmarks/rates/protostar_domain.py of FOLDER                    of protostar_features.py: a minute
+    python benchmarks/rates/protostar_domain.py of FOLDER [NETWORK]          of protostar_features.py: a minute
 
 The embedded catalogue serves; systems asked for are not in it. One row per map: its status. `of` counts how many images
 of systems left out of the reference catalogue are called far, way by way of observing, network by network.
@@ -51,10 +51,10 @@ def foreign(image: np.ndarray) -> dict[str, np.ndarray]:
     return {"blank field": noise} | found
 
 
-def left_out(folder: Path) -> None:
+def left_out(folder: Path, network: str = "*") -> None:
     """Prints the share of unseen images that are called far from every model, and where the others lie."""
     system = np.asarray(read_metadata(sorted(folder.glob("images*.h5")))["system"])
-    for path in sorted(folder.glob("*/*.h5")):
+    for path in sorted(folder.glob(f"*/{network}.h5")):
         features, far = read_features(path).features, []
         for name in np.unique(system):
             own = np.flatnonzero(system == name)
@@ -73,7 +73,7 @@ def left_out(folder: Path) -> None:
 def main() -> None:
     maps = sys.argv[1:]
     if maps[:1] == ["of"]:
-        left_out(Path(maps[1]))
+        left_out(Path(maps[1]), *maps[2:])
         return
     lost = maps[:1] == ["las"]
     response, told = (Response(largest_scale=LAS), {"largest_scale": LAS}) if lost else (None, {})

@@ -266,6 +266,20 @@ def test_noise_belongs_to_the_image_not_to_its_place():
     assert not np.array_equal(beam_noise(["a"], 32, np.eye(2), seed=2)[0], one[0])
 
 
+def test_an_envelope_is_no_noise(tmp_path):
+    """Eight skies with a wide envelope six times the noise: their rms is found, on the mean to 6 %."""
+    wcs, rms, found = world(), 0.02, []
+    y, x = np.indices((N, N)) - N // 2
+    envelope = 6 * rms * np.exp(-(x**2 + y**2) / (2 * (N / 4) ** 2))
+    for seed in range(8):
+        noise = rms * beam_noise([f"sky{seed}"], N, (0.3 / PIXEL / FWHM) ** 2 * np.eye(2), 0)[0]
+        path = write(tmp_path / f"{seed}.fits", gaussians(wcs, BINARY, 0.3) + envelope + noise, wcs, beam=0.3)
+        frame = Frame(FRAME.pixel_au, (30.0, 30.0, 0.0))
+        query = prepare(read_map(path), frame, 61, distance_pc=DISTANCE, primary=sky(0, 0))
+        found.append(query.noise * np.pi / (4 * np.log(2)) * (query.beam_au[0] / DISTANCE / 206264.806) ** 2 / rms)
+    assert np.mean(found) == pytest.approx(1, abs=0.06)
+
+
 def test_synthetic_images_get_the_maps_noise_crop_and_gaps(tmp_path):
     rng = np.random.default_rng(0)
     wcs = world()

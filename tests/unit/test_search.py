@@ -109,8 +109,8 @@ def test_velocities_are_relative_to_the_object(folder, shards, truth, prepared):
 def test_the_beam_and_the_noise_of_the_map_are_found(prepared):
     query = prepared[CONTINUUM]
     assert query.beam_au[:2] == pytest.approx((60.0, 60.0), rel=1e-3)
-    # The map's noise was 1/300 of its peak; what is faint and wide of the envelope counts as noise too.
-    assert 0.7 < query.noise / (query.image.max() / 300) < 5
+    # The map's noise was 1/300 of its peak; what is faint and wide of the envelope is no noise.
+    assert query.noise == pytest.approx(query.image.max() / 300, rel=0.3)
 
 
 def test_the_true_snapshot_is_nearest(folder, shards, prepared, truth):

@@ -9,7 +9,7 @@ from dioscuri.analogues.regression import quantile_by_system
 
 SAMPLE = 400  # members that say how far systems are from each other
 LEVEL = 0.95  # of members, which must be nearer to other systems than what counts as far
-MARGIN = 1.25  # an unseen system may lie a little outside of all those that were simulated
+MARGIN = 1.6  # an unseen system may lie outside of those simulated: with 1.25, 6 % of unseen images were called far
 MEMBERS = 4000  # a larger catalogue is thinned evenly; nearest distances hardly change
 
 

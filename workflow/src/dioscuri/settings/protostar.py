@@ -85,9 +85,7 @@ class Query(Interferometer):
     position_angle: float = Field(0.0, description="deg, north through east, of up; used where secondary is null")
     zoom: PositiveFloat = Field(1.0, description="magnification before the comparison")
     systemic_kms: float = Field(0.0, description="km/s, of the object: velocities become relative to it")
-    noise: PositiveFloat | None = Field(
-        None, description="Jy/sr, rms of the continuum map; null: measured, faint wide emission included"
-    )
+    noise: PositiveFloat | None = Field(None, description="Jy/sr, rms of the continuum map; null: measured")
     field: PositiveFloat | None = Field(
         None, description="AU that are compared; null: as much as map and catalogue have"
     )
