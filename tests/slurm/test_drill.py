@@ -1,10 +1,12 @@
 """Everything that a cluster does to jobs, injected one by one: the catalogue is the same each time.
 
 DIOSCURI_SLURM_TEST=1 DIOSCURI_SLURM_DRILL=1 pytest -s tests/slurm/test_drill.py     (minutes)
+Two hundred jobs besides, with what SLURM and Snakemake cost: DIOSCURI_SLURM_JOBS=200 (-k many_shards)
 """
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -24,16 +26,19 @@ pytestmark = [
 
 HERE = Path(__file__).parent
 SHARDS = 6
+JOBS = int(os.environ.get("DIOSCURI_SLURM_JOBS", "0"))
+GROUP = 20  # of them in one submission
+TWO_AT_ONCE = ["--set-resources", "shard:mem_mb=16000"]  # all that a node has: this machine has two cores
 SITE = ["--slurm-status-command=squeue", "--slurm-no-account", "--slurm-init-seconds-before-status-checks=2"]
-SITE += ["--seconds-between-status-checks=2", "--latency-wait=10", "--jobs=6"]
+SITE += ["--seconds-between-status-checks=2", "--latency-wait=10"]
 SITE += ["--default-resources", "slurm_partition=cpu", "mem_mb=500", "runtime=10"]
 
 
 class Run:
     """A folder with its workflow, on the cluster."""
 
-    def __init__(self, folder: Path, slurm: dict[str, str], root: Path):
-        self.folder, self.started = folder, time.monotonic()
+    def __init__(self, folder: Path, slurm: dict[str, str], root: Path, shards: int = SHARDS):
+        self.folder, self.shards = folder, shards
         self.environment = {**os.environ, **slurm, "PYTHONPATH": str(root / "workflow/src")}
         self.profile = root / "profiles/slurm"
         for name in ("witness", "incidents"):
@@ -50,7 +55,7 @@ class Run:
             str(self.profile),
             *SITE,
         ]
-        command += [*options, "--config", f"shards={SHARDS}", "--", "catalogue.txt"]
+        command += [f"--jobs={self.shards}", *options, "--config", f"shards={self.shards}", "--", "catalogue.txt"]
         with open(self.folder / "log.txt", "a", encoding="utf-8") as log:
             given = {"cwd": self.folder, "env": self.environment, "stdout": log, "stderr": subprocess.STDOUT}
             return subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **given)
@@ -60,7 +65,7 @@ class Run:
         started = time.monotonic()
         run = self.start(*options)
         try:
-            assert run.wait(1200) == 0, (self.folder / "log.txt").read_text()[-3000:]
+            assert run.wait(3600) == 0, (self.folder / "log.txt").read_text()[-3000:]
         finally:
             run.kill()
         return time.monotonic() - started
@@ -163,3 +168,25 @@ def test_a_stopped_and_a_killed_snakemake(undisturbed, slurm, tmp_path, root) ->
     seconds = run.finish()
     print(f"\nafter SIGINT and SIGKILL: {seconds:.0f} s for the rest")
     assert run.catalogue() == undisturbed.catalogue()
+
+
+@pytest.mark.skipif(not JOBS, reason="minutes: only with DIOSCURI_SLURM_JOBS=200")
+@pytest.mark.parametrize("way", ["grouped", "plain"])
+def test_many_shards(way, slurm, tmp_path, root) -> None:
+    run = Run(tmp_path / way, slurm, root, JOBS)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = run.finish(*(TWO_AT_ONCE if way == "plain" else ["--group-components", f"shards={GROUP}"]))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    outside = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    inside: dict[str, float] = {}  # SLURM job → CPU seconds of the Snakemakes in it
+    for path in (run.folder / "witness").iterdir():
+        job = path.name.split(".")[1]
+        inside[job] = max(inside.get(job, 0.0), float(path.read_text(encoding="utf-8")))
+    print(
+        f"\n{way}: {JOBS} shards in {len(inside)} submissions, {seconds:.0f} s; CPU of Snakemake outside the jobs "
+        f"{outside:.1f} s, {outside / JOBS:.2f} a shard; in the jobs {sum(inside.values()):.1f} s, "
+        f"{sum(inside.values()) / len(inside):.2f} a submission, {sum(inside.values()) / JOBS:.2f} a shard"
+    )
+    assert len(inside) == (JOBS if way == "plain" else -(-JOBS // GROUP))
+    lines = run.catalogue().splitlines()
+    assert lines == sorted(lines) and len(lines) == JOBS
