@@ -11,11 +11,9 @@ import gzip
 import json
 import re
 import resource
-import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,7 @@ from dioscuri.arms import C_KMS
 from dioscuri.lamost.exposures import Exposure
 from dioscuri.lamost.files import ObservedFile
 from dioscuri.lamost.mrs_writer import write_mrs_file
-from dioscuri.paths import models_folder, shard_name
+from dioscuri.paths import models_folder
 from dioscuri.spectra.templates import load_templates
 from ingest import LMJM, SPANS
 
@@ -47,7 +45,6 @@ COST = re.compile(r"took ([\d.]+) s of CPU, at most (\d+) MB")
 SURVEY, CORES = 5.9e6, 20 * 32  # exposures of two arms; cores of twenty nodes
 # The settings are the papers' but for the size of a shard: 50,000 exposures there.
 SETTINGS = {"ingest": {"files_per_shard": PART, "exposures_per_shard": 2 * PART * PER_FILE}}
-PORTION = 4  # shards of a call of Snakemake where calls take turns
 TARGETS = ("catalogs/mrs.fits", "catalogs/candidates.fits", "ingest/rejected.parquet")
 
 
@@ -116,20 +113,26 @@ def _named(k: int, header: bytes) -> tuple[str, bytes]:
 # --- the workflow -----------------------------------------------------------------------------------------
 
 
-def run(folder: Path, files: list[Path], under: list[str]) -> list[dict]:
+def run(folder: Path, files: list[Path], cores: int) -> list[dict]:
     """Rows of the table: each stage of the survey in `files`, in a folder of its own."""
     n = len(files) * PART * PER_FILE
     where = folder / f"run{n}"
-    where.mkdir()
+    where.mkdir(exist_ok=True)
     given = {"preset": "scale", "surveys": ["lamost_mrs"], "lamost_mrs": SETTINGS | {"spectra": [*map(str, files)]}}
     (where / "scale.yaml").write_text(yaml.safe_dump(given), encoding="utf-8")
     command = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), "--directory", str(where)]
-    command += ["--configfile", str(where / "scale.yaml"), "--profile", str(ROOT / "profiles/local"), "--cores", "1"]
+    command += [
+        "--configfile",
+        str(where / "scale.yaml"),
+        "--profile",
+        str(ROOT / "profiles/local"),
+        "--cores",
+        str(cores),
+    ]
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    for targets in _portions(len(files)) if under else [TARGETS]:
-        with open(where / "snakemake.log", "a", encoding="utf-8") as log:
-            wanted = [f"results/scale/lamost_mrs/{target}" for target in targets]
-            subprocess.run([*under, *command, "--", *wanted], check=True, stdout=log, stderr=subprocess.STDOUT)
+    with open(where / "snakemake.log", "w", encoding="utf-8") as log:
+        command += ["--", *(f"results/scale/lamost_mrs/{target}" for target in TARGETS)]
+        subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
     after, seconds = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - started
     every = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     costs = {stage: _costs(where, rule) for stage, rule in STAGES.items()}
@@ -138,15 +141,6 @@ def run(folder: Path, files: list[Path], under: list[str]) -> list[dict]:
     rows = [_row(stage, n, found) for stage, found in costs.items()]
     rows.append(_row("Snakemake itself and the starts of jobs", n, [(every - jobs, 0)]))
     return [*rows, _row("all", n, [(every, most)]) | {"wall": round(seconds)}]
-
-
-def _portions(shards: int) -> list[Sequence[str]]:
-    """What to ask Snakemake for, a few minutes at a time."""
-    parts: list[Sequence[str]] = [["ingest/plan.json"]]
-    for first in range(0, shards, PORTION):
-        numbers = [shard_name(k) for k in range(first, min(first + PORTION, shards))]
-        parts.append([f"{arm}/inference/shard{number}.parquet" for number in numbers for arm in ("blue", "red")])
-    return [*parts, TARGETS]
 
 
 def _costs(where: Path, rule: str) -> list[tuple[float, int]]:
@@ -175,11 +169,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, required=True, help="where files and runs are kept")
     parser.add_argument("--exposures", type=int, nargs="+", default=[4000, 16000])
-    parser.add_argument("--under", default="", help="a command that calls of Snakemake wait for: flock LOCK")
+    parser.add_argument("--cores", type=int, default=1)
     options = parser.parse_args()
     parts = [max(1, round(n / PART / PER_FILE)) for n in options.exposures]
     files = make_files(options.folder, max(parts))
-    rows = [row for n in parts for row in run(options.folder, files[:n], shlex.split(options.under))]
+    rows = []
+    for n in parts:
+        rows += run(options.folder, files[:n], options.cores)
+        (options.folder / "rows.json").write_text(json.dumps(rows, indent=2), encoding="utf-8")
     json.dump(rows, sys.stdout, indent=2)
 
 

@@ -27,7 +27,7 @@ pytestmark = [
 HERE = Path(__file__).parent
 SHARDS = 6
 JOBS = int(os.environ.get("DIOSCURI_SLURM_JOBS", "0"))
-GROUP = 20  # of them in one submission
+GROUP = 8  # of them in one submission, side by side: as many as a node has cores
 TWO_AT_ONCE = ["--set-resources", "shard:mem_mb=16000"]  # all that a node has: this machine has two cores
 SITE = ["--slurm-status-command=squeue", "--slurm-no-account", "--slurm-init-seconds-before-status-checks=2"]
 SITE += ["--seconds-between-status-checks=2", "--latency-wait=10"]

@@ -1,6 +1,6 @@
 # Ours and the published way side by side, each piece in a process of its own.
 
-NOT_HERE = {"gpu", "recipes", "survey_scale"}  # a GPU, half an hour
+NOT_HERE = {"gpu", "recipes", "survey_scale", "summary"}  # a GPU, half an hour; no piece
 PIECES = sorted({path.stem for path in Path("benchmarks").glob("*.py")} - NOT_HERE)
 
 
@@ -27,11 +27,13 @@ rule run_benchmark:
 
 
 rule collect_benchmarks:
-    """One table of all pieces."""
+    """One table of all pieces, each with the limit of this machine and the share reached, and their plot."""
     input:
-        expand("<results>/bench/{piece}.json", piece=PIECES),
+        rows=expand("<results>/bench/{piece}.json", piece=PIECES),
+        code="benchmarks/summary.py",
     output:
-        "<results>/bench/benchmarks.csv",
+        table="<results>/bench/benchmarks.csv",
+        plot="<results>/bench/speed.png",
     log:
         "<logs>/collect_benchmarks.log",
     benchmark:
@@ -42,5 +44,7 @@ rule collect_benchmarks:
     resources:
         mem_mb=1000,
         runtime=10,
-    script:
-        "../scripts/collect_benchmarks.py"
+    params:
+        python=sys.executable,
+    shell:
+        "{params.python} {input.code} {input.rows} --table {output.table} --plot {output.plot} 2> {log}"

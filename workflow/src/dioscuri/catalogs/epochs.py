@@ -37,19 +37,20 @@ def sources(catalog: Mapping[str, np.ndarray]) -> Iterator[Source]:
     pair = combined(catalog)
     flags = [np.asarray(catalog[f"flags_{end}"], int) for end in "BR"]
     usable = np.isfinite(pair["vs"]) & ((flags[0] | flags[1]) & Quality.COADD == 0)
-    table = pd.DataFrame({"source_id": np.asarray(catalog["source_id"]).astype(str)})
-    for name, rows in table[usable].groupby("source_id").indices.items():
-        at = np.flatnonzero(usable)[rows]
-        at = at[np.argsort(np.asarray(catalog["bjdmid"])[at])]
+    counted, bjd = np.flatnonzero(usable), np.asarray(catalog["bjdmid"], float)
+    table = pd.DataFrame({"source_id": np.asarray(catalog["source_id"])[counted].astype(str)})
+    for name, rows in table.groupby("source_id").indices.items():
+        at = counted[rows]
+        at = at[np.argsort(bjd[at])]
         one = {key: values[at] for key, values in pair.items()}
         resolved = (one["logodds"] > 0) & (np.abs(one["v1"] - one["v2"]) > LEAST_SEPARATION)
         light = float(np.median(one["light"][resolved])) if resolved.any() else 0.0
-        night = np.asarray(catalog["bjdmid"], float)[at].round()
+        night = bjd[at].round()
         shared = NIGHT_ERROR * np.sqrt((night[:, None] == night).sum(axis=1))  # so that their mean keeps it
         for error in ("v1_err", "v2_err", "vs_err"):
             one[error] = np.hypot(one[error], shared)
         epochs = Epochs(
-            bjd=np.asarray(catalog["bjdmid"], float)[at],
+            bjd=bjd[at],
             v1=np.where(resolved, one["v1"], np.nan),
             err1=one["v1_err"],
             v2=np.where(resolved, one["v2"], np.nan),
