@@ -35,7 +35,7 @@ for survey, given in OBSERVED.items():
         threads: 1
         resources:
             mem_mb=lambda wildcards, attempt: 4000 * attempt,
-            runtime=60,
+            runtime=lambda wildcards, attempt: 240 * attempt,  # reads every file once, .5 GB a second
         params:
             spectra=given["spectra"],
             files_per_shard=given["files_per_shard"],

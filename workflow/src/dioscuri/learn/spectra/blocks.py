@@ -44,13 +44,21 @@ class BlockedCNN(nn.Module):
 
     def forward(self, flux: Tensor) -> Tensor:
         """Logits (B,) of normalised flux − 1, (B, n_pixels) or, with whatever finite at the end, (B, width)."""
-        rows = self.fitted(flux)
+        features = self.first(self.fitted(flux))
+        for number in range(len(self.rest)):
+            features = self.further(number, features)
+        return self.dense(features.permute(0, 2, 3, 1).flatten(1)).squeeze(-1)
+
+    def first(self, rows: Tensor) -> Tensor:
+        """Activations of the first convolution, (B, C, 1, length), of rows of `width`."""
         features = _activated(rows.view(len(rows), 1, -1, self.block).permute(0, 3, 1, 2), self.weight, self.bias, 1)
         features = features.permute(0, 2, 3, 1).reshape(len(rows), 1, -1, self.channels)[:, :, : self.length]
-        features = features.permute(0, 3, 1, 2)
-        for layer in self.rest:
-            features = _activated(features, layer.weight, layer.bias, layer.stride[1])
-        return self.dense(features.permute(0, 2, 3, 1).flatten(1)).squeeze(-1)
+        return features.permute(0, 3, 1, 2)
+
+    def further(self, number: int, features: Tensor) -> Tensor:
+        """Activations of the convolution `number` after the first."""
+        layer = self.rest[number]
+        return _activated(features, layer.weight, layer.bias, layer.stride[1])
 
     def fitted(self, flux: Tensor) -> Tensor:
         """Rows of `width` pixels, (B, width): itself where it is so already."""
