@@ -1,7 +1,8 @@
 """What makes a single star a 'binary' in LRS: shares with p > 0.5 under one error at a time.
 
-python benchmarks/rates/lrs_robustness.py LIBRARY.h5 [MODELS] [N]: a library of the window "full" that the models were
-made from (resources/library/…/variant0.h5), the folder of models (models/lamost_lrs), singles per row (1500).
+python benchmarks/rates/lrs_robustness.py LIBRARY.h5 [MODELS] [N] [OTHER.h5]: a library of the window "full" that the
+models were made from (resources/library/…/variant0.h5), the folder of models (models/lamost_lrs), singles per row
+and a library of other line strengths (variant1.h5), whose differences no calibration takes off.
 """
 
 import sys
@@ -34,9 +35,10 @@ CASES: dict[str, dict[str, float]] = {
     "R + 15 %": {"resolution": 1.15 * lrs_frame.RESOLUTION},
     "R - 15 %": {"resolution": 0.85 * lrs_frame.RESOLUTION},
 }
+OTHER = "another library"
 
 
-def main(library_file: str, models: str | None = None, n: str = "1500") -> None:
+def main(library_file: str, models: str | None = None, n: str = "1500", other: str | None = None) -> None:
     """Print a row per error."""
     torch.set_num_threads(1)
     library = SpectralLibrary.load(library_file)
@@ -44,13 +46,14 @@ def main(library_file: str, models: str | None = None, n: str = "1500") -> None:
     stars = draw_sample(int(n), 77, load_tracks("embedded"), library, FieldLaw(binary_fraction=0.0), (4350.0, 5650.0))
     maker, width = LightMaker(library), scorer.components.width
     prior = dwarf_prior(stars["teff1"] + np.random.default_rng(3).normal(0, 150, len(stars["teff1"])))
-    cut = None
-    for name, case in CASES.items():
+    cut, strange = None, LightMaker(SpectralLibrary.load(other)) if other else None
+    for name, case in (CASES | ({OTHER: {}} if other else {})).items():
         own, options = dict(stars), dict(case)
         own["afe"] = np.clip(stars["afe"] + options.pop("afe", 0.0), *library.limits["afe"])
         if speed := options.pop("vsini", 0.0):
             own["vsini1"] = np.full(len(own["m1"]), speed)
-        flux = lrs_frame.normalised(maker(own, **options), width)
+        light = (strange if name == OTHER and strange else maker)(own, **options)
+        flux = lrs_frame.normalised(light, width)
         x = observed(scorer.components.project(flux), stars["snrg"], scorer.components, seed=5)
         each = [100 * (probabilities([net], x) > 0.5).mean() for net in scorer.nets]
         dchi2 = scorer.fitter.fit(x, stars["snrg"], *prior).dchi2
