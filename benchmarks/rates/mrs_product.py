@@ -79,12 +79,13 @@ def rate(statistic: np.ndarray, y: np.ndarray, fpr: float) -> float:
 
 
 def print_rates(methods: Columns, y: np.ndarray) -> None:
-    """TPR at the paper's FPR and two others by method, and rates at p > ½ of probabilities."""
+    """TPR at the paper's FPR and two others by method, and rates at p > ½ or log-odds > 3."""
     for name, statistic in methods.items():
         paper = table_3("red" if name.startswith("red") else "blue", PENALTY)
         tprs = ", ".join(f"{rate(statistic, y, fpr):.3f} at {fpr:g}" for fpr in (paper.fpr, 0.003, 0.01))
-        called = [np.mean(np.nan_to_num(statistic[y == k], nan=-np.inf) > 0.5) for k in (0, 1)]
-        plain = f"   above ½: FPR {called[0]:.4f}, TPR {called[1]:.3f}" if "network" in name else ""
+        limit = 3.0 if "log-odds" in name or "fit" in name else 0.5
+        called = [np.mean(np.nan_to_num(statistic[y == k], nan=-np.inf) > limit) for k in (0, 1)]
+        plain = "" if "peak" in name or "sum" in name else f"   above {limit}: FPR {called[0]:.4f}, TPR {called[1]:.3f}"
         print(f"  {name:34s} TPR {tprs} (paper {paper.tpr:.3f} at {paper.fpr:g}){plain}")
 
 
