@@ -4,7 +4,10 @@ import re
 from importlib import import_module
 
 import pytest
+from docutils.core import publish_string
+from jinja2 import Template
 
+from dioscuri.config import load_config
 from dioscuri.plots.figures import FIGURES
 
 # A rule with a name, or one without in a loop, which stands deeper.
@@ -88,3 +91,14 @@ def test_captions_exist_and_are_used(root):
     used = set(re.findall(r'"(\w+)"', text)) | set(re.findall(r"/(\w+)\.(?:png|json|html)", text)) | {"workflow"}
     captions = {path.stem for path in (root / "workflow/report").glob("*.rst")}
     assert captions <= used, captions - used
+
+
+@pytest.mark.parametrize("surveys", [["lamost_mrs"], ["csst", "hst", "lamost_mrs", "lamost_lrs", "protostar"]])
+def test_the_first_page_of_the_report_is_a_text_and_a_list(root, surveys):
+    settings = load_config(root / f"config/{name}.yaml" for name in ("config", "surveys", "demo"))
+    config = settings.model_dump(mode="json") | {"surveys": surveys}
+    text = (root / "workflow/report/workflow.rst").read_text(encoding="utf-8")
+    page = Template(text, trim_blocks=True, lstrip_blocks=True).render(snakemake={"config": config})
+    strict = {"report_level": 1, "halt_level": 1, "warning_stream": False}
+    html = publish_string(page, writer="html", settings_overrides=strict).decode()
+    assert html.count("<li>") == len(surveys)
