@@ -15,6 +15,7 @@ from dioscuri.lamost.night import LMJD, exposure_times
 from dioscuri.lamost.telescope import DETECTORS
 from dioscuri.spectra.continuum import fit_continuum
 from dioscuri.spectra.velocity import VelocityMeter
+from dioscuri.synthesis.synthesizer import read_linelist, synthesize
 
 STEP_KMS = 1.5
 SPAN = {"blue": (4905.0, 5395.0), "red": (6225.0, 6870.0)}  # vacuum Å
@@ -68,6 +69,7 @@ class StarFactory:
     def __init__(self, folder: Path, meters: dict[str, VelocityMeter]) -> None:
         self.meters = meters
         self._stars = {}
+        self._linelist = None
         for name in ("Sun", "Procyon", "ATLAS9", *PHOENIX):
             if name in PHOENIX:
                 (path,) = folder.glob(f"{PHOENIX[name]}*")
@@ -88,6 +90,13 @@ class StarFactory:
         meter = self.meters[arm]
         flux = np.interp(meter.arm.wave, grid, _broadened(values, power, 0.0))
         return meter.measure(meter.arm.wave, (flux / fit_continuum(meter.arm.wave, flux))[None]).rv[0]
+
+    def synthesize(self, name: str, linelist: Path, labels: tuple[float, float, float, float]) -> None:
+        """Add the spectrum of our synthesizer for (Teff, log g, [Fe/H], [α/Fe]) with another list of lines."""
+        self._linelist = self._linelist or read_linelist(linelist)
+        for arm, (low, high) in SPAN.items():
+            star = synthesize(*labels, low, high, linelist=self._linelist, step_kms=STEP_KMS, resolution=2e4)
+            self._stars[name, arm] = (star.wave, star.flux / np.median(star.flux), 2e4)
 
     def light(self, stars: list[Star], arm: str, wave: np.ndarray) -> np.ndarray:
         """The light of these stars on native pixels (P,), of median 1."""
