@@ -76,6 +76,7 @@ def _pattern(path: Path, k: int) -> tuple[bytes, bytes]:
     exposures = []
     for arm, span in SPANS.items():
         wave, spectra = np.linspace(*span, 4136), templates[arm][1]
+        coadd_wave = np.geomspace(*span, len(wave))
         one = spectra.flux[star % len(spectra.flux)]
         light = [np.interp(wave, spectra.wave * (1 + v / C_KMS), one, 1, 1) for v in (v1, v1 + v2)]
         model = 1000 * ((light[0] + 0.6 * light[1]) / 1.6 if double else light[0])
@@ -85,6 +86,8 @@ def _pattern(path: Path, k: int) -> tuple[bytes, bytes]:
             sigma = model.mean() / level * rng.uniform(0.9, 1.1, len(wave))
             flux = model + sigma * rng.standard_normal(len(wave))
             mask = np.zeros(len(wave), bool)
+            if lmjm < 0:  # co-adds are uniform in log λ
+                wave, flux = coadd_wave, np.interp(coadd_wave, wave, flux)
             middle = (lmjm if lmjm > 0 else LMJM + 1440 * k) / 1440 - 8 / 24
             exposures.append(Exposure(name, arm, lmjm, middle, 1200.0, level, wave, flux, sigma**-2, mask))
     facts = {"designation": "", "object_name": "", "gaia_id": 0, "ra": 290.0, "dec": 43.0, "planid": "PLAN0000"}
