@@ -40,7 +40,6 @@ APART = 24.0  # px between systems: how they crowd is another question
 SKY, EXPOSURE = 4.0, 350.0  # e/px, s
 MATCH = 1.5  # px
 PAIRS = 0.15  # share
-PRIOR = math.log((1 - PAIRS) / PAIRS)  # ln B from which a pair is more probable than a star, where so many are pairs
 LAW = Law(flux_ratio="uniform", flux_min=5000.0, flux_max=25000.0)
 OPTICS_HERE = OPTICS["hst_f775w"]
 
@@ -89,6 +88,20 @@ def paint(folder: Path, grid: Psf, n: int, seed: int) -> tuple[Path, pd.DataFram
     return path, sources
 
 
+def pair_share(log_bf: np.ndarray) -> float:
+    """The share of pairs that makes Bayes factors of many stars most likely: what a frame tells of its own prior."""
+    log_bf, share = log_bf[np.isfinite(log_bf)], 0.5
+    for _ in range(200):
+        probability = 1 / (1 + np.exp(np.clip(even_odds(share) - log_bf, -60, 60)))
+        share = float(np.clip(probability.mean(), 1e-4, 1 - 1e-4))
+    return share
+
+
+def even_odds(share: float) -> float:
+    """ln of the Bayes factor from which a pair is more probable than a star, where a share of all are pairs."""
+    return math.log((1 - share) / share)
+
+
 def rates(table: pd.DataFrame, sources: pd.DataFrame) -> tuple[dict, pd.DataFrame]:
     """What became of the systems: numbers over the chip, and false positives in 4 × 4 tiles."""
     table = table[np.isfinite(table["p"].astype(float)) | np.isfinite(table["log_bf"].astype(float))]
@@ -101,15 +114,21 @@ def rates(table: pd.DataFrame, sources: pd.DataFrame) -> tuple[dict, pd.DataFram
     single, ok = ~seen["is_binary"], seen["status"].str.startswith("ok")
     wide = seen["is_binary"] & (seen["sep"] > 0.7)
     bright = wide & (seen["flux_ratio"] > 0.3)
+    share = pair_share(seen["log_bf"][ok].to_numpy(float))
     said = {
         "p": seen["p"] > 0.5,
         "log_bf": seen["log_bf"] > 0,
-        "log_bf_prior": seen["log_bf"] > PRIOR,
+        "log_bf_prior": seen["log_bf"] > even_odds(share),
         "verdict": (seen["p"] > 0.5) & (seen["log_bf"] > 0) & ok,
     }
     if "optimum" in seen:
-        said |= {"optimum": seen["optimum"] > 0, "optimum_prior": seen["optimum"] > PRIOR}
-    numbers: dict = {"systems": len(sources), "scored": int(found.sum()), "doubtful": float((~ok).mean())}
+        said |= {"optimum": seen["optimum"] > 0, "optimum_prior": seen["optimum"] > even_odds(share)}
+    numbers: dict = {
+        "systems": len(sources),
+        "pair_share": share,
+        "scored": int(found.sum()),
+        "doubtful": float((~ok).mean()),
+    }
     tiles = []
     for name, yes in said.items():
         by_tile = yes[single].groupby([row[single], column[single]]).mean()
