@@ -220,7 +220,7 @@ def style(table: pd.DataFrame, information: dict) -> tuple[str, pd.Series]:
     estimates = pd.DataFrame(information["estimates"])
     best = estimates[estimates["metric"] == estimates["metric"].iloc[0]]
     regressed = best["metric"].iloc[0] == REGRESSION
-    how = "regression on features and brightness, 68 % intervals by whole systems" if regressed else "the analogues' own"
+    how = "regression on features and fluxes, 68 % intervals by whole systems" if regressed else "the analogues' own"
     lines = [f"{information['n_images']} images of {len(information['shards'])} systems; {information['status']}"]
     lines.append(f"orientation: {information['orientation']}")
     if information["status"].startswith("doubtful: far"):
