@@ -341,7 +341,7 @@ def recovery(out: File, recovery: File, settings: Any = None) -> None:
     table = table[table["observation"] == table["observation"].iloc[0]]
     splits = list(dict.fromkeys(table["split"]))
     parameters = [name for name in dict.fromkeys(table["parameter"]) if name != "all"] + ["all"]
-    with figure(out, 2.6 * len(splits) + 1.6, 5.6, settings) as drawing:
+    with figure(out, max(2.6 * len(splits) + 1.6, 8.5), 5.6, settings) as drawing:
         panels = drawing.subplots(1, len(splits), sharex=True, sharey=True, squeeze=False)[0]
         for axes, split in zip(panels, splits):
             part = table[table["split"] == split]
