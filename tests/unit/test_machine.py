@@ -14,7 +14,8 @@ from dioscuri.cli import main
 def bare(monkeypatch, tmp_path):
     """An installation and a home that nobody may write to."""
     for name in ("NUMBA_CACHE_DIR", "HDF5_USE_FILE_LOCKING", "XDG_CACHE_HOME", "DIOSCURI_CACHE"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that what `prepare` sets goes with the test, too
+        monkeypatch.delenv(name)
     monkeypatch.setattr(machine.tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(machine.os, "access", lambda *_: False)
     return tmp_path / f"dioscuri-kernels-{os.getuid()}"
