@@ -3,8 +3,9 @@
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from dioscuri.learn.lightning_quirks import quiet_lightning
 from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.resume import Keeper, Recorded, fit, pl, reproducible, resolved_accelerator, saved_state
+from dioscuri.learn.schedule import Schedule
 
 Module = TypeVar("Module", bound=Recorded)
 
@@ -96,3 +98,23 @@ class TwoClasses(Recorded, ABC):
             "validation_fpr": false / negatives,
             "seconds": time.monotonic() - self.epoch_started,
         }
+
+
+class ScheduledClasses(TwoClasses):
+    """The same with a learning rate that follows the validation loss (`Schedule`), also when it is taken up again."""
+
+    def __init__(self, schedule: Schedule, seed: int, fingerprint: str):
+        super().__init__(seed, fingerprint)
+        self.schedule = schedule
+
+    def finished(self, max_epochs: int) -> bool:
+        """Whether the schedule has come to its end, or the last epoch that is wanted has been trained."""
+        return bool(self.schedule.stop_reason) or super().finished(max_epochs)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["schedule"] = asdict(self.schedule)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
+        self.schedule = Schedule(**checkpoint["schedule"])

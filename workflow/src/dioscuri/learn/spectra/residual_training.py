@@ -95,16 +95,12 @@ def train_residual(
     return info
 
 
-class Classifier(loop.TwoClasses):
+class Classifier(loop.ScheduledClasses):
     """The network with its loss, in which both classes weigh alike on validation; it stops early."""
 
     def __init__(self, net: ResidualNet, schedule: Schedule, weight: tuple[float, float], seed: int, fingerprint: str):
-        super().__init__(seed, fingerprint)
-        self.net, self.schedule, self.weight = net, schedule, weight
-
-    def finished(self, max_epochs: int) -> bool:
-        """Whether validation has stopped to improve, or the last epoch that is wanted has been trained."""
-        return bool(self.schedule.stop_reason) or super().finished(max_epochs)
+        super().__init__(schedule, seed, fingerprint)
+        self.net, self.weight = net, weight
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), self.schedule.learning_rate)
@@ -122,14 +118,6 @@ class Classifier(loop.TwoClasses):
         row = self.epoch_row(self.schedule.learning_rate)
         self.record({name: row[name] for name in COLUMNS}, "look at the spectra")
         self.improved = self.schedule.update(row["validation_loss"])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["schedule"] = asdict(self.schedule)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        self.schedule = Schedule(**checkpoint["schedule"])
 
 
 class Spectra:

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 from dioscuri import __version__
 from dioscuri.io import digest, read_provenance
 from dioscuri.learn import loop
-from dioscuri.learn.loop import TwoClasses
+from dioscuri.learn.loop import ScheduledClasses
 from dioscuri.learn.memory import keep_freed_memory
 from dioscuri.learn.resume import WALLTIME_SIGNALS, Unfinished, pl, resolved_accelerator, write_results
 from dioscuri.learn.schedule import Schedule
@@ -138,16 +137,12 @@ def train(
     return write_results(out_dir, resume_dir, module, settings, HISTORY_COLUMNS, stop_reason)
 
 
-class Classifier(TwoClasses):
+class Classifier(ScheduledClasses):
     """A network with its penalised loss, its learning-rate schedule and the history of its epochs."""
 
     def __init__(self, net: SpectrumCNN, penalty: float, seed: int, schedule: Schedule, fingerprint: str):
-        super().__init__(seed, fingerprint)
-        self.net, self.penalty, self.schedule = net, penalty, schedule
-
-    def finished(self, max_epochs: int) -> bool:
-        """Whether the schedule has come to its end, or the last epoch that is wanted has been trained."""
-        return bool(self.schedule.stop_reason) or super().finished(max_epochs)
+        super().__init__(schedule, seed, fingerprint)
+        self.net, self.penalty = net, penalty
 
     def summary(self) -> str:
         """The last epoch in a line, for the log."""
@@ -174,14 +169,6 @@ class Classifier(TwoClasses):
         self.improved = self.schedule.update(row["validation_loss"])
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.schedule.learning_rate
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["schedule"] = asdict(self.schedule)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_load_checkpoint(checkpoint)
-        self.schedule = Schedule(**checkpoint["schedule"])
 
 
 class PairsData(pl.LightningDataModule):
