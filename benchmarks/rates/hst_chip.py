@@ -31,8 +31,9 @@ from dioscuri.cluster.scoring import score_stars
 from dioscuri.predict import hst
 from dioscuri.psf.effective import Psf
 from dioscuri.psf.optics import OPTICS, optical_psf
+from dioscuri.psf.render import SIZE
 from dioscuri.psf.sources import read_any
-from dioscuri.stamps.judge import Search
+from dioscuri.stamps.judge import MISFIT, UNSETTLED, Search
 from dioscuri.stamps.mocks import Law, draw_sources
 
 SHAPE = 2051, 4096  # px
@@ -107,7 +108,7 @@ def rates(table: pd.DataFrame, sources: pd.DataFrame) -> tuple[dict, pd.DataFram
     table = table[np.isfinite(table["p"].astype(float)) | np.isfinite(table["log_bf"].astype(float))]
     distance, near = cKDTree(table[["x", "y"]]).query(sources[["x", "y"]])
     found = distance < MATCH
-    kept = [name for name in ("p", "log_bf", "status", "optimum") if name in table]
+    kept = [name for name in ("p", "log_bf", "chi2_single", "status", "optimum") if name in table]
     seen = sources[found].assign(**{k: table[k].to_numpy()[near[found]] for k in kept})
     row = np.minimum(seen["y"] * 4 // SHAPE[0], 3).astype(int)
     column = np.minimum(seen["x"] * 4 // SHAPE[1], 3).astype(int)
@@ -115,9 +116,12 @@ def rates(table: pd.DataFrame, sources: pd.DataFrame) -> tuple[dict, pd.DataFram
     wide = seen["is_binary"] & (seen["sep"] > 0.7)
     bright = wide & (seen["flux_ratio"] > 0.3)
     share = pair_share(seen["log_bf"][ok].to_numpy(float))
+    # Where `predict` asks for the Bayes factor by default (`stamps.judge`).
+    asked = (seen["p"] > UNSETTLED) | (seen["chi2_single"] > 1 + MISFIT * math.sqrt(2 / SIZE**2))
     said = {
         "p": seen["p"] > 0.5,
         "log_bf": seen["log_bf"] > 0,
+        "log_bf_asked": asked & (seen["log_bf"] > 0),
         "log_bf_prior": seen["log_bf"] > even_odds(share),
         "verdict": (seen["p"] > 0.5) & (seen["log_bf"] > 0) & ok,
     }

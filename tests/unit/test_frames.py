@@ -152,6 +152,19 @@ def _no_wcs(hdus):
         del hdus["SCI", 1].header[keyword]
 
 
+def _no_place(hdus):
+    del hdus["SCI", 1].header["CRVAL1"]
+
+
+def _singular(hdus):
+    for keyword in ("CD1_1", "CD1_2", "CD2_1", "CD2_2"):
+        hdus["SCI", 1].header[keyword] = 0.0
+
+
+def _all_flagged(hdus):
+    hdus["DQ", 2].data[:] = DataQuality.FULL_WELL
+
+
 def _no_error(hdus):
     del hdus["ERR", 1]
 
@@ -194,7 +207,10 @@ def _other_shape(hdus):
         (_no_science, "no SCI extension"),
         (_two_filters, "FILTER names no single filter"),
         (_no_time, "EXPTIME is 0.0"),
-        (_no_wcs, "no celestial WCS"),
+        (_no_wcs, r"SCI,1 has no celestial WCS \(no CTYPE1, CTYPE2\)"),
+        (_no_place, r"SCI,1 has no celestial WCS \(no CRVAL1\)"),
+        (_singular, "CTYPE and the CD matrix do not lead from pixels to the sky"),
+        (_all_flagged, "SCI,2: 0% of the pixels have no flag in DQ that forbids their use"),
         (_other_shape, r"ERR,1 has shape \(39, 60\)"),
         (_no_error, "SCI,1 has no ERR"),
         (_all_nan, "0% of the pixels have a finite value in SCI"),
@@ -252,6 +268,9 @@ def test_pixel_area_map_of_a_subarray(flt, tmp_path):
     first, second = read_flt(edited(flt, subarray), {2: tmp_path / "pam.fits"})
     np.testing.assert_array_equal(first.pixel_area, area[7:47, 100:160])
     assert second.pixel_area == 1.0
+    assert first.corner == (100, 7) and second.corner == (0, 0)
+    write_flt(tmp_path / "again_flt.fits", [first, second])
+    assert [frame.corner for frame in read_flt(tmp_path / "again_flt.fits")] == [(100, 7), (0, 0)]
     with pytest.raises(FrameError, match="chips \\[4\\]"):
         read_flt(flt, {4: tmp_path / "pam.fits"})
     fits.PrimaryHDU(area[:20]).writeto(tmp_path / "small.fits")

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dioscuri import predict
+from dioscuri.cluster.exposure_psf import given_psf, join_chips
 from dioscuri.cluster.frames import read_flt, write_flt
 from dioscuri.cluster.scene import Scene
 from dioscuri.predict.card import filters_of, objections
@@ -153,6 +154,27 @@ def test_each_chip_has_its_own_psfs(tmp_path):
     assert (table["status"] == "doubtful: filter F775W, the PSF is that of F814W").all()
 
 
+def test_a_subarray_gets_the_psfs_of_its_place_on_the_chip(tmp_path):
+    grid = read_stdpsf(_GRIDS["write_stdpsf"](tmp_path, "STDPSF_WFC3UV_F775W.fits"), pixel_scale=0.04)
+    frame = dataclasses.replace(frame_of(lattice(2, 30), (80, 80)), chip=1, corner=(2500, 900))
+    chip = grid.where(chip=1)
+    np.testing.assert_allclose(given_psf(grid, frame).at(30, 40).samples, chip.at(2530, 940).samples, rtol=1e-12)
+    # PSFs that were fitted to frames count as those do.
+    fitted = join_chips({frame.extension: chip})
+    np.testing.assert_array_equal(given_psf(fitted, frame).at(30, 40).samples, chip.at(30, 40).samples)
+    with pytest.raises(ValueError, match="no chip 4; accepted: 1, 2"):
+        given_psf(grid, dataclasses.replace(frame, chip=4))
+    with pytest.raises(ValueError, match="does not tell the chip"):
+        given_psf(grid, dataclasses.replace(frame, chip=0))
+
+
+def test_a_chip_without_stars_is_a_row(folder, tmp_path):
+    frame = read_flt(folder / "one_flt.fits")[0]
+    write_flt(tmp_path / "dark_flt.fits", [dataclasses.replace(frame, science=np.zeros_like(frame.science))])
+    table, _ = predict.predict("hst", [str(tmp_path / "dark_flt.fits")], psf=folder / "psf.npz")
+    assert table["status"].tolist() == ["refused: no star was found in it"]
+
+
 def test_what_networks_are_for():
     context = {"bank": {"optics": {"wavelength": 764.7}}}
     assert filters_of(context) == ["F775W"] and filters_of({"filters": ["F606W"]}) == ["F606W"]
@@ -163,4 +185,12 @@ def test_what_networks_are_for():
     assert objections(infrared, context, None) == [
         "camera WFC3/IR, the networks know WFC3/UVIS",
         "filter F160W, the networks know F775W",
+    ]
+    nameless = dataclasses.replace(frame, camera="")
+    assert objections(nameless, context, None) == [
+        "no camera in the header (INSTRUME, DETECTOR), the networks know WFC3/UVIS"
+    ]
+    binned = dataclasses.replace(uvis, pixel_scale=0.0792)
+    assert objections(binned, context | {"psf": {"pixel_scale": 0.0396}}, None) == [
+        "pixels of 0.0792 arcsec (binned?), the networks know 0.0396"
     ]

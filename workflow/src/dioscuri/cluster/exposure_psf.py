@@ -75,7 +75,7 @@ def frame_psf(
         if file is None:
             raise ValueError(f"PSF of a frame: mode '{mode}' needs a file for {frame.filter}")
         if mode == "stdpsf":
-            return _placed(_stdpsf(file, frame), None, 0)
+            return _placed(given_psf(read_stdpsf(file, pixel_scale=frame.pixel_scale), frame), None, 0)
         psf = read_psf(
             file, pixel_scale=frame.pixel_scale, oversampling=oversampling, pixel_integrated=pixel_integrated
         )
@@ -177,6 +177,23 @@ def chip_psf(psf: Psf, extension: int, draw: int = 0, *, chip: int | None = None
     return psf.where(extension=extension, draw=draw, **({} if chip is None else {"chip": chip}))
 
 
+def given_psf(psf: Psf, frame: Frame) -> Psf:
+    """The members of a PSF or grid from a file that are for the frame: those of its chip, at the frame's own pixels.
+
+    STScI's grids count from the first pixel of the chip, a subarray from its own; PSFs that were fitted to frames
+    (`extension` or `draw` among their parameters) count as their frame does.
+    """
+    if "chip" in psf.parameters:
+        if not frame.chip:
+            raise ValueError("its header does not tell the chip (CCDCHIP), and the grid has PSFs for each")
+        psf = one_chip(psf, frame.chip)
+    chosen = chip_psf(psf, frame.extension, chip=frame.chip)
+    if "x" not in psf.parameters or {"extension", "draw"} & set(psf.parameters):
+        return chosen
+    places = {name: chosen.parameters[name] - first for name, first in zip("xy", frame.corner)}
+    return dataclasses.replace(chosen, parameters=chosen.parameters | places)
+
+
 def possible_psfs(psf: Psf, extension: int) -> list[Psf]:
     """PSFs that a chip may have as well, within the error of the fitted one; empty where it has no draws."""
     best = chip_psf(psf, extension)
@@ -214,9 +231,3 @@ def _joined(members: list[Psf]) -> Psf:
     names = first.parameters
     parameters = {name: np.concatenate([one.parameters[name] for one in members]) for name in names}
     return dataclasses.replace(first, samples=np.concatenate([one.samples for one in members]), parameters=parameters)
-
-
-def _stdpsf(file: str | os.PathLike, frame: Frame) -> Psf:
-    """The grid of the frame's chip; a grid that does not tell chips apart is taken whole."""
-    grid = read_stdpsf(file, pixel_scale=frame.pixel_scale)
-    return one_chip(grid, frame.chip) if "chip" in grid.parameters else grid

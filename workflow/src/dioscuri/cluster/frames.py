@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
-from astropy.wcs import WCS
+from astropy.wcs import WCS, WcsError
 from scipy.interpolate import RectBivariateSpline
 
 from dioscuri.io import atomic
@@ -56,6 +56,8 @@ LAYOUT = (
     "SCI, ERR and DQ of one EXTVER, BUNIT = 'ELECTRONS'"
 )
 FEWEST_USABLE = 0.5  # share of the pixels of a frame that have a value and an error
+FEWEST_FREE = 0.1  # of them that no flag forbids to use
+WCS_KEYWORDS = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2", "CTYPE1", "CTYPE2")
 NO_FILTER = ("", "CLEAR", "CLEAR1L", "CLEAR2L", "CLEAR1S", "CLEAR2S", "N/A")
 
 
@@ -68,8 +70,9 @@ class Frame:
     """One chip of one exposure, (H, W) pixels; x along columns and y along rows count from 0.
 
     `science` and its 1σ `error` are float32 electrons, `dq` int32 `DataQuality` bits. `pixel_area` (H, W),
-    or 1, multiplies the flux of a star. `exposure` is the rootname, `extension` the EXTVER, `chip` CCDCHIP (WFPC2 and
-    NIRCam: DETECTOR), `camera` such as 'WFC3/UVIS', empty where the header does not tell.
+    or 1, multiplies the flux of a star. `exposure` is the rootname, `extension` the EXTVER, `chip` CCDCHIP, 0 where the
+    header has none, `camera` such as 'WFC3/UVIS', empty where the header does not tell. `corner`: the pixel (x, y) of
+    the chip that is the frame's first one, not (0, 0) in subarrays.
     `pixel_scale` [arcsec], `orientation` [deg] of the y axis, east of north; `exposure_time` [s];
     `read_noise` [e-]; `zero_point`: STMAG of one electron per second, NaN where the file does not tell.
     """
@@ -90,6 +93,7 @@ class Frame:
     pixel_area: np.ndarray | float = 1.0
     path: Path | None = None
     camera: str = ""
+    corner: tuple[int, int] = (0, 0)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -169,6 +173,8 @@ def write_flt(path: str | os.PathLike, frames: Sequence[Frame], header: Mapping[
             science[keyword] = world[keyword]
         for (row, column), value in np.ndenumerate(frame.wcs.pixel_scale_matrix):
             science[f"CD{row + 1}_{column + 1}"] = float(value)
+        if frame.corner != (0, 0):
+            science["LTV1"], science["LTV2"] = (-float(first) for first in frame.corner)
         science["ORIENTAT"] = (float(frame.orientation), "position angle of image y axis (deg. e of n)")
         for name, data, unit in (
             ("SCI", frame.science.astype(np.float32), "ELECTRONS"),
@@ -185,7 +191,7 @@ def write_flt(path: str | os.PathLike, frames: Sequence[Frame], header: Mapping[
 def _photometric_keys(frame: Frame) -> dict[str, Any]:
     keys: dict[str, Any] = {
         "ROOTNAME": frame.exposure,
-        "CCDCHIP": int(frame.chip),
+        **({"CCDCHIP": int(frame.chip)} if frame.chip else {}),
         "PHOTMODE": f"WFC3 UVIS{frame.chip} {frame.filter}",
     }
     if np.isfinite(frame.zero_point):
@@ -198,7 +204,7 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
     units = {(hdu.name, hdu.ver): hdu for hdu in hdus}
     versions = sorted(version for name, version in units if name == "SCI")
     _check_layout(path, primary, units, versions)
-    if unknown := set(maps) - {int(units["SCI", version].header.get("CCDCHIP", 1)) for version in versions}:
+    if unknown := set(maps) - {_chip(units["SCI", version].header) for version in versions}:
         raise FrameError(f"{path}: pixel-area maps are given for chips {sorted(unknown)}, which the file has not")
     camera = "/".join(str(primary.get(name, "")).strip().upper() for name in ("INSTRUME", "DETECTOR")).strip("/")
     frames: list[Frame] = []
@@ -206,23 +212,18 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
     for version in versions:
         header = units["SCI", version].header
         science = _image(path, units, "SCI", version, None)
-        wcs = WCS(header, fobj=hdus, naxis=2)
-        scale_matrix = wcs.pixel_scale_matrix
+        wcs, scale_matrix = _celestial(path, version, header, hdus)
         area = abs(np.linalg.det(scale_matrix)) * 3600.0**2
-        if not (wcs.has_celestial and 1e-6 < area < 1e2):
-            raise FrameError(
-                f"{path}: SCI,{version} has no celestial WCS (pixel area {area:g} arcsec²); needed are CRPIX, CRVAL, "
-                "CTYPE RA---TAN/DEC--TAN and the CD matrix"
-            )
         error = _image(path, units, "ERR", version, science.shape)
-        _check_pixels(path, version, science, error)
+        dq = _image(path, units, "DQ", version, science.shape).astype(np.int32) & 0xFFFF
+        _check_pixels(path, version, science, error, dq)
         reference_area = area if np.isnan(reference_area) else reference_area
-        chip = int(header.get("CCDCHIP", 1))
+        chip = _chip(header)
         frames.append(
             Frame(
                 science=science,
                 error=error,
-                dq=_image(path, units, "DQ", version, science.shape).astype(np.int32) & 0xFFFF,
+                dq=dq,
                 wcs=wcs,
                 filter=_filter(path, primary),
                 exposure_time=_number(path, primary, header, "EXPTIME", above=0.0),
@@ -233,25 +234,55 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
                 orientation=float(np.degrees(np.arctan2(scale_matrix[0, 1], scale_matrix[1, 1]))),
                 read_noise=float(np.mean([primary.get(f"READNSE{amplifier}", np.nan) for amplifier in "ABCD"])),
                 zero_point=_zero_point(primary, header),
-                pixel_area=_read_area(Path(maps[chip]), science.shape, header)
+                pixel_area=_read_area(Path(maps[chip]), science.shape, _corner(header))
                 if chip in maps
                 else _distortion_area(wcs, science.shape, area / reference_area),
                 path=path,
                 camera=camera,
+                corner=_corner(header),
             )
         )
     return frames
 
 
-def _check_pixels(path: Path, version: int, science: np.ndarray, error: np.ndarray) -> None:
-    """A FrameError where too few pixels have a value and an error, which says which of both is missing."""
+def _chip(header: fits.Header) -> int:
+    """The number of the chip, 0 where the header does not tell (cameras of one chip have none)."""
+    return int(header.get("CCDCHIP", 0))
+
+
+def _celestial(path: Path, version: int, header: fits.Header, hdus: fits.HDUList) -> tuple[WCS, np.ndarray]:
+    """The WCS of a chip and the matrix (2, 2) of its pixels [deg]; a FrameError where it does not lead to the sky."""
+    missing = ", ".join(keyword for keyword in WCS_KEYWORDS if keyword not in header)
+    why = f"no {missing}" if missing else ""
+    if not why:
+        try:
+            wcs = WCS(header, fobj=hdus, naxis=2)
+            matrix = wcs.pixel_scale_matrix
+            area = abs(np.linalg.det(matrix)) * 3600.0**2
+            if wcs.has_celestial and 1e-6 < area < 1e2:
+                return wcs, matrix
+            why = f"pixel area {area:g} arcsec²"
+        except WcsError:
+            why = "CTYPE and the CD matrix do not lead from pixels to the sky"
+    raise FrameError(
+        f"{path}: SCI,{version} has no celestial WCS ({why}); needed are CRPIX, CRVAL, CTYPE RA---TAN/DEC--TAN and the "
+        "CD matrix"
+    )
+
+
+def _check_pixels(path: Path, version: int, science: np.ndarray, error: np.ndarray, dq: np.ndarray) -> None:
+    """A FrameError where too few pixels can be used, which says what most of them lack."""
     finite, known = np.isfinite(science), np.isfinite(error) & (error > 0)
-    both = finite & known
-    for what, share in (("a finite value in SCI", finite), ("an error above 0 in ERR", known), ("both", both)):
-        if share.mean() < FEWEST_USABLE:
+    free = (dq & int(UNUSABLE)) == 0
+    for what, usable, least in (
+        ("a finite value in SCI", finite, FEWEST_USABLE),
+        ("an error above 0 in ERR", known, FEWEST_USABLE),
+        ("both", finite & known, FEWEST_USABLE),
+        ("no flag in DQ that forbids their use", finite & known & free, FEWEST_FREE),
+    ):
+        if usable.mean() < least:
             raise FrameError(
-                f"{path}: SCI,{version}: {share.mean():.0%} of the pixels have {what}; "
-                f"accepted: at least {FEWEST_USABLE:.0%}"
+                f"{path}: SCI,{version}: {usable.mean():.0%} of the pixels have {what}; accepted: at least {least:.0%}"
             )
 
 
@@ -320,11 +351,16 @@ def _zero_point(primary: fits.Header, header: fits.Header) -> float:
     return float(-2.5 * np.log10(flux) + header.get("PHOTZPT", -21.1)) if flux > 0 else np.nan
 
 
-def _read_area(path: Path, shape: tuple[int, int], header: fits.Header) -> np.ndarray:
-    """The part of a pixel-area map that a (sub)frame covers: LTV1,2 say where its first pixel lies on the chip."""
+def _corner(header: fits.Header) -> tuple[int, int]:
+    """The pixel (x, y) of the chip that is the first of a (sub)frame: LTV1,2 are what takes the one to the other."""
+    return round(-header.get("LTV1", 0.0)), round(-header.get("LTV2", 0.0))
+
+
+def _read_area(path: Path, shape: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
+    """The part of a pixel-area map that a (sub)frame with its first pixel at `corner` covers."""
     with reading(path, "a pixel-area map, any FITS image of the whole chip", FrameError), open_fits(path) as hdus:
         images = [hdu.data for hdu in hdus if hdu.is_image and hdu.data is not None and hdu.data.ndim == 2]
-    column, row = (round(-header.get(keyword, 0.0)) for keyword in ("LTV1", "LTV2"))
+    column, row = corner
     area = images[0][row : row + shape[0], column : column + shape[1]] if images else np.empty((0, 0))
     if area.shape != shape:
         found = images[0].shape if images else "no image"

@@ -14,6 +14,7 @@ CAMERAS = {
     "NRCSW": "NIRCAM", "NRCA": "NIRCAM", "NRCB": "NIRCAM", "NRCAL": "NIRCAM", "NRCBL": "NIRCAM", "NIRISS": "NIRISS",
     "MIRI": "MIRI",
 }  # fmt: skip
+SAME_SCALE = 0.05  # of the pixel scale: distortion changes it by 1 % over a chip
 ANY_FILTER = "--any-filter scores it all the same, flagged"
 
 
@@ -22,10 +23,14 @@ def objections(frame: Frame, context: Mapping[str, Any] | None, psf: Psf | None)
     found = []
     if context is not None:
         camera, filters = context.get("camera", CAMERA), filters_of(context)
-        if frame.camera and frame.camera != camera:
-            found.append(f"camera {frame.camera}, the networks know {camera}")
+        if frame.camera != camera:
+            there = f"camera {frame.camera}" if frame.camera else "no camera in the header (INSTRUME, DETECTOR)"
+            found.append(f"{there}, the networks know {camera}")
         if filters and frame.filter not in filters:
             found.append(f"filter {frame.filter}, the networks know {', '.join(filters)}")
+        scale = context.get("psf", {}).get("pixel_scale")
+        if scale and abs(frame.pixel_scale / scale - 1) > SAME_SCALE:
+            found.append(f"pixels of {frame.pixel_scale:.4f} arcsec (binned?), the networks know {scale:.4f}")
     if psf is not None:
         camera = CAMERAS.get(str(psf.provenance.get("detector")))
         if camera and frame.camera and not frame.camera.startswith(camera):

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from dioscuri.cluster.candidates import combine
-from dioscuri.cluster.exposure_psf import chip_psf, frame_psf
+from dioscuri.cluster.exposure_psf import chip_psf, frame_psf, given_psf
 from dioscuri.cluster.frames import Frame
 from dioscuri.cluster.matching import crossmatch
 from dioscuri.cluster.photometry import measure
@@ -98,6 +98,8 @@ def score_chip(
     told("photometry")
     sources = None if listed is None else _sources(listed, frame)
     stars = measure(frame, psf, sources)
+    if listed is None and not len(stars):
+        raise ValueError("no star was found in it")
     flux = stars["flux"].to_numpy()
     useful = eligible(stars)
     in_range = (flux >= search.law.flux_min) & (flux <= search.law.flux_max)
@@ -119,7 +121,7 @@ def _psf(frame: Frame, request: Request) -> tuple[Psf, Psf | None]:
         request.psf, pixel_scale=frame.pixel_scale, oversampling=request.psf_oversampling,
         pixel_integrated=request.pixel_integrated,
     )  # fmt: skip
-    given = chip_psf(psf, frame.extension, chip=frame.chip)
+    given = given_psf(psf, frame)
     if abs(given.pixel_scale / frame.pixel_scale - 1) > 0.05:
         raise ValueError(
             f"the PSF is for pixels of {given.pixel_scale:.4f} arcsec, the frame has {frame.pixel_scale:.4f}"
@@ -162,6 +164,7 @@ def _judged(
     table = stars[["x", "y", "ra", "dec", "flux", "flux_err"]].join(scores.drop(columns=["flags"], errors="ignore"))
     table = table.assign(
         file=str(frame.path), extension=frame.extension, status=status, chi2=scores["chi2_best"],
+        chi2_single=scores["chi2"],
         position_angle=np.degrees(scores["position_angle"].to_numpy(float)) % 360.0,
         sep_err=0.5 * (scores["sep_high"] - scores["sep_low"]),
         flags=[SourceFlag.describe(int(value)) for value in stars["flags"]], source=-1,

@@ -19,8 +19,8 @@ from dioscuri.predict.images import check_likelihood, find_networks, likely, net
 from dioscuri.predict.star_lists import StarList, lists_of
 
 COLUMNS = (
-    "file", "extension", "x", "y", "ra", "dec", "flux", "flux_err", "chi2", "p", "log_bf", "sep", "sep_err",
-    "position_angle", "flux_ratio", "status", "flags", "star", "n_seen", "n_pair", "agreement", "source",
+    "file", "extension", "x", "y", "ra", "dec", "flux", "flux_err", "chi2", "chi2_single", "p", "log_bf", "sep",
+    "sep_err", "position_angle", "flux_ratio", "status", "flags", "star", "n_seen", "n_pair", "agreement", "source",
 )  # fmt: skip
 COUNTS = ("extension", "star", "n_seen", "n_pair", "source")
 # What is printed: the rest is in the table that is written.
@@ -28,8 +28,8 @@ SHOWN = ("file", "extension", "x", "y", "flux", "chi2", "p", "log_bf", "sep", "p
 # FITS knows no electrons: they are counts there.
 UNITS = {"x": "pix", "y": "pix", "ra": "deg", "dec": "deg", "flux": "ct", "flux_err": "ct",
          "sep": "pix", "sep_err": "pix", "position_angle": "deg"}  # fmt: skip
-DIGITS = {"x": 2, "y": 2, "ra": 6, "dec": 6, "flux": 0, "flux_err": 0, "chi2": 2, "log_bf": 1, "sep": 2, "sep_err": 2,
-          "position_angle": 0, "flux_ratio": 2}  # fmt: skip
+DIGITS = {"x": 2, "y": 2, "ra": 6, "dec": 6, "flux": 0, "flux_err": 0, "chi2": 2, "chi2_single": 2, "log_bf": 1,
+          "sep": 2, "sep_err": 2, "position_angle": 0, "flux_ratio": 2}  # fmt: skip
 SUFFIXES, WHAT = door.FITS, "exposures"
 OPTIONS = (
     "psf", "psf_oversampling", "pixel_integrated", "any_filter", "photometry", "likelihood", "processes", "models",
@@ -53,7 +53,8 @@ def predict(
     `psf`: a file (.npz, STDPSF or STPSF grid, or a FITS image with `psf_oversampling` samples a pixel,
     `pixel_integrated` or not); without one the PSF is fitted to the stars of each chip. `photometry`: star lists
     instead of our detection (`predict.star_lists`). `likelihood` `needed` computes log_bf only where it can change the
-    verdict. `processes`: chips that are worked on at the same time. Exposures of one field are matched: a pair that
+    verdict. chi2, per degree of freedom, is that of the better of one star and two, chi2_single that of one.
+    `processes`: chips that are worked on at the same time. Exposures of one field are matched: a pair that
     others do not see is doubtful. Position angles are from +x towards +y. Files that cannot be read say why in a row.
     """
     check_likelihood(likelihood)
