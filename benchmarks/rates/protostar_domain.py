@@ -2,10 +2,10 @@
 
     python benchmarks/rates/protostar_domain.py [MAP.fits DISTANCE_PC …]     some minutes of a core
     python benchmarks/rates/protostar_domain.py las [MAP.fits DISTANCE_PC …] without what is smoother than 2 arcsec
-    python benchmarks/rates/protostar_domain.py of FOLDER [NETWORK]          of protostar_features.py: a minute
+    python benchmarks/rates/protostar_domain.py of FOLDER [NETWORK]          of protostar_features.py: 6 minutes
 
 The embedded catalogue serves; systems asked for are not in it. One row per map: its status. `of` counts how many images
-of systems left out of the reference catalogue are called far, way by way of observing, network by network.
+of systems left out of the reference catalogue are called far, and how many foreign skies, way by way of observing.
 """
 
 import sys
@@ -14,21 +14,28 @@ from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
+from foreign_skies import SKIES, draw
 
-from dioscuri.analogues.catalogue import read_metadata
+from dioscuri.analogues.catalogue import read_frame, read_metadata, sample_images, shape_of_images
 from dioscuri.analogues.domain import domains
-from dioscuri.analogues.features import read_features
+from dioscuri.analogues.features import measure, read_features
 from dioscuri.analogues.observation.interferometer import Response
 from dioscuri.analogues.observation.mock_observation import write_observation
+from dioscuri.analogues.observation.query import DETECTED, observe_like
+from dioscuri.analogues.search import SAMPLE, as_observed, stretch_of
 from dioscuri.analogues.simulation.collapse import simulate
+from dioscuri.config import load_config
+from dioscuri.learn.features.networks import APERTURES, build
 from dioscuri.predict import predict
-from dioscuri.predict.protostar import CHANNEL, TOY
+from dioscuri.predict.protostar import CHANNEL, OFFLINE, TOY, default_network
 
+CONFIG = Path(__file__).parents[2] / "config"
 UNSEEN = range(101, 107)  # seeds that no catalogue has
 NIGHTS = range(1)
 SIZE = {"separation_au": 200.0, "fov_au": 1600.0, "n_pixels": 96}
 LAS = 2.0  # arcsec
 PER_SYSTEM = 17  # images of each system left out, evenly drawn
+DRAWS, SEED = 60, 31  # foreign skies of each kind
 
 
 def status(path: Path, distance: float, **where) -> str:
@@ -51,29 +58,51 @@ def foreign(image: np.ndarray) -> dict[str, np.ndarray]:
     return {"blank field": noise} | found
 
 
-def left_out(folder: Path, network: str = "*") -> None:
-    """Prints the share of unseen images that are called far from every model, and where the others lie."""
-    system = np.asarray(read_metadata(sorted(folder.glob("images*.h5")))["system"])
+def left_out(folder: Path, network: str) -> None:
+    """Prints the shares of images of unseen systems and of foreign skies that are called far, by observation."""
+    settings = load_config([CONFIG / f"{name}.yaml" for name in ("config", "surveys", "reference")], {}).protostar
+    shards, channel = sorted(map(str, folder.glob("images*.h5"))), settings.channels[0]
+    system = np.asarray(read_metadata(shards)["system"])
+    stretch = stretch_of(shards, channel, **settings.model_dump(include={"decades", "relative"}))
+    frame, n_pixels = read_frame(shards[0]), shape_of_images(shards[0], channel)[-1]
+    peak = float(np.median([np.nanmax(image) for image in sample_images(shards, channel, SAMPLE)]))
+    nets = [build(network, "none" if network in OFFLINE else "hub"), build(APERTURES, "none")]
+    nets = nets[: 1 if network == APERTURES else 2]
     for path in sorted(folder.glob(f"*/{network}.h5")):
-        features, far = read_features(path).features, []
+        blocks, far = read_features(path).blocks, []
         for name in np.unique(system):
             own = np.flatnonzero(system == name)
             own = own[np.linspace(0, len(own) - 1, PER_SYSTEM).astype(int)]
-            rest = system != name
-            far.append([one.nearest / one.limit for one in domains(features[own], features[rest], system[rest])])
-        share, median = np.mean(np.array(far) > 1), np.median(far)
-        worst = np.mean(np.array(far) > 1, axis=1).max()
+            asked, rest = ([block[rows] for block in blocks] for rows in (own, system != name))
+            far.append([not one.known for one in domains(asked, rest, system[system != name])])
         print(
-            f"{path.parent.name:12s} {path.stem:20s} {len(far)} systems, {np.size(far)} images: {share:.1%} far (worst "
-            f"system {worst:.0%}); median distance {median:.2f} of the limit",
+            f"{path.parent.name:12s} {network:20s} {len(far)} systems, {np.size(far)} images: {np.mean(far):.1%} far "
+            f"(worst system {np.mean(far, axis=1).max():.0%}, {np.any(far, axis=1).sum()} have any)",
             flush=True,
         )
+        seen = settings.benchmark.observations.get(path.parent.name)
+        query = None if seen is None else as_observed(shards, channel, seen.model_dump())
+        given = (DRAWS, n_pixels, frame.pixel_au, frame.beam_au[0], peak)
+        drawn = [draw(sky, *given, SEED + number) for number, sky in enumerate(SKIES.values())]
+        images, factor = (np.concatenate(parts) for parts in zip(*drawn))
+        detected = np.ones(len(images), bool)
+        if query is not None:
+            images = observe_like(images, [f"foreign {k}" for k in range(len(images))], query, SEED)
+            detected = images.max(axis=(1, 2)) > DETECTED * query.noise
+        told = ~np.array(
+            [one.known for one in domains([measure(images, net, stretch) for net in nets], blocks, system)]
+        )
+        for name, rows in zip(SKIES, np.split(np.arange(len(images)), len(SKIES))):
+            seen_of = rows[detected[rows]]
+            decades = [seen_of[np.digitize(np.log10(factor[seen_of]), (-1, 0, 1)) == k] for k in range(4)]
+            by = "  ".join(f"{told[part].sum():2d}/{len(part):2d}" for part in decades)
+            print(f"    {name:12s} {told[seen_of].mean():5.0%} of {len(seen_of):2d} detected; by peak {by}", flush=True)
 
 
 def main() -> None:
     maps = sys.argv[1:]
     if maps[:1] == ["of"]:
-        left_out(Path(maps[1]), *maps[2:])
+        left_out(Path(maps[1]), *(maps[2:] or [default_network()]))
         return
     lost = maps[:1] == ["las"]
     response, told = (Response(largest_scale=LAS), {"largest_scale": LAS}) if lost else (None, {})

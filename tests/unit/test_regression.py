@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from dioscuri.analogues.domain import domain
 from dioscuri.analogues.normal_scores import normal_scores
 from dioscuri.analogues.regression import fit, intervals, unseen_quantile
 
@@ -93,15 +92,3 @@ def test_two_systems_say_nothing_about_a_third():
     features, values, system = catalogue(1, systems=2)
     with pytest.raises(ValueError, match="2 systems in the catalogue; accepted: 3 or more"):
         fit([features], values, system)
-
-
-def test_members_of_unseen_systems_are_known_and_strangers_are_not():
-    features, _, system = (np.asarray(one, dtype=None) for one in catalogue(1))
-    features = features.astype(np.float32)
-    unseen = catalogue(5, systems=60)[0].astype(np.float32)[::VIEWS]
-    known = [domain(query, features, system).known for query in unseen]
-    assert np.mean(known) >= 0.95
-    stranger = domain(np.full(FEATURES, 20, np.float32), features, system)
-    assert not stranger.known and stranger.share == 0 and "far from every model: nearest at" in stranger.status
-    with pytest.raises(ValueError, match="a catalogue of one system"):
-        domain(features[0], features, np.zeros(len(features)))

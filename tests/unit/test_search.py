@@ -284,13 +284,17 @@ def test_predict_ranks_a_map_against_shards(folder, shards, truth, tmp_path, cap
     assert table["rank"].tolist() == list(range(1, 11))
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
     assert "000" in set(table["system"].astype(str).str.zfill(3))
-    assert set(table["status"]) == {"ok"}
+    (status,) = set(table["status"])
+    assert status.startswith("doubtful: the catalogue has 4 systems") and "far from" not in status
     printed = " ".join(capsys.readouterr().out.split())
     assert "m_total" in printed and "toy catalogue" in printed and "by whole systems" in printed
 
 
 def test_predict_knows_when_not_to_answer(folder, shards, truth, tmp_path, capsys):
-    """A galaxy brighter than any envelope, and a blank field: nothing of it is in the catalogue."""
+    """A galaxy brighter than any envelope, and a blank field: nothing of it is in the catalogue.
+
+    (Of four systems one is faint, and as far from the others by the features of EfficientNet-Lite0 as the galaxy is.)
+    """
     with fits.open(folder / f"observation/{CONTINUUM}.fits") as hdus:
         header, image = hdus[0].header, np.squeeze(hdus[0].data).astype(float)
     rows, columns = image.shape
@@ -299,7 +303,7 @@ def test_predict_knows_when_not_to_answer(folder, shards, truth, tmp_path, capsy
     noise = 1e-3 * peak * np.random.default_rng(3).normal(size=image.shape)
     galaxy = noise + 10 * peak * np.exp(-np.hypot(x, y / 0.3) / (0.15 * columns))
     fits.writeto(tmp_path / "galaxy.fits", galaxy.astype(np.float32), header)
-    arguments = ["predict", "--survey", "protostar", "--distance", str(truth["distance_pc"])]
+    arguments = ["predict", "--survey", "protostar", "--distance", str(truth["distance_pc"]), "--network", "random_cnn"]
     catalogue = ["-o", str(tmp_path / "galaxy.csv"), "--catalogue", *map(str, shards)]
     assert main([*arguments, str(tmp_path / "galaxy.fits"), *catalogue]) == 0  # read, written, and doubted
     assert pd.read_csv(tmp_path / "galaxy.csv")["status"].str.startswith("doubtful: far from every model").all()

@@ -1,66 +1,94 @@
-"""Is a map like anything in the catalogue? Its distance to the members beside those between systems."""
+"""Is a map like anything in the catalogue? How unlike its members it is, beside images of systems that were left out.
+
+Two things are asked, each of principal components of the members alone: how far is the nearest member by brightness in
+apertures, in units of their scatter, and how much of a network's features no member's components can make up (the
+residual of Jackson & Mudholkar 1979, Technometrics 21, 341). What counts as far is told by the catalogue itself: every
+system is asked as if it were a query, with the others as the catalogue, and `LEVEL` of such images are accepted.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from dioscuri.analogues.distances import pairwise
-from dioscuri.analogues.regression import quantile_by_system
+from dioscuri.analogues.regression import Blocks, quantile_by_system, reduce, unseen_quantile
 
-SAMPLE = 400  # members that say how far systems are from each other
-LEVEL = 0.95  # of members, which must be nearer to other systems than what counts as far
-MARGIN = 1.6  # an unseen system may lie outside of those simulated: with 1.25, 6 % of unseen images were called far
-MEMBERS = 4000  # a larger catalogue is thinned evenly; nearest distances hardly change
+LEVEL = 0.97  # of images of systems that the catalogue does not hold are to be accepted
+WITHIN = 7  # components of brightness, in which the nearest member is looked for
+OUTSIDE = 20  # components of features, at most half of them; what they leave is what no member has
+MEMBERS = 2000  # a larger catalogue is thinned evenly
+FEW = 8  # systems; of fewer, one odd one decides what is far
 
 
 @dataclass(frozen=True)
 class Domain:
-    """nearest: distance of the query to the nearest member. apart (S,): of members to those of other systems; limit:
-    `MARGIN` times what `LEVEL` of them stay below, every system counting alike: single wild members do not set it."""
+    """far: how unlike the catalogue the query is, in units of what is accepted. unseen (N,): the same of members,
+    each by the other ones of n_systems alone."""
 
-    nearest: float
-    apart: np.ndarray
-    limit: float
+    far: float
+    unseen: np.ndarray
+    n_systems: int
 
     @property
     def known(self) -> bool:
-        """Whether the query is no farther from the catalogue than its systems are from each other."""
-        return self.nearest <= self.limit
+        """Whether the query is no more unlike the catalogue than its systems are unlike each other."""
+        return self.far <= 1
 
     @property
     def share(self) -> float:
-        """Share of members at least as far from other systems as the query."""
-        return float(np.mean(self.apart >= self.nearest))
+        """Share of members at least as unlike the other systems as the query is unlike all."""
+        return float(np.mean(self.unseen >= self.far))
 
     @property
     def status(self) -> str:
-        """ "ok", or why no estimate from this catalogue means anything for the query."""
+        """ "ok", or why no estimate from this catalogue means anything, or may mean nothing, for the query."""
         if self.known:
-            return "ok"
+            few = f"the catalogue has {self.n_systems} systems, too few to tell what is unlike them: {FEW} or more can"
+            return "ok" if self.n_systems >= FEW else few
         return (
-            f"far from every model: nearest at {self.nearest:.3g}, systems of the catalogue are "
-            f"{np.median(self.apart):.3g} apart, at most {self.limit:.3g} is accepted"
+            f"far from every model: {self.far:.3g} times as unlike the catalogue as what {LEVEL:.0%} of the images of "
+            "unseen systems stay below"
         )
 
 
-def domain(query: np.ndarray, members: np.ndarray, system: np.ndarray, *, scale: bool = True, seed: int = 0) -> Domain:
-    """Where features (F,) of a query lie beside features (N, F) of members of `system` (N,); ≥ 2 systems."""
-    return domains(query[None], members, system, scale=scale, seed=seed)[0]
+def domain(query: Blocks, members: Blocks, system: np.ndarray) -> Domain:
+    """Where a query lies, by blocks of features (1, F) of it and (N, F) of members of `system` (N,); ≥ 2 systems.
+
+    Blocks as `FeatureTable` has them: features of a network and brightness in apertures, or one block for both.
+    """
+    return domains(query, members, system)[0]
 
 
-def domains(
-    queries: np.ndarray, members: np.ndarray, system: np.ndarray, *, scale: bool = True, seed: int = 0
-) -> list[Domain]:
-    """The same of queries (Q, F)."""
-    system = np.asarray(system)
-    if len(np.unique(system)) < 2:
-        raise ValueError("a catalogue of one system cannot tell how far apart systems are; accepted: 2 or more")
-    thin = slice(None, None, max(1, len(members) // MEMBERS))
-    nearest = pairwise(queries, members, "euclidean", scale=scale).min(axis=1)
-    rng = np.random.Generator(np.random.Philox(key=[seed, 4]))
-    rows = np.sort(rng.permutation(len(members))[:SAMPLE])
-    between = pairwise(members[rows], members, "euclidean", scale=scale)[:, thin]
-    between[system[rows][:, None] == system[thin][None]] = np.inf
-    apart = between.min(axis=1)
-    limit = MARGIN * quantile_by_system(apart, system[rows], LEVEL)
-    return [Domain(float(one), apart, limit) for one in nearest]
+def domains(queries: Blocks, members: Blocks, system: np.ndarray) -> list[Domain]:
+    """The same of queries, blocks of (Q, F)."""
+    thin = slice(None, None, max(1, -(-len(members[0]) // MEMBERS)))
+    members, system = [block[thin] for block in members], np.asarray(system)[thin]
+    names = np.unique(system)
+    if len(names) < 2:
+        raise ValueError("a catalogue of one system cannot tell how unlike systems are; accepted: 2 or more")
+    unseen = np.empty((len(system), 2))
+    for name in names:
+        own = system == name
+        unseen[own] = _unlike([block[own] for block in members], [block[~own] for block in members])
+    unit = np.array([quantile_by_system(column, system, LEVEL) for column in unseen.T])
+    unit[unit == 0] = 1.0  # images that are all alike
+    larger = np.max(unseen / unit, axis=1)
+    limit = unseen_quantile(larger, system, LEVEL) or 1.0
+    asked = np.max(_unlike(queries, members) / unit, axis=1)
+    return [Domain(float(one / limit), larger / limit, len(names)) for one in asked]
+
+
+def _unlike(asked: Blocks, members: Blocks) -> np.ndarray:
+    """By brightness and by structure (A, 2): distance to the nearest member, and what its components leave."""
+    return np.stack([_nearest(asked[-1], members[-1]), _outside(asked[0], members[0])], axis=1)
+
+
+def _nearest(asked: np.ndarray, members: np.ndarray) -> np.ndarray:
+    reduction = reduce(members, WITHIN, scale=False)
+    return pairwise(reduction(asked), reduction(members), "euclidean", scale=True).min(axis=1)
+
+
+def _outside(asked: np.ndarray, members: np.ndarray) -> np.ndarray:
+    reduction = reduce(members, min(OUTSIDE, members.shape[1] // 2), scale=False)
+    whole = np.sum((np.asarray(asked, np.float64) - reduction.centre) ** 2, axis=1)
+    return np.sqrt(np.clip(whole - np.sum(reduction(asked) ** 2, axis=1), 0, None))

@@ -201,24 +201,25 @@ class Reduction:
         return (standard @ self.components).astype(np.float64)
 
 
-def reduce(features: np.ndarray, n: int) -> Reduction:
-    """The `n` leading components of features (N, F) in units of their scatter; memory of one copy in float32.
+def reduce(features: np.ndarray, n: int, scale: bool = True) -> Reduction:
+    """The `n` leading components of features (N, F) in units of their scatter, or as they are; memory of one copy in
+    float32.
 
     By subspace iteration (Halko, Martinsson & Tropp 2011), the same in every run.
     """
     features = np.asarray(features, np.float32)
     centre = features.mean(axis=0, dtype=np.float64).astype(np.float32)
     scatter = features.std(axis=0, dtype=np.float64).astype(np.float32)
-    scale = np.where(scatter > FLAT * scatter.max(), scatter, np.float32(np.inf))
+    unit = np.where(scatter > FLAT * scatter.max(), scatter, np.float32(np.inf)) if scale else np.ones_like(scatter)
     n = max(1, min(n, len(features), features.shape[1]))
-    standard = (features - centre) / scale
+    standard = (features - centre) / unit
     rng = np.random.Generator(np.random.Philox(key=[0, 5]))
     basis = rng.standard_normal((features.shape[1], min(n + 10, features.shape[1])), np.float32)
     for _ in range(PASSES):
         basis = linalg.qr(standard.T @ (standard @ basis), mode="economic")[0]
     _, lengths, axes = linalg.svd(standard @ basis, full_matrices=False)
     size = float(np.sqrt(np.sum(lengths[:n].astype(float) ** 2) / len(features))) or 1.0
-    return Reduction(centre, scale, (basis @ axes.T)[:, :n], size)
+    return Reduction(centre, unit, (basis @ axes.T)[:, :n], size)
 
 
 def quantile_by_system(errors: np.ndarray, system: np.ndarray, level: float) -> float:

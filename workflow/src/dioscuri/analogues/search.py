@@ -309,13 +309,9 @@ def regression_table(
     return pd.DataFrame(rows)
 
 
-def domain_of(
-    members: str | os.PathLike, query: str | os.PathLike, metadata: Mapping[str, np.ndarray], scale: bool = True
-) -> Domain:
-    """Whether the query is like anything in the catalogue, by one network's features of both."""
-    return domain(
-        read_features(query).features[0], read_features(members).features, np.asarray(metadata["system"]), scale=scale
-    )
+def domain_of(members: str | os.PathLike, query: str | os.PathLike, metadata: Mapping[str, np.ndarray]) -> Domain:
+    """Whether the query is like anything in the catalogue, by one network's features of both and by brightness."""
+    return domain(read_features(query).blocks, read_features(members).blocks, np.asarray(metadata["system"]))
 
 
 def rank_query(
@@ -351,9 +347,9 @@ def rank_query(
         truth=truth,
     )
     table = pd.concat([regression_table(members, queries, metadata, truth), table], ignore_index=True)
-    places = {name: domain_of(path, queries[name], metadata, scale_features) for name, path in members.items()}
+    places = {name: domain_of(path, queries[name], metadata) for name, path in members.items()}
     networks = table["method"].str.split("/").str[0].where(table["method"] != ENSEMBLE, next(iter(members)))
-    table["far"] = [places[name].nearest / places[name].limit for name in networks]
+    table["far"] = [places[name].far for name in networks]
     table["status"] = [places[name].status for name in networks]
     with atomic(out) as temporary:
         ranking.to_parquet(temporary, index=False)

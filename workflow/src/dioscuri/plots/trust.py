@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dioscuri.analogues.catalogue import read_metadata
@@ -48,16 +49,18 @@ def coverage(out: File, recovery: File, settings: Any = None) -> None:
 def domain_distances(
     out: File, members: Sequence[File], queries: Sequence[File], shards: Sequence[File], settings: Any = None
 ) -> None:
-    """Distance of the query to the catalogue beside the distances of members to other systems, by network."""
+    """How unlike the catalogue the query is beside images of systems that were left out of it, by network."""
     metadata = read_metadata(shards)
     with figure(out, 4.2 * len(members), 2.8, settings) as drawing:
         for axes, path, own in zip(drawing.subplots(1, len(members), squeeze=False)[0], members, queries):
             table = read_features(path)
             place = domain_of(path, own, metadata)
-            axes.hist(place.apart, 40, color=FAINT, label="members, to other systems")
-            axes.axvline(place.limit, color="black", ls="--", label="limit")
-            axes.axvline(place.nearest, color=ACCENT, lw=2, label="the query")
-            axes.set(xlabel="distance to the nearest [scaled features]", yticks=[])
+            edge = 1.1 * max(place.far, place.unseen.max(), 1.0)
+            bins = np.geomspace(max(0.9 * min(place.far, place.unseen.min()), 1e-3 * edge), edge, 40)
+            axes.hist(place.unseen, bins, color=FAINT, label="systems left out")
+            axes.axvline(1, color="black", ls="--", label="limit")
+            axes.axvline(place.far, color=ACCENT, lw=2, label="the query")
+            axes.set(xscale="log", xlabel="unlike the catalogue [limit]", yticks=[])
             name, words = table.description["network"]["name"], "like the catalogue" if place.known else "far"
             axes.set_title(f"{name.replace('_', ' ')}: {words}", fontsize=8)
             axes.legend(fontsize=6)
