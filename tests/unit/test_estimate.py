@@ -49,6 +49,13 @@ def test_weights_count_as_copies():
     assert weighted.n_effective == pytest.approx(copies.sum() ** 2 / np.sum(copies**2))
 
 
+def test_views_of_one_system_are_one():
+    values = np.arange(9.0)
+    system = np.array(list("aaaabbbbc"))
+    assert estimate(AGE, values, system=system).n_effective == pytest.approx(81 / (16 + 16 + 1))
+    assert estimate(AGE, np.where(system == "b", np.nan, values), system=system).n_effective == pytest.approx(25 / 17)
+
+
 def test_unknown_values_are_left_out_and_floors_hold():
     assert estimate(AGE, np.array([np.nan, 3.0, np.nan])).median == 3
     assert estimate(MASS, np.array([0.0, 0.0, 1.0])).median == pytest.approx(1e-3)

@@ -81,7 +81,7 @@ def test_random_network_takes_any_number_of_channels(images):
 def test_every_network_of_the_paper_is_a_model_of_timm_with_weights_from_imagenet():
     import timm
 
-    assert len(TIMM_MODELS) == 8 and set(HEADED) < set(TIMM_MODELS) < set(NETWORKS)
+    assert len(TIMM_MODELS) == 9 and set(HEADED) < set(TIMM_MODELS) < set(NETWORKS)
     for name in TIMM_MODELS.values():
         assert timm.is_model(name), name
         cfg = timm.get_pretrained_cfg(name)

@@ -98,7 +98,8 @@ def isotropic_weights(separation: np.ndarray, projected: float, tolerance: float
 class Estimate:
     """One parameter: weighted median, intervals level → (low, high), and how many analogues stand behind it.
 
-    All in the parameter's own unit. `n_effective` = (Σw)² / Σw² is what the weights leave of `n`.
+    All in the parameter's own unit. `n_effective` = (Σw)² / Σw² over the weights of systems: of `n` analogues, many are
+    views of the same one.
     """
 
     parameter: Parameter
@@ -108,9 +109,16 @@ class Estimate:
     n_effective: float
 
 
-def estimate(parameter: Parameter, values: np.ndarray, weights: np.ndarray | None = None) -> Estimate:
-    """Estimate a parameter from its values (K,) in the analogues, with weights (K,)."""
-    values, weights = _valid(parameter, values, weights)
+def estimate(
+    parameter: Parameter, values: np.ndarray, weights: np.ndarray | None = None, system: np.ndarray | None = None
+) -> Estimate:
+    """Estimate a parameter from its values (K,) in the analogues, with weights (K,).
+
+    system (K,): whose views they are; None: each is a system of its own.
+    """
+    values, weights, use = _valid(parameter, values, weights)
+    each = np.arange(len(values)) if system is None else np.unique(np.asarray(system)[use], return_inverse=True)[1]
+    by_system = np.bincount(each, weights)
     levels = [0.5] + [0.5 + side * 0.5 * level for level in LEVELS for side in (-1, 1)]
     median, *bounds = parameter.backward(quantiles(parameter.forward(values), levels, weights)).tolist()
     return Estimate(
@@ -118,7 +126,7 @@ def estimate(parameter: Parameter, values: np.ndarray, weights: np.ndarray | Non
         median,
         {level: (bounds[2 * k], bounds[2 * k + 1]) for k, level in enumerate(LEVELS)},
         len(values),
-        float(weights.sum() ** 2 / np.sum(weights**2)),
+        float(by_system.sum() ** 2 / np.sum(by_system**2)),
     )
 
 
@@ -160,7 +168,9 @@ def distributions(
     Each network counts alike, however many analogues its cut left. limits: of the axis, in the parameter's unit;
     the span of all values otherwise, widened by a kernel at either end.
     """
-    given = {name: _valid(parameter, one, None if weights is None else weights[name]) for name, one in values.items()}
+    given = {
+        name: _valid(parameter, one, None if weights is None else weights[name])[:2] for name, one in values.items()
+    }
     if not given:
         raise ValueError(f"no analogues given for '{parameter.column}'")
     spread = {name: (parameter.forward(one), weight / weight.sum()) for name, (one, weight) in given.items()}
@@ -204,8 +214,10 @@ def _axis(
     return low, high + margin
 
 
-def _valid(parameter: Parameter, values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Values and weights without those that are unknown (NaN) or weigh nothing."""
+def _valid(
+    parameter: Parameter, values: np.ndarray, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values and weights without those that are unknown (NaN) or weigh nothing, and which are left (K,)."""
     values = np.asarray(values, dtype=float)
     weights = np.ones(values.shape) if weights is None else np.asarray(weights, dtype=float)
     if values.shape != weights.shape or values.ndim != 1 or np.any(weights < 0) or not np.isfinite(weights).all():
@@ -219,4 +231,4 @@ def _valid(parameter: Parameter, values: np.ndarray, weights: np.ndarray | None)
             f"'{parameter.column}': none of {len(values)} analogues has a known value and a weight above 0; with "
             f"isotropic weights this means that no analogue is wider than the projected separation"
         )
-    return values[use], weights[use]
+    return values[use], weights[use], use

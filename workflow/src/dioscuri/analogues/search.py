@@ -258,7 +258,7 @@ def _estimated(
     weights: np.ndarray | None,
     truth: Mapping[str, float] | None,
 ) -> dict[str, Any]:
-    found = estimate(parameter, columns[parameter.column], weights)
+    found = estimate(parameter, columns[parameter.column], weights, columns["system"])
     row: dict[str, Any] = {"parameter": parameter.column, "unit": parameter.unit, "median": found.median}
     for level in LEVELS:
         row[f"low{100 * level:.0f}"], row[f"high{100 * level:.0f}"] = found.intervals[level]

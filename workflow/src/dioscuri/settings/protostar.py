@@ -96,7 +96,7 @@ class FeatureNetwork(Settings):
 
     architecture: Literal[
         "random_cnn", "apertures", "efficientnet_lite0", "densenet121", "efficientnet_b7", "inception_v3",
-        "mobilenet", "resnetrs200", "xception", "vgg16", "vgg19",
+        "mobilenet", "mobilenet_v3", "resnetrs200", "xception", "vgg16", "vgg19",
     ] = Field(
         description="random_cnn, apertures: need no weights; efficientnet_lite0: of a package; the rest: the paper's"
     )  # fmt: skip

@@ -20,12 +20,14 @@ from dioscuri.learn.features.apertures import APERTURES, Apertures
 from dioscuri.learn.features.frozen import FeatureNetwork, checked, scaled
 from dioscuri.learn.features.lite import LITE, LiteFeatures
 
-# The paper's networks (§2.4.1) and the models of timm that stand for them, with weights from ImageNet-1k alone.
+# The paper's networks (§2.4.1) and the models of timm that stand for them, with weights from ImageNet-1k alone. Its
+# MobileNet is V1 by name, V3 by the reference that it cites: both are here.
 TIMM_MODELS = {
     "densenet121": "densenet121.tv_in1k",
     "efficientnet_b7": "tf_efficientnet_b7.aa_in1k",
     "inception_v3": "inception_v3.tf_in1k",
     "mobilenet": "mobilenetv1_100.ra4_e3600_r224_in1k",
+    "mobilenet_v3": "mobilenetv3_large_100.ra_in1k",
     "resnetrs200": "resnetrs200.tf_in1k",
     "xception": "legacy_xception.tf_in1k",
     "vgg16": "vgg16.tv_in1k",
