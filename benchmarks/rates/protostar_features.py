@@ -1,9 +1,11 @@
 """The reference preset's benchmark of features and estimators in one process, step by step into files.
 
-    python benchmarks/rates/protostar_features.py FOLDER [CONFIG.yaml]   ten minutes of a core; goes on where it was
+    python benchmarks/rates/protostar_features.py FOLDER [noiseless] [CONFIG.yaml …]   half an hour of a core
 
-Systems, images, features and estimates are made by the functions of the workflow's rules with the settings of
-config/reference.yaml, continuum alone; what is in FOLDER is not made again. Prints the table of docs/RESULTS.md.
+By default config/reference.yaml, whose observations `noiseless` leaves out; protostar_lites.yaml and
+protostar_heads.yaml, given after it, measure sizes of the pretrained network and heads. Systems, images, features and
+estimates are made by the functions of the workflow's rules with these settings, continuum alone; what is in FOLDER is
+not made again. Prints the table of docs/RESULTS.md.
 """
 
 import sys
@@ -34,18 +36,21 @@ def systems(folder: Path, settings, seed: int) -> list[Path]:
             write_system_catalogue(
                 shard, read_system(system), number, separation_au=wanted.separation, n_pixels=wanted.n_pixels,
                 fov_au=wanted.field, beam_au=(wanted.beam, wanted.beam, 0.0), channels=settings.channels[:1],
+                n_lines=wanted.n_lines, mirror=wanted.mirror,
             )  # fmt: skip
         shards.append(shard)
     return shards
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    layers = [CONFIG / "config.yaml", CONFIG / "surveys.yaml", *map(Path, sys.argv[2:] or [CONFIG / "reference.yaml"])]
+    folder, words = Path(sys.argv[1]), sys.argv[2:]
+    noiseless, given = AS_THEY_ARE in words, [Path(word) for word in words if word != AS_THEY_ARE]
+    layers = [CONFIG / "config.yaml", CONFIG / "surveys.yaml", *(given or [CONFIG / "reference.yaml"])]
     everything = load_config(layers, {})
     settings, seed = everything.protostar, everything.seed
     shards, channel = systems(folder, settings, seed), settings.channels[0]
-    seen = {AS_THEY_ARE: None} | {name: one.model_dump() for name, one in settings.benchmark.observations.items()}
+    others = {} if noiseless else settings.benchmark.observations
+    seen = {AS_THEY_ARE: None} | {name: one.model_dump() for name, one in others.items()}
     first = [(name, "leave_one_system_out") for name in seen]  # what decides comes first, heads last
     rest = [(AS_THEY_ARE, split) for split in settings.benchmark.splits if split != "leave_one_system_out"]
     rows = []

@@ -20,7 +20,7 @@ from dioscuri.learn.features.networks import NETWORKS, WEIGHT_FILES
 from dioscuri.machine import cache_folder
 
 # The embedded catalogue: small enough to be simulated while one waits, once.
-TOY = {"n_systems": 16, "n_particles": 3000, "n_snapshots": 16, "duration": 60.0, "n_pixels": 96, "field": 1600.0}
+TOY = {"n_systems": 24, "n_particles": 3000, "n_snapshots": 16, "duration": 60.0, "n_pixels": 96, "field": 1600.0}
 TOY_BEAM = 50.0  # AU
 SEPARATIONS = (50.0, 600.0)  # AU: what the toy's beam resolves and its images and orbits hold
 CHANNEL, METRIC = "continuum_1300um", "euclidean"
@@ -51,7 +51,9 @@ def embedded_catalogue(separation_au: float, channel: str, folder: Path | None =
     folder = folder or cache_folder()
     size = {name: TOY[name] for name in ("n_particles", "n_snapshots", "duration")}
     systems = folder / f"toy-{digest([size, separation_au, _code('simulation')])}"
-    images = folder / f"toy-{digest([TOY, TOY_BEAM, separation_au, channel, _code('simulation', 'observation')])}"
+    # How many there are does not change the others.
+    alike = {name: value for name, value in TOY.items() if name != "n_systems"}
+    images = folder / f"toy-{digest([alike, TOY_BEAM, separation_au, channel, _code('simulation', 'observation')])}"
     shards = []
     numbers = range(int(TOY["n_systems"]))
     for number in tqdm(numbers, desc="embedded catalogue", unit="system", disable=None, leave=False):

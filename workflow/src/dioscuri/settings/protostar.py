@@ -95,10 +95,10 @@ class FeatureNetwork(Settings):
     """A frozen network that turns an image into a feature vector."""
 
     architecture: Literal[
-        "random_cnn", "apertures", "efficientnet_lite0", "densenet121", "efficientnet_b7", "inception_v3",
-        "mobilenet", "mobilenet_v3", "resnetrs200", "xception", "vgg16", "vgg19",
+        "random_cnn", "apertures", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "densenet121",
+        "efficientnet_b7", "inception_v3", "mobilenet", "mobilenet_v3", "resnetrs200", "xception", "vgg16", "vgg19",
     ] = Field(
-        description="random_cnn, apertures: need no weights; efficientnet_lite0: of a package; the rest: the paper's"
+        description="random_cnn, apertures: need no weights; efficientnet_lite0 to 2: of packages; others: the paper's"
     )  # fmt: skip
     weights: str = Field("hub", description="hub (ImageNet, by timm), none (random), or a file of weights")
     size: Positive | None = Field(None, description="px to which images are scaled (paper: 224 and 800); null: its own")

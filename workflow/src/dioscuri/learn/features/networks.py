@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from dioscuri.learn.features.apertures import APERTURES, Apertures
 from dioscuri.learn.features.frozen import FeatureNetwork, checked, scaled
-from dioscuri.learn.features.lite import LITE, LiteFeatures
+from dioscuri.learn.features.lite import LITES, LiteFeatures
 
 # The paper's networks (§2.4.1) and the models of timm that stand for them, with weights from ImageNet-1k alone. Its
 # MobileNet is V1 by name, V3 by the reference that it cites: both are here.
@@ -36,7 +36,7 @@ TIMM_MODELS = {
 # Those with a trained head in the paper (§2.4.2).
 HEADED = ("efficientnet_b7", "mobilenet", "resnetrs200", "vgg16", "vgg19")
 RANDOM_CNN = "random_cnn"
-NETWORKS = (RANDOM_CNN, APERTURES, LITE, *TIMM_MODELS)
+NETWORKS = (RANDOM_CNN, APERTURES, *LITES, *TIMM_MODELS)
 SMALLEST, LARGEST = 75, 1024  # InceptionV3 has no map left below 75 pixels
 WEIGHT_FILES = (".safetensors", ".bin", ".pth", ".pt")
 HUB_TIMEOUT = 5.0  # seconds
@@ -74,10 +74,8 @@ def build(
             return RandomCNN(channels=channels, size=size, seed=seed, **settings).freeze()
         if name == APERTURES:
             return Apertures(channels=channels).freeze()
-        if name == LITE:
-            return LiteFeatures(
-                weights="package" if str(weights) == "hub" else str(weights), seed=seed, size=size
-            ).freeze()
+        if name in LITES:
+            return LiteFeatures(name, "package" if str(weights) == "hub" else str(weights), seed, size).freeze()
         return TimmFeatures(name, str(weights), size, pool, seed).freeze()
 
 
