@@ -9,16 +9,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dioscuri.learn.spectra.models import load_released
+from dioscuri.paths import models_folder
 from dioscuri.predict import predict
 from dioscuri.spectra.velocity import VelocityMeter
 from inference import N_PIXELS, plain_network, row
 from ingest import ARMS, N_EXPOSURES, N_FILES, _ingest_loop, _templates, _write
 
-N_DRAWS, N_MODELS = 20, 3
+N_DRAWS = 20
 
 
 def rows() -> list[dict]:
-    """Exposures a second of CPU, both arms, 20 draws, three models an arm."""
+    """Exposures a second of CPU, both arms, 20 draws, the released models of each arm."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         paths = [_write(Path(folder), k) for k in range(N_FILES)]
@@ -31,10 +33,11 @@ def rows() -> list[dict]:
 
 def _networks() -> None:
     """Draws and models of one spectrum, unfolded networks, fresh noise."""
+    n_models = len(load_released(models_folder() / "lamost_mrs/blue.safetensors", "blue"))
     noisy = np.random.default_rng().standard_normal((N_DRAWS, N_PIXELS))
     with torch.no_grad():
         inputs = torch.from_numpy(noisy).float()[:, None]
-        np.percentile([plain_network().eval()(inputs).numpy() for _ in range(N_MODELS)], [0, 16, 50, 84, 100])
+        np.percentile([plain_network().eval()(inputs).numpy() for _ in range(n_models)], [0, 16, 50, 84, 100])
 
 
 def _cpu(task) -> float:

@@ -103,11 +103,19 @@ def report(table: pd.DataFrame) -> None:
     called = pd.DataFrame({k: table[c] > (3.0 if c == "logodds" else 0.5) for k, c in columns.items()})
     single, pair = table["y"] == 0, table["y"] == 1
     print("singles called, by star:\n", called[single].groupby(table["kind"]).mean().round(4).to_string())
-    cells = {"Δv": pd.cut(table["dv"], [20, 40, 60, 80, 120, 200]), "S/N red": pd.cut(table["snr"], [10, 20, 40, 100])}
-    for name, cell in cells.items():
-        slow = pair & (table["vsini"] < 30) & (table["light"] >= 0.5)
+    apart, noise = pd.cut(table["dv"], [20, 40, 60, 80, 120, 200]), pd.cut(table["snr"], [10, 20, 40, 100])
+    slow = pair & (table["vsini"] < 30) & (table["light"] >= 0.5)
+    bright = table["snr"] >= 20
+    for name, rows, cell in (
+        ("Δv", slow, apart),
+        ("Δv at S/N ≥ 20 (red)", slow & bright, apart),
+        ("S/N (red)", slow, noise),
+    ):
         print(f"pairs with v sin i < 30, light ratio ≥ 0.5, found, by {name}:")
-        print(called[slow].groupby(cell, observed=True).mean().round(3).to_string())
+        print(called[rows].groupby(cell, observed=True).agg(["mean", "size"]).round(3).to_string())
+    for arm, low in (("blue", 60), ("red", 80)):
+        found = called[slow & bright & (table["dv"] >= low)]
+        print(f"Δv ≥ {low}, S/N ≥ 20 (red), {arm}: {found[f'{arm} p50'].mean():.3f} of {len(found)} by p50")
 
 
 def main() -> None:

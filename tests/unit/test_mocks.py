@@ -256,6 +256,20 @@ def test_line_errors_change_lines_and_leave_the_continuum():
     assert float(apply(0.01 * continuum, continuum).min()) >= 0.02 - 1e-6
 
 
+def test_lines_that_the_library_lacks_have_their_equivalent_widths():
+    wave = log_grid(6690, 6730, 4.0)
+    flat, step = torch.ones(400, len(wave)), float(wave[1] / wave[0] - 1) * 6710
+    lithium = augment.line_errors(Recipe(lithium=0.3), Draws(1, np.arange(400), "red", 0), wave)(flat, flat)
+    width = (1 - lithium).double().numpy().sum(1) * step
+    assert (width < 1e-6).mean() == pytest.approx(0.5, abs=0.08)  # of old stars, of which lithium is gone
+    assert width.max() == pytest.approx(0.3, rel=0.02) and width[width > 0].mean() == pytest.approx(0.15, rel=0.15)
+    deepest = (1 - lithium).numpy().argmax(1)[width > 1e-3]
+    assert np.abs(wave[deepest] - augment.LITHIUM).max() < step
+    others = Recipe(strange_lines=30, strange_width=0.002)
+    found = augment.line_errors(others, Draws(1, np.arange(400), "red", 0), wave)(flat, flat)
+    assert (1 - found).double().numpy().sum(1).mean() * step == pytest.approx(15 * 0.002, rel=0.15)
+
+
 def test_bad_pixels_strike_the_stated_fraction():
     flux = np.ones((2000, 300))
     augment.spoil_pixels(Recipe(bad_fraction=0.2), Draws(3, np.arange(2000), "blue", 1), flux)

@@ -11,7 +11,8 @@ from numba import njit
 
 from dioscuri.arms import C_KMS
 
-H_ALPHA = 6564.61  # vacuum Å
+H_ALPHA, LITHIUM = 6564.61, 6709.61  # vacuum Å
+STRANGE_WIDTH_KMS = 9.0  # 1 σ of a line that is put in before rotation: the library's resolution, its own width
 # Lines of a nebula or of badly subtracted sky: vacuum Å and strength relative to Hα ([N II] and [S II] scaled
 # by a draw).
 NEBULAR_LINES = (
@@ -41,6 +42,9 @@ class Recipe:
     depth_scatter: float = 0.0  # scatter of a common factor on all line depths
     balmer_core: float = 0.0  # scatter of the depth of the Hα core, which LTE does not predict
     balmer_wing: float = 0.0  # scatter of the depth of its wings, which depend on broadening and convection
+    lithium: float = 0.0  # Li I 6708 of young stars, whose abundance no label tells: half of pairs draw U(0, this) Å
+    strange_lines: int = 0  # each pair has up to so many lines that the library lacks,
+    strange_width: float = 0.0  # of this mean equivalent width, Å
     # the spectrograph
     resolution_spread: float = 0.0  # resolving power ~ nominal × U(1 − this, 1 + this)
     velocity_offset: float = 0.0  # common shift of the exposure, km/s (1 σ)
@@ -52,6 +56,12 @@ class Recipe:
     emission_fraction: float = 0.0  # fraction of pairs with nebular emission (or its over-subtraction)
     telluric_depth: float = 0.0  # water vapour in the red arm: each pair's typical line depth is U(0, this)
 
+    @property
+    def alters_lines(self) -> bool:
+        """Whether stars have other lines than the library's."""
+        errors = (self.line_noise, self.depth_scatter, self.balmer_core, self.balmer_wing)
+        return any((*errors, self.lithium, self.strange_lines))
+
 
 RECIPES = {
     "paper": Recipe(),
@@ -62,6 +72,9 @@ RECIPES = {
         depth_scatter=0.1,
         balmer_core=0.3,
         balmer_wing=0.15,
+        lithium=0.35,
+        strange_lines=30,
+        strange_width=0.012,
         resolution_spread=2 / 15,
         velocity_offset=2.0,
         tilt=(0.15, 0.08, 0.05, 0.03),
@@ -155,7 +168,8 @@ class Draws:
 def line_errors(recipe: Recipe, draws: Draws, wave: np.ndarray) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     """Errors of the library's line depths, one draw per pair on `wave` (Lg,) uniform in ln λ.
 
-    Returns f(flux, continuum) → flux, each (S, Lg); both stars of a pair get the same errors.
+    Returns f(flux, continuum) → flux, each (S, Lg); both stars of a pair get the same errors, and the same lines that
+    the library lacks.
     """
     step_kms = float(np.log(wave[-1] / wave[0])) / (len(wave) - 1) * C_KMS
     amplitude = draws.uniform(0.0, recipe.line_noise)
@@ -168,11 +182,38 @@ def line_errors(recipe: Recipe, draws: Draws, wave: np.ndarray) -> Callable[[tor
         for scatter, width_kms in ((core, 80.0), (wing, 500.0)):
             factor += (scatter[:, None] * np.exp(-0.5 * (velocity / width_kms) ** 2)).astype(np.float32)
     stretch = torch.exp(torch.from_numpy(factor))
+    missing = torch.from_numpy(_strange_lines(recipe, draws, wave, step_kms))
 
     def apply(flux: torch.Tensor, continuum: torch.Tensor) -> torch.Tensor:
-        return (continuum - (continuum - flux) * stretch).clamp(min=0.02 * continuum)
+        return (continuum - (continuum - flux) * stretch).clamp(min=0.02 * continuum) * missing
 
     return apply
+
+
+def _strange_lines(recipe: Recipe, draws: Draws, wave: np.ndarray, step_kms: float) -> np.ndarray:
+    """Transmission (S, Lg) of lines that the library lacks: lithium, and any others."""
+    out = np.ones((len(draws.pair_ids), len(wave)), np.float32)
+    for spectrum, random in zip(out, draws.rows if recipe.lithium or recipe.strange_lines else ()):
+        places, widths = np.empty(0), np.empty(0)
+        if recipe.strange_lines:
+            number = random.integers(0, recipe.strange_lines + 1)
+            places = random.uniform(wave[0], wave[-1], number)
+            widths = random.exponential(recipe.strange_width, number)
+        lithium = recipe.lithium * max(0.0, random.uniform(-1.0, 1.0))
+        _absorb(spectrum, np.r_[places, LITHIUM], np.r_[widths, lithium], wave[0], step_kms)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _absorb(spectrum, places, widths, first, step_kms):  # type: ignore[no-untyped-def]
+    """In place: Gaussian lines at `places` [Å] of equivalent `widths` [Å] in a spectrum that begins at `first` [Å]."""
+    reach = int(4 * STRANGE_WIDTH_KMS / step_kms)
+    for line in range(len(places)):
+        centre = math.log(places[line] / first) * C_KMS / step_kms
+        depth = widths[line] / places[line] * C_KMS / (STRANGE_WIDTH_KMS * math.sqrt(2 * math.pi))
+        for pixel in range(max(0, int(centre) - reach), min(len(spectrum), int(centre) + reach)):
+            distance = (pixel - centre) * step_kms / STRANGE_WIDTH_KMS
+            spectrum[pixel] *= 1 - min(depth, 0.9) * math.exp(-0.5 * distance**2)
 
 
 def correlated_noise(draws: Draws, n_pixels: int, scale: float) -> np.ndarray:

@@ -90,8 +90,7 @@ class ArmMaker:
             which = (pair.uniform(0.0, 1.0) * len(self.libraries)).astype(int)
         if recipe.velocity_offset > 0:
             offset = recipe.velocity_offset * pair.normal()
-        errors = (recipe.line_noise, recipe.depth_scatter, recipe.balmer_core, recipe.balmer_wing)
-        distort = augment.line_errors(recipe, shared, self.grid) if any(errors) else None
+        distort = augment.line_errors(recipe, shared, self.grid) if recipe.alters_lines else None
 
         def star(number: int, rv: np.ndarray) -> np.ndarray:
             flux, continuum = self._interpolate(labels_of(labels, number), which, need_continuum=distort is not None)
