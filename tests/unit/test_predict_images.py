@@ -174,7 +174,7 @@ def test_what_is_missing_is_named(options, said, tmp_path, csst_psf):
 
 
 def test_a_folder_without_networks_is_told(exposure, psf_file, tmp_path, capsys):
-    arguments = ["predict", "--survey", "hst", str(exposure), "--psf", str(psf_file), "--models", str(tmp_path)]
+    arguments = ["predict", "--survey", "hst", str(exposure), "--psf-grid", str(psf_file), "--models", str(tmp_path)]
     assert main(arguments) == 2
     assert "no networks of hst" in capsys.readouterr().err
 

@@ -138,7 +138,10 @@ def _add_predict(verb: argparse.ArgumentParser) -> None:
 
     images = verb.add_argument_group("csst and hst (with --models, too)")
     images.add_argument(
-        "--psf", type=Path, help="PSF: .npz, STDPSF or STPSF grid, FITS image (hst default: of the frame's own stars)"
+        "--psf",
+        "--psf-grid",
+        type=Path,
+        help="PSF: .npz, STDPSF or STPSF grid, FITS image (hst default: of the frame's own stars)",
     )
     images.add_argument("--psf-oversampling", type=int, help="samples per pixel of a PSF that is a FITS image")
     images.add_argument(
