@@ -127,9 +127,9 @@ class Frame:
 def read_flt(path: str | os.PathLike, pixel_area_maps: Mapping[int, str | os.PathLike] | None = None) -> list[Frame]:
     """The frames of a calibrated exposure, one per SCI extension, in the order of EXTVER.
 
-    `pixel_area_maps` gives a pixel-area map (any FITS image of the whole chip) per CCDCHIP. Without one the
-    areas follow from the distortion that the header describes (SIP), relative to the reference pixel of
-    the file's first chip; a header without distortion has areas of 1.
+    `pixel_area_maps` gives a pixel-area map (any FITS image of the whole chip) per CCDCHIP (1 where there is
+    none). Without one the areas follow from the distortion that the header describes (SIP), relative to the reference
+    pixel of the file's first chip; a header without distortion has areas of 1.
     """
     path = Path(path)
     with reading(path, LAYOUT, FrameError):
@@ -204,7 +204,7 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
     units = {(hdu.name, hdu.ver): hdu for hdu in hdus}
     versions = sorted(version for name, version in units if name == "SCI")
     _check_layout(path, primary, units, versions)
-    if unknown := set(maps) - {_chip(units["SCI", version].header) for version in versions}:
+    if unknown := set(maps) - {_chip(units["SCI", version].header) or 1 for version in versions}:
         raise FrameError(f"{path}: pixel-area maps are given for chips {sorted(unknown)}, which the file has not")
     camera = "/".join(str(primary.get(name, "")).strip().upper() for name in ("INSTRUME", "DETECTOR")).strip("/")
     frames: list[Frame] = []
@@ -234,8 +234,8 @@ def _frames(path: Path, hdus: fits.HDUList, maps: Mapping[int, str | os.PathLike
                 orientation=float(np.degrees(np.arctan2(scale_matrix[0, 1], scale_matrix[1, 1]))),
                 read_noise=float(np.mean([primary.get(f"READNSE{amplifier}", np.nan) for amplifier in "ABCD"])),
                 zero_point=_zero_point(primary, header),
-                pixel_area=_read_area(Path(maps[chip]), science.shape, _corner(header))
-                if chip in maps
+                pixel_area=_read_area(Path(maps[chip or 1]), science.shape, _corner(header))
+                if (chip or 1) in maps
                 else _distortion_area(wcs, science.shape, area / reference_area),
                 path=path,
                 camera=camera,
