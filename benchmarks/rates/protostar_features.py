@@ -54,7 +54,7 @@ def main() -> None:
     first = [(name, "leave_one_system_out") for name in seen]  # what decides comes first, heads last
     rest = [(AS_THEY_ARE, split) for split in settings.benchmark.splits if split != "leave_one_system_out"]
     rows = []
-    for steps in (first, rest):
+    for steps in filter(None, (first, rest)):
         for observation, split in steps:
             for network in settings.use:
                 features = folder / observation / f"{network}.h5"

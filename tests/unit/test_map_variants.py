@@ -91,6 +91,8 @@ SAME = {
     "frequency and Stokes of length 1": lambda d: (d[None, None], header(**FREQ, **STOKES4)),
     "frequency step 0": lambda d: (d[None, None], header(**(FREQ | {"CDELT3": 0.0}), **STOKES4)),
     "frequency axis without RESTFRQ": lambda d: (d[None], header(**FREQ, RESTFRQ=None)),
+    "axes that the data no longer have": lambda d: (d, header(**FREQ, **STOKES4, RESTFRQ=None, WCSAXES=4)),
+    "a cube of one, its Stokes axis dropped": lambda d: (d[None], header(**FREQ, **STOKES4, WCSAXES=4)),
     "Stokes IQUV, third axis": lambda d: (np.stack([d, d / 10, d / 20, 0 * d]), header(**STOKES3)),
     "Stokes IQUV, fourth axis": lambda d: (np.stack([d, d / 10, d / 20, 0 * d])[:, None], header(**FREQ, **STOKES4)),
     "Stokes QUI": lambda d: (np.stack([d / 10, d / 20, d]), header(**axis(3, "STOKES", 3.0, -1.0))),
@@ -171,6 +173,7 @@ REFUSED = {
     "all NaN": (lambda d: (d * np.nan, header()), "nothing on the map: every pixel is nan"),
     "all zero": (lambda d: (d * 0, header()), "nothing on the map: every pixel is 0"),
     "all one": (lambda d: (d * 0 + 1, header(BUNIT="Jy/sr")), "nothing on the map: every pixel is 1"),
+    "noise alone": (lambda d: (np.random.default_rng(1).normal(size=d.shape), header()), "nothing detected"),
     "oblong pixels": (lambda d: (d, header(CDELT1=-2 * PIXEL / 3600)), "square pixels are needed"),
     "8 pixels": (lambda d: (d[36:44, 36:44], header(CRPIX1=5.0, CRPIX2=5.0)), "the whole map is"),
 }

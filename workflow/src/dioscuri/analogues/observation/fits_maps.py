@@ -63,6 +63,7 @@ def _read(path: str | os.PathLike, distance_pc: float | None) -> FitsMap:
     header = spectral_header(header)
     data, header = stokes_i(path, data, header)
     world = WCS(header)
+    world.pixel_shape = None  # the header may describe axes of length 1 that the data no longer have
     data = data.reshape([n for n in data.shape[:-2] if n > 1] + list(data.shape[-2:]))
     if data.ndim > 3:
         raise ValueError(f"{path}: {data.ndim} axes longer than 1; an image or a cube is accepted")

@@ -113,6 +113,8 @@ def prepare(
         pixel = au * 3600 * float(np.sqrt(abs(np.linalg.det(observed.wcs.pixel_scale_matrix))))
         noise = _noise(image, missing, max(1, round(APART * beam[0] / pixel)) if continuum else 0)
 
+    if continuum and primary is None:  # of noise alone the brightest peak may lie at the edge
+        _check_detected(observed, image, missing, noise)
     n = _pixels_used(observed, middle, position_angle, au, frame.pixel_au, n_pixels, field_au)
     offset = _offsets(n, frame.pixel_au / au)
     x, y = _pixels_at(observed.wcs, middle, position_angle, *np.meshgrid(offset, offset))
@@ -123,11 +125,8 @@ def prepare(
         inner = slice((len(out) - n) // 2, (len(out) + n) // 2)
         out, gaps = out[inner, inner], gaps[inner, inner]
     separation = None if second is None else float(second.separation(brightest).arcsec) * au
-    if continuum and not np.nanmax(out[~gaps], initial=0.0) > DETECTED * noise:
-        raise ValueError(
-            f"{observed.path}: nothing detected: the brightest of {n} × {n} pixels is {out.max():.3g} Jy/sr, the noise "
-            f"{noise:.3g}; accepted: {DETECTED:g} times the noise"
-        )
+    if continuum:
+        _check_detected(observed, out, gaps, noise)
     history = {
         "file": os.path.basename(observed.path),
         "ra": float(middle.ra.deg),
@@ -169,6 +168,15 @@ def _check_scales(observed: Map, frame: Frame, n_pixels: int, au: float) -> None
         raise ValueError(
             f"{observed.path}: the whole map is {pixel * max(observed.image.shape):.3g} AU at this distance and zoom; "
             f"the catalogue has pixels of {frame.pixel_au:g} AU: accepted are {FEWEST_PIXELS} of them or more"
+        )
+
+
+def _check_detected(observed: Map, image: np.ndarray, missing: np.ndarray, noise: float) -> None:
+    brightest = np.nanmax(image[~missing], initial=0.0)
+    if not brightest > DETECTED * noise:
+        raise ValueError(
+            f"{observed.path}: nothing detected: the brightest of {' × '.join(map(str, image.shape))} pixels is "
+            f"{brightest:.3g} Jy/sr, the noise {noise:.3g}; accepted: {DETECTED:g} times the noise"
         )
 
 
