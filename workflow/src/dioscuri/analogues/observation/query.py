@@ -6,7 +6,6 @@ no missing pixel is ever interpolated. Images follow the catalogue: row 0 is sou
 observer with up along the line from secondary to primary, surface brightness in Jy/sr, velocities in km/s.
 """
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,17 @@ import numpy as np
 from scipy import fft, ndimage
 
 from dioscuri.analogues.catalogue import Frame
+from dioscuri.analogues.observation.grid import (
+    FEWEST_PIXELS,
+    brightest_peak,
+    midpoint,
+    offsets,
+    on_sky,
+    pixel_steps,
+    pixels_at,
+    pixels_seen,
+    pixels_used,
+)
 from dioscuri.analogues.observation.interferometer import Response, filtered, transfer
 from dioscuri.analogues.observation.maps import Beam, Map
 from dioscuri.io import observation_key
@@ -23,16 +33,12 @@ from dioscuri.io import observation_key
 FWHM = np.sqrt(8 * np.log(2))  # of a Gaussian, in standard deviations
 # A beam this wide in pixels is sampled well enough to be interpolated (Nyquist).
 PIXELS_PER_BEAM = 2.0
-MOST_MISSING = 0.5  # of a velocity map; an image of what the nearest pixels said is no image
-FEWEST_PIXELS = 16  # a side that a crop to what was seen leaves, however little that is
 DETECTED = 6.0  # of the noise: the brightest of 10⁴ pixels of noise alone reaches 4
 SAME_SEPARATION = 0.25  # relative difference to the catalogue's projected separation that needs no word
 FIELD = 2.0  # separations of the stars that a continuum map should show at least
 APART = 2.0  # beams between points whose noise is independent
 SPANS = 10  # such steps across a map; of fewer, differences tell less than plain clipping
 NEGLIGIBLE = 1e-6  # pixel²: a Gaussian this narrow changes nothing; rounding leaves as much, of either sign
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,11 @@ def prepare(
     au = distance_pc * zoom  # per arcsec, as magnified: 1 AU at 1 pc is 1 arcsec
     _check_scales(observed, frame, n_pixels, au)
     filled, missing = fill_missing(observed.image)
-    brightest = _peak(observed) if primary is None else _sky(primary)
-    second = None if secondary is None else _sky(secondary)
+    brightest = brightest_peak(observed) if primary is None else on_sky(primary)
+    second = None if secondary is None else on_sky(secondary)
     if second is not None:
         position_angle = float(second.position_angle(brightest).deg)
-    middle = brightest if centre == "primary" else _midpoint(brightest, second, position_angle, frame, au)
+    middle = brightest if centre == "primary" else midpoint(brightest, second, position_angle, frame, au)
 
     continuum = observed.unit != "km/s"
     own = (0.0, 0.0, 0.0) if observed.beam is None else observed.beam
@@ -106,7 +112,7 @@ def prepare(
     )
     image = filled
     if continuum:
-        to_right_up = _pixel_steps(observed.wcs, position_angle) * au  # AU per pixel along x and y
+        to_right_up = pixel_steps(observed.wcs, position_angle) * au  # AU per pixel along x and y
         inverse = np.linalg.inv(to_right_up)
         image = smooth(filled, inverse @ smoothing @ inverse.T)
     if noise is None:
@@ -115,13 +121,13 @@ def prepare(
 
     if continuum and primary is None:  # of noise alone the brightest peak may lie at the edge
         _check_detected(observed, image, missing, noise)
-    n = _pixels_used(observed, middle, position_angle, au, frame.pixel_au, n_pixels, field_au)
-    offset = _offsets(n, frame.pixel_au / au)
-    x, y = _pixels_at(observed.wcs, middle, position_angle, *np.meshgrid(offset, offset))
+    n = pixels_used(observed, middle, position_angle, au, frame.pixel_au, n_pixels, field_au)
+    offset = offsets(n, frame.pixel_au / au)
+    x, y = pixels_at(observed.wcs, middle, position_angle, *np.meshgrid(offset, offset))
     out = ndimage.map_coordinates(image, [y, x], order=3, mode="nearest").astype(np.float32)
     gaps = ndimage.map_coordinates(missing.astype(np.float32), [y, x], order=1, mode="constant", cval=1.0) > 0.5
     if not continuum and field_au is None:
-        n = _pixels_seen(gaps)
+        n = pixels_seen(gaps)
         inner = slice((len(out) - n) // 2, (len(out) + n) // 2)
         out, gaps = out[inner, inner], gaps[inner, inner]
     separation = None if second is None else float(second.separation(brightest).arcsec) * au
@@ -332,96 +338,3 @@ def _covariance(beam: Beam) -> np.ndarray:
     angle = np.deg2rad(beam[2])
     axes = np.array([[-np.sin(angle), np.cos(angle)], [np.cos(angle), np.sin(angle)]])  # of major, of minor
     return axes.T @ np.diag([(beam[0] / FWHM) ** 2, (beam[1] / FWHM) ** 2]) @ axes
-
-
-# --- sky -----------------------------------------------------------------------------------------------------
-
-
-def _sky(position: tuple[float, float]) -> Any:
-    from astropy.coordinates import SkyCoord
-
-    return SkyCoord(*position, unit="deg")
-
-
-def _midpoint(primary: Any, secondary: Any | None, position_angle: float, frame: Frame, au: float) -> Any:
-    """Sky position halfway between the stars; an unknown secondary is the catalogue's separation below the primary."""
-    from astropy import units
-
-    if secondary is not None:
-        return secondary.directional_offset_by(secondary.position_angle(primary), 0.5 * secondary.separation(primary))
-    if not np.isfinite(frame.separation_au):
-        return primary
-    below = (position_angle + 180.0) * units.deg
-    return primary.directional_offset_by(below, 0.5 * frame.separation_au / au * units.arcsec)
-
-
-def _peak(observed: Map) -> Any:
-    """Sky position of the brightest peak: centroid of what exceeds half of it, around it."""
-    if observed.unit == "km/s":
-        raise ValueError(f"{observed.path}: a moment-1 map does not show where the primary is: give its position")
-    image = np.nan_to_num(observed.image)
-    peak = np.unravel_index(np.argmax(image), image.shape)
-    parts, _ = ndimage.label(image > 0.5 * image[peak])
-    y, x = ndimage.center_of_mass(image, parts, parts[peak])
-    return observed.wcs.pixel_to_world(x, y).icrs
-
-
-def _offsets(n: int, step: float) -> np.ndarray:
-    """Offsets (n,) [arcsec] of pixel centres from the middle of n pixels."""
-    return (np.arange(n) - 0.5 * (n - 1)) * step
-
-
-def _pixels_at(
-    wcs: Any, middle: Any, position_angle: float, right: np.ndarray, up: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates x, y in the map at offsets [arcsec] to the `right` and `up`, up being at `position_angle`."""
-    from astropy import units
-    from astropy.coordinates import SkyCoord
-
-    angle = np.deg2rad(position_angle)
-    north, east = up * np.cos(angle) + right * np.sin(angle), up * np.sin(angle) - right * np.cos(angle)
-    frame = middle.skyoffset_frame()
-    return wcs.world_to_pixel(SkyCoord(east * units.arcsec, north * units.arcsec, frame=frame))
-
-
-def _pixel_steps(wcs: Any, position_angle: float) -> np.ndarray:
-    """Steps (2, 2) [arcsec] to the right and up (rows) for a step along the map's x and y (columns)."""
-    east, north = wcs.pixel_scale_matrix * 3600
-    angle = np.deg2rad(position_angle)
-    right = north * np.sin(angle) - east * np.cos(angle)
-    return np.stack([right, north * np.cos(angle) + east * np.sin(angle)])
-
-
-def _pixels_seen(gaps: np.ndarray) -> int:
-    """Side of the largest square in mid-image, of the same parity, with no more than `MOST_MISSING` gaps."""
-    whole = len(gaps)
-    for n in range(whole, FEWEST_PIXELS, -2):
-        inner = slice((whole - n) // 2, (whole + n) // 2)
-        if gaps[inner, inner].mean() <= MOST_MISSING:
-            return n
-    return min(whole, FEWEST_PIXELS + (whole - FEWEST_PIXELS) % 2)
-
-
-def _pixels_used(
-    observed: Map,
-    middle: Any,
-    position_angle: float,
-    au: float,
-    pixel_au: float,
-    n_pixels: int,
-    field_au: float | None,
-) -> int:
-    """Side of the largest square about `middle` that map and catalogue cover, in pixels of the catalogue's parity."""
-    rows, columns = observed.image.shape
-    for n in range(n_pixels, 1, -2):
-        if field_au is not None and (n - 1) * pixel_au > field_au:
-            continue
-        edge = _offsets(n, pixel_au / au)[-1]
-        corners = edge * np.array([[-1, 1, -1, 1], [-1, -1, 1, 1]])  # a map is convex: its corners will do
-        x, y = _pixels_at(observed.wcs, middle, position_angle, *corners)
-        if min(x.min(), y.min()) >= -0.5 and x.max() <= columns - 0.5 and y.max() <= rows - 0.5:
-            if n < n_pixels:
-                log.info("%s: %d of %d pixels of the catalogue's images are used", observed.path, n, n_pixels)
-            return n
-    where = f"RA {middle.ra.deg:.6f}, Dec {middle.dec.deg:.6f}"
-    raise ValueError(f"{observed.path}: the map does not cover {pixel_au:g} AU about {where}")
