@@ -58,8 +58,11 @@ class ErrorLaw:
             return float(np.mean(np.log(width) - _log_t(d / width, 1 + freedom)))
 
         starts = [np.array([0, 0, 0, power, -1, 1.0]) for power in (0.0, 0.5)]  # logarithms
-        options = {"maxiter": 3000, "fatol": 1e-6}
-        best = min((minimize(surprise, start, method="Nelder-Mead", options=options) for start in starts), key=_value)
+        options = {"maxiter": 6000, "fatol": 1e-7, "xatol": 1e-3}
+        for _ in range(2):  # simplices get stuck: a fresh one about where each of them ended
+            found = [minimize(surprise, start, method="Nelder-Mead", options=options) for start in starts]
+            starts = [fit.x for fit in found]
+        best = min(found, key=_value)
         return cls(*map(float, np.exp(np.clip(best.x[:-1], -6, 4))))
 
 
