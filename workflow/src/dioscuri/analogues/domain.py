@@ -15,7 +15,8 @@ from dioscuri.analogues.regression import Blocks, quantile_by_system, reduce, un
 
 LEVEL = 0.97  # of images of systems that the catalogue does not hold are to be accepted
 WITHIN = 7  # components of brightness, in which the nearest member is looked for
-OUTSIDE = 20  # components of features, at most half of them; what they leave is what no member has
+FAINT = 0.02  # of the scatter of the first; what varies less (of velocities most) differs by how a map was interpolated
+OUTSIDE = 20  # components of features; what they leave is what no member has
 MEMBERS = 2000  # a larger catalogue is thinned evenly
 FEW = 8  # systems; of fewer, one odd one decides what is far
 
@@ -54,7 +55,7 @@ class Domain:
 def domain(query: Blocks, members: Blocks, system: np.ndarray) -> Domain:
     """Where a query lies, by blocks of features (1, F) of it and (N, F) of members of `system` (N,); ≥ 2 systems.
 
-    Blocks as `FeatureTable` has them: features of a network and brightness in apertures, or one block for both.
+    Blocks as `FeatureTable` has them: features of a network and brightness in apertures, or brightness alone.
     """
     return domains(query, members, system)[0]
 
@@ -66,7 +67,7 @@ def domains(queries: Blocks, members: Blocks, system: np.ndarray) -> list[Domain
     names = np.unique(system)
     if len(names) < 2:
         raise ValueError("a catalogue of one system cannot tell how unlike systems are; accepted: 2 or more")
-    unseen = np.empty((len(system), 2))
+    unseen = np.empty((len(system), min(2, len(members))))
     for name in names:
         own = system == name
         unseen[own] = _unlike([block[own] for block in members], [block[~own] for block in members])
@@ -79,16 +80,22 @@ def domains(queries: Blocks, members: Blocks, system: np.ndarray) -> list[Domain
 
 
 def _unlike(asked: Blocks, members: Blocks) -> np.ndarray:
-    """By brightness and by structure (A, 2): distance to the nearest member, and what its components leave."""
-    return np.stack([_nearest(asked[-1], members[-1]), _outside(asked[0], members[0])], axis=1)
+    """Distance to the nearest member by brightness, and what components of features leave: (A, 2), or (A, 1)."""
+    found = [_nearest(asked[-1], members[-1])]
+    if len(members) > 1:
+        found.append(_outside(asked[0], members[0]))
+    return np.stack(found, axis=1)
 
 
 def _nearest(asked: np.ndarray, members: np.ndarray) -> np.ndarray:
     reduction = reduce(members, WITHIN, scale=False)
-    return pairwise(reduction(asked), reduction(members), "euclidean", scale=True).min(axis=1)
+    known = reduction(members)
+    scatter = known.std(axis=0)
+    use = scatter >= FAINT * scatter.max()
+    return pairwise(reduction(asked)[:, use], known[:, use], "euclidean", scale=True).min(axis=1)
 
 
 def _outside(asked: np.ndarray, members: np.ndarray) -> np.ndarray:
-    reduction = reduce(members, min(OUTSIDE, members.shape[1] // 2), scale=False)
+    reduction = reduce(members, OUTSIDE, scale=False)
     whole = np.sum((np.asarray(asked, np.float64) - reduction.centre) ** 2, axis=1)
     return np.sqrt(np.clip(whole - np.sum(reduction(asked) ** 2, axis=1), 0, None))

@@ -249,11 +249,15 @@ def evolution(
             if stem != "m":
                 axes.set_yscale("log")
         panels[1].legend(loc="upper left")
-        for (channel, rows), colour in zip(best.items(), colours(len(best))):
+        for axes in (panels[0], panels[3]):  # less than a few decades
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        for number, ((channel, rows), colour) in enumerate(zip(best.items(), colours(len(best)))):
             here = rows[rows["system"] == system]
+            part = np.array([number, number + 1]) / len(best)  # of the height: channels often agree on a snapshot
             for axes in panels:
                 for time in np.unique(here["time_kyr"]):
-                    axes.axvline(time, color=colour, lw=1, alpha=0.5, zorder=0)
+                    axes.axvline(time, *part, color=colour, lw=1, alpha=0.5, zorder=0)
             panels[0].plot([], [], color=colour, label=f"{channel.replace('_', ' ')}: {len(here)} of {len(rows)} here")
         drawing.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=7)
         title = f"system {system}: {votes.iloc[0]} of the {votes.sum()} best matches"

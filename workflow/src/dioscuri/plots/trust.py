@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from dioscuri.analogues.catalogue import read_metadata
 from dioscuri.analogues.features import read_features
@@ -61,6 +62,9 @@ def domain_distances(
             axes.axvline(1, color="black", ls="--", label="limit")
             axes.axvline(place.far, color=ACCENT, lw=2, label="the query")
             axes.set(xscale="log", xlabel="unlike the catalogue [limit]", yticks=[])
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
             name, words = table.description["network"]["name"], "like the catalogue" if place.known else "far"
             axes.set_title(f"{name.replace('_', ' ')}: {words}", fontsize=8)
             axes.legend(fontsize=6)
