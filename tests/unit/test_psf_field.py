@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dioscuri.cluster.frames import Frame
-from dioscuri.cluster.psf_field import over_the_field
+from dioscuri.cluster.psf_field import BLUR, modes_of, over_the_field
 from dioscuri.cluster.scene import Scene
 from dioscuri.cluster.scoring import Search, score_stars
 from dioscuri.psf.effective import Psf
@@ -84,3 +84,19 @@ def test_the_error_of_the_psf_is_that_of_the_place(truth):
     error = scores["psf_error"].to_numpy()
     assert error[left].max() + 0.02 < error[~left].min()
     assert (scores["log_bf"] > 0)[~left].mean() < 0.1
+
+
+def test_blur_along_a_direction_is_among_the_modes():
+    """A Gaussian of more variance along x and less along y, or tilted, is the round one and a mode, to first order."""
+
+    def gaussian(along: float = 0.0, across: float = 0.0) -> np.ndarray:
+        y, x = (np.indices((101, 101)) - 50) / 4
+        inverse = np.linalg.inv([[0.81 + along, across], [across, 0.81 - along]])
+        exponent = inverse[0, 0] * x**2 + 2 * inverse[0, 1] * x * y + inverse[1, 1] * y**2
+        return np.exp(-0.5 * exponent) * np.sqrt(np.linalg.det(inverse)) / (2 * np.pi)
+
+    frame = frame_of(lattice(2, 30), (80, 80))
+    psf = Psf(gaussian()[None], 4, 0.03962)
+    elongated, tilted, _ = modes_of(frame, psf).samples[-3:]
+    for mode, changed in ((elongated, gaussian(along=BLUR)), (tilted, gaussian(across=BLUR))):
+        np.testing.assert_allclose(mode, changed - psf.samples[0], atol=0.12 * np.abs(mode).max())  # finite differences

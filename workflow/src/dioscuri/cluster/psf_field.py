@@ -24,6 +24,7 @@ FEWEST_PIXELS = 150  # good ones of the 196 of a stamp
 CORE = 5  # px: half side of a box around the star in which all pixels must be good but LOST_IN_CORE
 LOST_IN_CORE = 2
 MOST_STARS = 1500  # the brightest
+BLUR = 0.02  # px², of one σ
 NODES_APART = 400.0  # px between the places of a PSF that changes
 
 
@@ -40,12 +41,24 @@ def whole(cut: Cutouts) -> np.ndarray:
 
 
 def modes_of(frame: Frame, psf: Psf) -> Psf:
-    """How a telescope's PSF may change in the filter of a frame, on the samples of `psf`."""
+    """How a PSF may change in the filter of a frame, on the samples of `psf`: by its optics, and by blur."""
     try:
         optics = optics_of(frame.filter, psf.pixel_scale)
     except ValueError:  # without a wavelength the modes are a little too wide or narrow: they remain a basis
         optics = dataclasses.replace(OPTICS["hst_f775w"], pixel_scale=psf.pixel_scale)
-    return optical_modes(optics, psf.samples.shape[1], psf.oversampling)
+    modes = optical_modes(optics, psf.samples.shape[1], psf.oversampling)
+    return dataclasses.replace(modes, samples=np.concatenate([modes.samples, _blurs(psf)]), parameters={})
+
+
+def _blurs(psf: Psf) -> np.ndarray:
+    """How a PSF changes where light is spread unevenly, samples (3, n, n): by second derivatives, to first order.
+
+    A variance that is larger by `BLUR` along x and smaller along y; a covariance of `BLUR`; both variances larger. A
+    real PSF's elongation is not that of its wavefront alone, and an elongation that is missed looks like a close pair.
+    """
+    along_y, along_x = np.gradient(psf.samples.mean(0))
+    xx, yy, xy = np.gradient(along_x)[1], np.gradient(along_y)[0], np.gradient(along_x)[0]
+    return BLUR * psf.oversampling**2 * np.stack([(xx - yy) / 2, xy, (xx + yy) / 2])
 
 
 def relative(frame: Frame, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
