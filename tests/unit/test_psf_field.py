@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from dioscuri.cluster.frames import Frame
-from dioscuri.cluster.psf_field import BLUR, modes_of, over_the_field
+from dioscuri.cluster.psf_field import BLUR, STARS_FOR_BLUR, modes_of, over_the_field
 from dioscuri.cluster.scene import Scene
 from dioscuri.cluster.scoring import Search, score_stars
 from dioscuri.psf.effective import Psf
@@ -97,6 +97,8 @@ def test_blur_along_a_direction_is_among_the_modes():
 
     frame = frame_of(lattice(2, 30), (80, 80))
     psf = Psf(gaussian()[None], 4, 0.03962)
-    elongated, tilted, _ = modes_of(frame, psf).samples[-3:]
+    elongated, tilted, _ = modes_of(frame, psf, STARS_FOR_BLUR).samples[-3:]
     for mode, changed in ((elongated, gaussian(along=BLUR)), (tilted, gaussian(across=BLUR))):
         np.testing.assert_allclose(mode, changed - psf.samples[0], atol=0.12 * np.abs(mode).max())  # finite differences
+    few = modes_of(frame, psf, STARS_FOR_BLUR - 1)  # their own pairs would decide
+    assert few.n_members == modes_of(frame, psf, STARS_FOR_BLUR).n_members - 3

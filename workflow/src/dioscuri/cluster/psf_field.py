@@ -25,6 +25,7 @@ CORE = 5  # px: half side of a box around the star in which all pixels must be g
 LOST_IN_CORE = 2
 MOST_STARS = 1500  # the brightest
 BLUR = 0.02  # px², of one σ
+STARS_FOR_BLUR = 100  # of fewer, their own pairs, which spread light along a direction too, would decide
 NODES_APART = 400.0  # px between the places of a PSF that changes
 
 
@@ -40,13 +41,16 @@ def whole(cut: Cutouts) -> np.ndarray:
     return (good.sum((1, 2)) >= FEWEST_PIXELS) & ((~good[:, inner, inner]).sum((1, 2)) <= LOST_IN_CORE)
 
 
-def modes_of(frame: Frame, psf: Psf) -> Psf:
-    """How a PSF may change in the filter of a frame, on the samples of `psf`: by its optics, and by blur."""
+def modes_of(frame: Frame, psf: Psf, n_stars: int) -> Psf:
+    """How a PSF may change in the filter of a frame, on the samples of `psf`: by its optics, and, where as many as
+    `STARS_FOR_BLUR` tell it, by blur."""
     try:
         optics = optics_of(frame.filter, psf.pixel_scale)
     except ValueError:  # without a wavelength the modes are a little too wide or narrow: they remain a basis
         optics = dataclasses.replace(OPTICS["hst_f775w"], pixel_scale=psf.pixel_scale)
     modes = optical_modes(optics, psf.samples.shape[1], psf.oversampling)
+    if n_stars < STARS_FOR_BLUR:
+        return modes
     return dataclasses.replace(modes, samples=np.concatenate([modes.samples, _blurs(psf)]), parameters={})
 
 
@@ -96,8 +100,9 @@ def over_the_field(frame: Frame, psf: Psf, stars: pd.DataFrame, degree: int) -> 
 
     psf: one PSF, with further members from draws, which change alike. stars: measured with it (`photometry.measure`).
     """
-    best, modes = psf.member(0), modes_of(frame, psf)
+    best = psf.member(0)
     sample = bright_stars(frame, best, stars)
+    modes = modes_of(frame, psf, len(sample.x))
     found = left_of(frame, sample, Renderer(best), np.zeros(len(sample.x), int), modes)
     errors = measure_errors(found, degree)
     log.info("%s: PSF over the frame from %d stars, polynomials of degree %d", frame.name, errors.used, errors.degree)

@@ -88,7 +88,7 @@ class _Known:
         begun = cls((rows, columns), frame.shape, local, np.empty((0, *samples.shape[1:])), np.zeros(len(x)))
         if exact or len((sample := bright_stars(frame, psf, stars)).x) < FEWEST_STARS:
             return begun
-        modes, tile = modes_of(frame, psf), begun.tile(sample.x, sample.y)
+        modes, tile = modes_of(frame, psf, len(sample.x)), begun.tile(sample.x, sample.y)
         errors = measure_errors(left_of(frame, sample, Renderer(local), tile, modes), FOCUS_DEGREE)
         change = np.tensordot(errors.amplitudes(*relative(frame, x, y)), modes.samples, 1)
         local = replace(local, samples=samples + change)
